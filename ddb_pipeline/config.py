@@ -1,0 +1,244 @@
+"""The pipelines and where their data lives: one validated object, from TOML and environment."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TARGET_VARIABLE = "DDB_PIPELINE_TARGET"
+CONFIG_VARIABLE = "DDB_PIPELINE_CONFIG"
+HOME_VARIABLE = "DDB_PIPELINE_HOME"
+CONFIG_FILE = ".ddb_pipeline.toml"
+
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
+BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
+
+
+class ConfigError(Exception):
+    """The configuration is not usable; the message names the file and each key."""
+
+
+class Target(Enum):
+    """Which AWS the pipeline speaks to."""
+
+    EMBEDDED = "embedded"
+    AWS = "aws"
+
+
+class DeliverySchema(Enum):
+    """Which catalog table Firehose reads its column types from."""
+
+    LAKE = "lake"
+    CRAWLED = "crawled"
+
+
+class SchemaFix(Enum):
+    """Who mends the crawled table when it changes."""
+
+    LAMBDA = "lambda"
+    DAGSTER = "dagster"
+    BOTH = "both"
+
+
+class CrawlWith(Enum):
+    """What crawls the DynamoDB table."""
+
+    GLUE = "glue"
+    BUILTIN = "builtin"
+
+
+class PipelineConfig(BaseModel):
+    """One DynamoDB table on its way to the lake.
+
+    Only ``name`` is needed (and ``bucket`` on AWS); the rest follows the template's own names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME, description="Asset key prefix and stem of all names.")
+    dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
+    database: str = Field(default="", description="The Glue database.")
+    bucket: str = Field(default="", description="The lake's S3 bucket.")
+    delivery_stream: str = Field(default="", description="The Firehose delivery stream.")
+    crawler: str = Field(default="", description="The Glue crawler.")
+    change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
+    stack: str = Field(default="", description="The CloudFormation stack.")
+    table_prefix: str = Field(default="", description="The crawler's table prefix.")
+    partition_key: str = Field(default="log_id", description="The table's partition key (S).")
+    delivery_schema: DeliverySchema = DeliverySchema.LAKE
+    schema_fix: SchemaFix = SchemaFix.BOTH
+    crawl_with: CrawlWith = CrawlWith.GLUE
+    crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
+    buffer_seconds: int = Field(default=60, ge=0, le=900, description="Firehose's interval.")
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        return _matching(value, BUCKET_NAME, "an S3 bucket name")
+
+    @field_validator("dynamodb_table")
+    @classmethod
+    def _dynamodb_table(cls, value: str) -> str:
+        return _matching(value, DYNAMODB_NAME, "a DynamoDB table name")
+
+    @field_validator("delivery_stream")
+    @classmethod
+    def _delivery_stream(cls, value: str) -> str:
+        return _matching(value, STREAM_NAME, "a delivery stream name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_pipeline(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+            return data
+        slug = data["name"].replace("_", "-")
+        defaults = {
+            "dynamodb_table": slug,
+            "database": data["name"],
+            "bucket": f"{slug}-lake",
+            "delivery_stream": f"{slug}-stream",
+            "crawler": f"{slug}-crawler",
+            "change_queue": f"{slug}-table-changes",
+            "stack": slug,
+        }
+        return {**defaults, **data}
+
+    @property
+    def stream_prefix(self) -> str:
+        """Where Firehose lands Parquet, before the partition directories."""
+        return "stream/"
+
+    @property
+    def error_prefix(self) -> str:
+        """Where Firehose and the streaming Lambda put what could not be converted."""
+        return "errors/"
+
+
+def _matching(value: str, pattern: str, what: str) -> str:
+    if not re.match(pattern, value):
+        raise ValueError(f"{value!r} is not {what}")
+    return value
+
+
+class Settings(BaseModel):
+    """Everything the code location needs to know before it can load."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: Target = Target.EMBEDDED
+    home: Path = Path(".ddb_pipeline")
+    region: str = "us-east-1"
+    pipelines: tuple[PipelineConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Settings":
+        names = [pipeline.name for pipeline in self.pipelines]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"pipelines: the name {repeated[0]!r} is given twice")
+        return self
+
+    def pipeline(self, name: str) -> PipelineConfig:
+        """The pipeline of that name.
+
+        Raises:
+            ConfigError: there is none; the message lists those there are.
+        """
+        for pipeline in self.pipelines:
+            if pipeline.name == name:
+                return pipeline
+        known = ", ".join(pipeline.name for pipeline in self.pipelines)
+        raise ConfigError(f"There is no pipeline {name!r}. Configured: {known}.")
+
+
+DEMO_PIPELINE: Mapping[str, Any] = {
+    "name": "search_logs",
+    "delivery_schema": "crawled",
+    "schema_fix": "dagster",
+    "crawl_schedule": "*/5 * * * *",
+    "buffer_seconds": 3,
+}
+"""What runs where nothing is configured: the original design, so that failure and cure are seen."""
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Settings:
+    """Settings from ``DDB_PIPELINE_CONFIG`` or ``.ddb_pipeline.toml``, else the demo's.
+
+    Raises:
+        ConfigError: a file that is missing or is not TOML, a key that is unknown or has a bad
+            value, a pipeline on AWS without its own configuration.
+    """
+    environment = os.environ if environment is None else environment
+    directory = directory or Path.cwd()
+    source, data = _read_file(environment, directory)
+    target = environment.get(TARGET_VARIABLE, "").strip() or "embedded"
+    if target not in {member.value for member in Target}:
+        raise ConfigError(f"{TARGET_VARIABLE} is {target!r}; it takes 'embedded' or 'aws'.")
+    if target == "aws" and not data.get("pipelines"):
+        raise ConfigError(
+            f"{TARGET_VARIABLE}=aws needs pipelines to run: write {directory / CONFIG_FILE} "
+            f"(or the file that {CONFIG_VARIABLE} names) with at least\n"
+            '[[pipelines]]\nname = "search_logs"\nbucket = "your-bucket"'
+        )
+    if target == "aws":
+        _require_buckets(source, data)
+    home = environment.get(HOME_VARIABLE) or data.get("home") or directory / ".ddb_pipeline"
+    values = {"pipelines": [dict(DEMO_PIPELINE)], **data, "target": target, "home": home}
+    if environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"):
+        values.setdefault(
+            "region", environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
+        )
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_readable(error, source)) from error
+
+
+def _read_file(environment: Mapping[str, str], directory: Path) -> tuple[str, dict[str, Any]]:
+    named = environment.get(CONFIG_VARIABLE)
+    path = Path(named) if named else directory / CONFIG_FILE
+    if not named and not path.exists():
+        return "built-in demo configuration", {}
+    try:
+        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Configuration {path} is not TOML: {error}.") from error
+
+
+def _require_buckets(source: str, data: Mapping[str, Any]) -> None:
+    """Bucket names are global: a name made up here could be someone else's bucket."""
+    for position, pipeline in enumerate(data["pipelines"]):
+        if isinstance(pipeline, Mapping) and not pipeline.get("bucket"):
+            raise ConfigError(
+                f"{source} is not a valid configuration:\n"
+                f"  pipelines[{position}].bucket: needed on AWS, where bucket names are global."
+            )
+
+
+def _readable(error: ValidationError, source: str) -> str:
+    lines = [f"{source} is not a valid configuration:"]
+    for problem in error.errors():
+        key = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
+        ).lstrip(".")
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key. Known keys: {', '.join(PipelineConfig.model_fields)}"
+        lines.append(f"  {key}: {message}" if key else f"  {message}")
+    return "\n".join(lines)

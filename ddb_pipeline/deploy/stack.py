@@ -1,0 +1,190 @@
+"""One CloudFormation stack per pipeline: parameters, change sets, their execution."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, WaiterError
+
+from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.deploy.bundle import Bundle
+from ddb_pipeline.glue.crawler import catalog_table_name
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.client import CloudFormationClient
+    from mypy_boto3_s3.client import S3Client
+
+WAIT_DELAY_SECONDS = 5
+WAIT_ATTEMPTS = 240
+NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
+
+
+class DeployError(Exception):
+    """A stack could not be deployed; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    """One line of a change set."""
+
+    action: str
+    logical_id: str
+    resource_type: str
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """A change set that CloudFormation made and nobody executed yet."""
+
+    stack: str
+    name: str
+    creates_stack: bool
+    changes: tuple[ResourceChange, ...]
+
+
+def template_body() -> str:
+    """The one template, as ``aws cloudformation deploy`` takes it."""
+    return files("ddb_pipeline.deploy").joinpath("template.yaml").read_text(encoding="utf-8")
+
+
+def code_key(pipeline: PipelineConfig, bundle: Bundle) -> str:
+    """Where a function's zip lies; its hash is in the key, so that new code is a new key."""
+    return f"{pipeline.stack}/{bundle.name}-{bundle.sha256[:16]}.zip"
+
+
+def crawled_table(pipeline: PipelineConfig) -> str:
+    return catalog_table_name(pipeline.dynamodb_table, pipeline.table_prefix)
+
+
+def lake_table(pipeline: PipelineConfig) -> str:
+    return f"{crawled_table(pipeline)}_lake"
+
+
+def stack_parameters(
+    pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
+) -> dict[str, str]:
+    """The template's parameters for a pipeline; ``bundles`` by function name."""
+    return {
+        "PipelineName": pipeline.name.replace("_", "-"),
+        "TableName": pipeline.dynamodb_table,
+        "PartitionKeyName": pipeline.partition_key,
+        "BucketName": pipeline.bucket,
+        "DatabaseName": pipeline.database,
+        "TablePrefix": pipeline.table_prefix,
+        "CrawledTableName": crawled_table(pipeline),
+        "LakeTableName": lake_table(pipeline),
+        "DeliverySchema": pipeline.delivery_schema.value,
+        "SchemaFix": pipeline.schema_fix.value,
+        "BufferSeconds": str(pipeline.buffer_seconds),
+        "CodeBucket": code_bucket,
+        "StreamFunctionKey": code_key(pipeline, bundles["stream_to_firehose"]),
+        "FixFunctionKey": code_key(pipeline, bundles["fix_schema"]),
+    }
+
+
+def upload_code(
+    s3: "S3Client", pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
+) -> None:
+    """Put the functions' zips where the template looks for them."""
+    for bundle in bundles.values():
+        s3.put_object(Bucket=code_bucket, Key=code_key(pipeline, bundle), Body=bundle.body)
+
+
+def create_change_set(
+    cloudformation: "CloudFormationClient", stack: str, parameters: Mapping[str, str], name: str
+) -> ChangeSet | None:
+    """Let CloudFormation compute what deploying would change; None where nothing would.
+
+    Raises:
+        DeployError: CloudFormation refuses the template or the parameters.
+    """
+    creates = not _exists(cloudformation, stack)
+    try:
+        cloudformation.create_change_set(
+            StackName=stack,
+            ChangeSetName=name,
+            ChangeSetType="CREATE" if creates else "UPDATE",
+            TemplateBody=template_body(),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("change_set_create_complete").wait(
+            StackName=stack,
+            ChangeSetName=name,
+            WaiterConfig={"Delay": 1, "MaxAttempts": WAIT_ATTEMPTS},
+        )
+    except WaiterError as error:
+        reason = str(error.last_response.get("StatusReason", ""))
+        if any(text in reason for text in NOTHING_TO_DO):
+            cloudformation.delete_change_set(StackName=stack, ChangeSetName=name)
+            return None
+        raise DeployError(f"Change set for stack {stack!r} failed: {reason or error}") from error
+    except ClientError as error:
+        raise DeployError(f"Change set for stack {stack!r} was refused: {error}") from error
+    answer = cloudformation.describe_change_set(StackName=stack, ChangeSetName=name)
+    changes = tuple(_resource_change(c.get("ResourceChange", {})) for c in answer["Changes"])
+    return ChangeSet(stack, name, creates, changes)
+
+
+def _exists(cloudformation: "CloudFormationClient", stack: str) -> bool:
+    try:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return False
+        raise DeployError(f"Stack {stack!r} cannot be described: {error}") from error
+    return bool(found) and found[0]["StackStatus"] != "REVIEW_IN_PROGRESS"
+
+
+def _resource_change(change: Mapping[str, Any]) -> ResourceChange:
+    return ResourceChange(
+        action=change.get("Action", ""),
+        logical_id=change.get("LogicalResourceId", ""),
+        resource_type=change.get("ResourceType", ""),
+        replacement=change.get("Replacement", ""),
+    )
+
+
+def execute_change_set(
+    cloudformation: "CloudFormationClient",
+    change_set: ChangeSet,
+    *,
+    delay_seconds: int = WAIT_DELAY_SECONDS,
+) -> dict[str, str]:
+    """Execute a change set, wait until the stack stands, answer with its outputs.
+
+    Raises:
+        DeployError: the stack failed; the message carries the resources' own reasons.
+    """
+    stack = change_set.stack
+    waiter = "stack_create_complete" if change_set.creates_stack else "stack_update_complete"
+    cloudformation.execute_change_set(StackName=stack, ChangeSetName=change_set.name)
+    try:
+        cloudformation.get_waiter(waiter).wait(  # type: ignore[call-overload]
+            StackName=stack,
+            WaiterConfig={"Delay": delay_seconds, "MaxAttempts": WAIT_ATTEMPTS},
+        )
+    except WaiterError as error:
+        reasons = failure_reasons(cloudformation, stack)
+        raise DeployError(f"Stack {stack!r} could not be deployed: {reasons or error}") from error
+    return stack_outputs(cloudformation, stack)
+
+
+def failure_reasons(cloudformation: "CloudFormationClient", stack: str) -> str:
+    """Why resources of the stack failed, newest first."""
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    return "; ".join(
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in events
+        if event.get("ResourceStatus", "").endswith("_FAILED")
+    )
+
+
+def stack_outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, str]:
+    """The stack's outputs by name."""
+    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
