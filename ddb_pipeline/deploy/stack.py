@@ -1,5 +1,7 @@
 """One CloudFormation stack per pipeline: parameters, change sets, their execution."""
 
+import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 WAIT_DELAY_SECONDS = 5
 WAIT_ATTEMPTS = 240
+TEMPLATE_TAG = "ddb-pipeline:template"
 NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -47,6 +50,10 @@ class ChangeSet:
 def template_body() -> str:
     """The one template, as ``aws cloudformation deploy`` takes it."""
     return files("ddb_pipeline.deploy").joinpath("template.yaml").read_text(encoding="utf-8")
+
+
+def template_digest() -> str:
+    return hashlib.sha256(template_body().encode("utf-8")).hexdigest()[:16]
 
 
 def code_key(pipeline: PipelineConfig, bundle: Bundle) -> str:
@@ -92,6 +99,41 @@ def upload_code(
         s3.put_object(Bucket=code_bucket, Key=code_key(pipeline, bundle), Body=bundle.body)
 
 
+def is_deployed(
+    cloudformation: "CloudFormationClient", stack: str, parameters: Mapping[str, str]
+) -> bool:
+    """Whether the stack stands as this template and these parameters want it."""
+    try:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return False
+        raise DeployError(f"Stack {stack!r} cannot be described: {error}") from error
+    standing = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+    return (
+        found["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        and tags.get(TEMPLATE_TAG) == template_digest()
+        and all(standing.get(key) == value for key, value in parameters.items())
+    )
+
+
+def deploy_stack(
+    cloudformation: "CloudFormationClient",
+    stack: str,
+    parameters: Mapping[str, str],
+    *,
+    delay_seconds: int = WAIT_DELAY_SECONDS,
+) -> dict[str, str]:
+    """Bring a stack to this template and these parameters; answers with its outputs."""
+    change_set = create_change_set(
+        cloudformation, stack, parameters, f"deploy-{int(time.time() * 1000)}"
+    )
+    if change_set is None:
+        return stack_outputs(cloudformation, stack)
+    return execute_change_set(cloudformation, change_set, delay_seconds=delay_seconds)
+
+
 def create_change_set(
     cloudformation: "CloudFormationClient", stack: str, parameters: Mapping[str, str], name: str
 ) -> ChangeSet | None:
@@ -111,6 +153,7 @@ def create_change_set(
                 {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],
             Capabilities=["CAPABILITY_IAM"],
+            Tags=[{"Key": TEMPLATE_TAG, "Value": template_digest()}],
         )
         cloudformation.get_waiter("change_set_create_complete").wait(
             StackName=stack,

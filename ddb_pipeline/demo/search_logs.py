@@ -1,0 +1,188 @@
+"""Realistic, anonymised search-usage logs: what the demo writes to DynamoDB."""
+
+import hashlib
+import hmac
+import math
+import random
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOPICS = (
+    "running shoes,trail running shoes,marathon shoes,shoes women,waterproof boots",
+    "espresso machine,coffee grinder,milk frother,coffee beans,moka pot",
+    "standing desk,office chair,monitor arm,desk lamp,ergonomic keyboard",
+    "rain jacket,down jacket,softshell,winter coat,wool socks",
+    "board games,puzzle 1000,chess set,card games,dice",
+    "road bike,bike helmet,bike lights,tubeless tyres,cargo bike",
+)
+QUERIES = tuple(query for topic in TOPICS for query in topic.split(","))
+FILTERS = ("in-stock", "free-delivery", "new", "sale", "rated-4-up", "local", "refurbished")
+DEVICES = (("phone", "android"), ("phone", "ios"), ("desktop", "linux"), ("desktop", "windows"))
+LANGUAGES = ("en", "de", "fr", "es", "pt", "ja", "ar")
+DOCUMENTS_PER_QUERY = 24
+RESULTS_SHOWN = 10
+FIRST_DOCUMENT_ID = 9_007_199_254_740_993
+"""2^53 + 1: the first integer that a double cannot hold."""
+POSITION_BIAS = 0.9
+"""Chance to look at a position is ``1 / (position ** POSITION_BIAS)``."""
+
+AttributeValue = Mapping[str, Any]
+Item = dict[str, AttributeValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who searched, as the logging front end knows it. Never stored: see :func:`pseudonym`."""
+
+    account: str
+    address: str
+
+
+def pseudonym(key: bytes, kind: str, identifier: str) -> str:
+    """A keyed pseudonym: equal for equal identifiers, not to be traced back without the key."""
+    message = f"{kind}\0{identifier}".encode()
+    return hmac.new(key, message, hashlib.sha256).hexdigest()[:24]
+
+
+def pseudonym_key(path: Path) -> bytes:
+    """The demo's key, made on first use and readable by its owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
+
+
+def relevance(query: int, document: int) -> float:
+    """How well a document truly answers a query, 0 to 1: planted, so that scores can be judged."""
+    digest = hashlib.sha256(f"{query}/{document}".encode()).digest()
+    return (int.from_bytes(digest[:4], "big") / 2**32) ** 2
+
+
+def document_id(query: int, document: int) -> int:
+    return FIRST_DOCUMENT_ID + 1000 * query + document
+
+
+class SearchLogs:
+    """An endless, seeded stream of log items.
+
+    Args:
+        seed: equal seeds give equal searches.
+        key: key of the pseudonyms.
+        with_refinements: whether items carry ``refinements``, a set attribute that the
+            application began to write later.
+    """
+
+    def __init__(self, seed: int, key: bytes, *, with_refinements: bool = False) -> None:
+        self._random = random.Random(seed)
+        self._key = key
+        self._run = f"{seed:x}"
+        self._count = 0
+        self.with_refinements = with_refinements
+
+    def items(self, count: int, now: float) -> Iterator[Item]:
+        """``count`` items as of ``now`` (epoch seconds)."""
+        for _ in range(count):
+            self._count += 1
+            yield self._item(now)
+
+    def _item(self, now: float) -> Item:
+        rng = self._random
+        visitor = _visitor(rng)
+        query = min(int(rng.expovariate(0.18)), len(QUERIES) - 1)
+        shown = _ranked(rng, query)
+        clicks = _clicks(rng, query, shown)
+        item: Item = {
+            "log_id": {"S": f"{self._run}-{self._count:09d}"},
+            "user": {"S": pseudonym(self._key, "user", visitor.account)},
+            "session": {
+                "S": pseudonym(self._key, "session", f"{visitor.account}/{int(now) // 1800}")
+            },
+            "network": {"S": pseudonym(self._key, "network", visitor.address)},
+            "searched_at": {"N": str(int(now * 1000))},
+            "query": {"S": QUERIES[query]},
+            "total_hits": {"N": str(rng.randrange(RESULTS_SHOWN, 20_000))},
+            "latency_ms": {"N": f"{rng.lognormvariate(3.2, 0.5):.3f}"},
+            "index_generation": {"N": str(10**30 + query)},
+            "results": {"L": [_result(rng, query, p, d) for p, d in enumerate(shown, start=1)]},
+            "clicks": {"L": clicks},
+            "device": {"M": _device(rng)},
+            "trace": {"B": rng.randbytes(12)},
+            "referrer": {"NULL": True} if rng.random() < 0.4 else {"S": "newsletter"},
+        }
+        filters = {name for name in FILTERS if rng.random() < 0.2}
+        if filters:
+            item["filters"] = {"SS": sorted(filters)}
+        if clicks:
+            item["clicked_documents"] = {"NS": [c["M"]["document"]["N"] for c in clicks]}
+        if rng.random() < 0.1:
+            item["experiment"] = {"M": _experiment(rng)}
+        if self.with_refinements:
+            item["refinements"] = {"SS": sorted(rng.sample(QUERIES, 2))}
+        return item
+
+
+def _visitor(rng: random.Random) -> Visitor:
+    number = min(int(rng.paretovariate(0.6)), 5000)
+    return Visitor(f"customer-{number}@example.com", f"198.51.100.{number % 250}")
+
+
+def _ranked(rng: random.Random, query: int) -> list[int]:
+    """The ranking a search engine of middling quality would show."""
+    noisy = {d: relevance(query, d) + rng.gauss(0, 0.35) for d in range(DOCUMENTS_PER_QUERY)}
+    return sorted(noisy, key=lambda d: -noisy[d])[:RESULTS_SHOWN]
+
+
+def _result(rng: random.Random, query: int, position: int, document: int) -> AttributeValue:
+    return {
+        "M": {
+            "document": {"N": str(document_id(query, document))},
+            "position": {"N": str(position)},
+            "score": {"N": f"{relevance(query, document) + rng.random():.12f}"},
+        }
+    }
+
+
+def _clicks(rng: random.Random, query: int, shown: list[int]) -> list[Any]:
+    clicks = []
+    for position, document in enumerate(shown, start=1):
+        looked_at = rng.random() < 1 / position**POSITION_BIAS
+        true = relevance(query, document)
+        if looked_at and rng.random() < 0.05 + 0.85 * true:
+            dwell = int(1000 * math.exp(rng.gauss(1.2 + 2.2 * true, 0.6)))
+            clicks.append(
+                {
+                    "M": {
+                        "document": {"N": str(document_id(query, document))},
+                        "position": {"N": str(position)},
+                        "dwell_ms": {"N": str(dwell)},
+                    }
+                }
+            )
+    return clicks
+
+
+def _device(rng: random.Random) -> dict[str, AttributeValue]:
+    kind, system = rng.choice(DEVICES)
+    return {
+        "kind": {"S": kind},
+        "system": {"S": system},
+        "languages": {"SS": sorted(rng.sample(LANGUAGES, rng.randrange(1, 3)))},
+        "screen": {
+            "M": {
+                "width": {"N": str(rng.choice((390, 1280, 1920)))},
+                "height": {"N": str(rng.choice((844, 800, 1080)))},
+            }
+        },
+    }
+
+
+def _experiment(rng: random.Random) -> dict[str, AttributeValue]:
+    return {
+        "name": {"S": "ranker-v2"},
+        "arm": {"S": rng.choice(("control", "treatment"))},
+        "buckets": {"NS": [str(bucket) for bucket in sorted(rng.sample(range(100), 3))]},
+    }

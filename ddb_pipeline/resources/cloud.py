@@ -1,0 +1,120 @@
+"""boto3 clients and the lake's file system: the one place that knows which AWS this is."""
+
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pyarrow.fs
+from botocore.config import Config
+from dagster_aws.utils import ResourceWithBoto3Configuration
+from pydantic import Field
+
+from ddb_pipeline.config import PipelineConfig, Settings, Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
+    from mypy_boto3_firehose.client import FirehoseClient
+    from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sqs.client import SQSClient
+
+_CLIENT_LOCK = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _embedded_arguments(settings_json: str) -> dict[str, Any]:
+    from ddb_pipeline.embedded.stacks import client_arguments, connect_with_stacks
+
+    return client_arguments(connect_with_stacks(Settings.model_validate_json(settings_json)))
+
+
+class CloudResource(ResourceWithBoto3Configuration):
+    """AWS as the pipelines use it, embedded or real, by ``settings``.
+
+    In embedded mode the first client starts the embedded AWS and deploys the pipelines' stacks;
+    nothing of the user's own AWS configuration is read. Otherwise the boto3 options of this
+    resource apply as in every other dagster-aws resource.
+    """
+
+    settings: dict[str, Any] = Field(description="The validated pipeline settings.")
+
+    @classmethod
+    def of(cls, settings: Settings) -> "CloudResource":
+        return cls(settings=settings.model_dump(mode="json"), region_name=settings.region)
+
+    @property
+    def pipelines(self) -> tuple[PipelineConfig, ...]:
+        return self._settings().pipelines
+
+    def _settings(self) -> Settings:
+        return Settings.model_validate(self.settings)
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for ``boto3.client``."""
+        settings = self._settings()
+        if settings.target is Target.EMBEDDED:
+            with _CLIENT_LOCK:
+                return _embedded_arguments(settings.model_dump_json())
+        return {
+            "region_name": self.region_name,
+            "endpoint_url": self.endpoint_url,
+            "use_ssl": self.use_ssl,
+            "verify": self.verify,
+            "aws_access_key_id": self.aws_access_key_id,
+            "aws_secret_access_key": self.aws_secret_access_key,
+            "aws_session_token": self.aws_session_token,
+            "config": Config(retries={"mode": "standard", "max_attempts": self.max_attempts}),
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this AWS."""
+        arguments = self.client_arguments()
+        # Creating clients is not thread-safe (boto3 documentation, "Resources and threads").
+        with _CLIENT_LOCK:
+            embedded = self._settings().target is Target.EMBEDDED
+            profile = None if embedded else self.profile_name
+            session = boto3.session.Session(profile_name=profile)
+            return session.client(service, **arguments)
+
+    @property
+    def glue(self) -> "GlueClient":
+        return self.client("glue")  # type: ignore[no-any-return]
+
+    @property
+    def dynamodb(self) -> "DynamoDBClient":
+        return self.client("dynamodb")  # type: ignore[no-any-return]
+
+    @property
+    def dynamodb_streams(self) -> "DynamoDBStreamsClient":
+        return self.client("dynamodbstreams")  # type: ignore[no-any-return]
+
+    @property
+    def firehose(self) -> "FirehoseClient":
+        return self.client("firehose")  # type: ignore[no-any-return]
+
+    @property
+    def s3(self) -> "S3Client":
+        return self.client("s3")  # type: ignore[no-any-return]
+
+    @property
+    def sqs(self) -> "SQSClient":
+        return self.client("sqs")  # type: ignore[no-any-return]
+
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """The lake's object store for pyarrow; paths are ``bucket/key``."""
+        arguments = self.client_arguments()
+        endpoint = arguments["endpoint_url"]
+        options: dict[str, Any] = {"region": arguments["region_name"]}
+        if endpoint:
+            scheme, _, host = endpoint.partition("://")
+            options |= {"endpoint_override": host, "scheme": scheme}
+        if arguments["aws_access_key_id"]:
+            options |= {
+                "access_key": arguments["aws_access_key_id"],
+                "secret_key": arguments["aws_secret_access_key"],
+                "session_token": arguments.get("aws_session_token"),
+            }
+        return pyarrow.fs.S3FileSystem(**options)
+
