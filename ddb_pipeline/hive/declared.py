@@ -1,0 +1,109 @@
+"""Which attributes of a document no column declares: what a conversion would drop in silence."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+from ddb_pipeline.hive.normalize import replace_sets
+from ddb_pipeline.hive.types import (
+    ArrayType,
+    Column,
+    HiveType,
+    HiveTypeError,
+    MapType,
+    StructType,
+    parse_type,
+)
+
+MAX_DEPTH = 64
+"""Twice DynamoDB's own nesting limit (32 levels); deeper values are taken as declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A struct, or the table itself: only these names, folded to lower case, are kept."""
+
+    by_name: Mapping[str, "Node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """An array, or the values of a map (``keyed``): any number of them, each of this shape."""
+
+    each: "Node"
+    keyed: bool
+
+
+Node = Union[Fields, Elements, None]
+"""None takes any value: a scalar column, or a string that holds an object as JSON text."""
+
+
+def declared(columns: Sequence[Column]) -> Fields:
+    """The names that a table's columns keep. A type that is not valid yet keeps everything."""
+    return Fields({column.name.lower(): _column_node(column.type) for column in columns})
+
+
+def _column_node(text: str) -> Node:
+    try:
+        return _node(parse_type(replace_sets(text)), MAX_DEPTH)
+    except HiveTypeError:
+        return None
+
+
+def _node(kind: HiveType, depth: int) -> Node:
+    if depth == 0:
+        return None
+    if isinstance(kind, StructType):
+        return Fields({f.name.lower(): _node(f.type, depth - 1) for f in kind.fields})
+    if isinstance(kind, ArrayType):
+        return Elements(_node(kind.element, depth - 1), keyed=False)
+    if isinstance(kind, MapType):
+        return Elements(_node(kind.value, depth - 1), keyed=True)
+    return None
+
+
+def undeclared(document: Mapping[str, Any], names: Fields) -> tuple[str, ...]:
+    """Paths of a JSON document's values that no column would keep, ``device.screen.depth``.
+
+    Nulls and containers with nothing in them count as kept: a column reads the same without.
+    """
+    return tuple(dict.fromkeys(_paths(document, names, "")))
+
+
+def _paths(value: Any, node: Node, path: str) -> Iterator[str]:
+    if isinstance(node, Elements):
+        for element in _elements(value, node.keyed):
+            yield from _paths(element, node.each, f"{path}[]")
+    elif isinstance(node, Fields) and isinstance(value, Mapping):
+        yield from _field_paths(value, node, path)
+
+
+def _elements(value: Any, keyed: bool) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        # Without an array around it, an object is read as the array's one element.
+        return value.values() if keyed else (value,)
+    return value if isinstance(value, list) and not keyed else ()
+
+
+def _field_paths(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[str]:
+    for name, inner in value.items():
+        folded = name.lower()
+        inner_path = f"{path}.{folded}" if path else folded
+        if folded in node.by_name:
+            yield from _paths(inner, node.by_name[folded], inner_path)
+        elif has_content(inner):
+            yield inner_path
+
+
+def has_content(value: Any) -> bool:
+    """Whether a JSON value holds anything besides nulls and empty containers."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, Mapping):
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
+        elif current is not None:
+            return True
+    return False
