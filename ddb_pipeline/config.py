@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,17 @@ class PipelineConfig(BaseModel):
     schema_fix: SchemaFix = SchemaFix.BOTH
     crawl_with: CrawlWith = CrawlWith.GLUE
     crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
+    start: datetime = Field(
+        default=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        description="First hour of the lake's partitions, UTC.",
+    )
     buffer_seconds: int = Field(default=60, ge=0, le=900, description="Firehose's interval.")
+
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: datetime) -> datetime:
+        moment = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
     @field_validator("bucket")
     @classmethod
@@ -114,16 +125,6 @@ class PipelineConfig(BaseModel):
             "stack": slug,
         }
         return {**defaults, **data}
-
-    @property
-    def stream_prefix(self) -> str:
-        """Where Firehose lands Parquet, before the partition directories."""
-        return "stream/"
-
-    @property
-    def error_prefix(self) -> str:
-        """Where Firehose and the streaming Lambda put what could not be converted."""
-        return "errors/"
 
 
 def _matching(value: str, pattern: str, what: str) -> str:
@@ -196,8 +197,9 @@ def load_settings(
         )
     if target == "aws":
         _require_buckets(source, data)
-    home = environment.get(HOME_VARIABLE) or data.get("home") or directory / ".ddb_pipeline"
-    values = {"pipelines": [dict(DEMO_PIPELINE)], **data, "target": target, "home": home}
+    home = Path(environment.get(HOME_VARIABLE) or data.get("home") or directory / ".ddb_pipeline")
+    demo = {**DEMO_PIPELINE, "start": first_start(home)}
+    values = {"pipelines": [demo], **data, "target": target, "home": home}
     if environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"):
         values.setdefault(
             "region", environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
@@ -206,6 +208,15 @@ def load_settings(
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_readable(error, source)) from error
+
+
+def first_start(home: Path) -> datetime:
+    """When the embedded AWS under ``home`` was first started; now where it never was."""
+    try:
+        seconds = (home / "embedded" / "created").stat().st_mtime
+    except OSError:
+        return datetime.now(timezone.utc)
+    return datetime.fromtimestamp(seconds, tz=timezone.utc)
 
 
 def _read_file(environment: Mapping[str, str], directory: Path) -> tuple[str, dict[str, Any]]:

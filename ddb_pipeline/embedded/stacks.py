@@ -12,6 +12,7 @@ from ddb_pipeline.deploy.stack import deploy_stack, is_deployed, stack_parameter
 from ddb_pipeline.embedded.process import Endpoint, connect
 
 CODE_BUCKET = "embedded-function-code"
+CREATED_FILE = "created"
 DEPLOY_TIMEOUT_SECONDS = 120
 
 
@@ -42,6 +43,9 @@ def connect_with_stacks(settings: Settings) -> Endpoint:
     """
     home = settings.home / "embedded"
     endpoint = connect(home)
+    created = home / CREATED_FILE
+    if not created.exists():
+        created.touch()
     session = boto3.session.Session()
     arguments = client_arguments(endpoint)
     cloudformation = session.client("cloudformation", **arguments)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from ddb_pipeline.hive.normalize import replace_sets
 from ddb_pipeline.hive.types import (
@@ -34,7 +34,7 @@ class Elements:
     keyed: bool
 
 
-Node = Union[Fields, Elements, None]
+Node: TypeAlias = "Fields | Elements | None"
 """None takes any value: a scalar column, or a string that holds an object as JSON text."""
 
 

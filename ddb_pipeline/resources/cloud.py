@@ -48,6 +48,10 @@ class CloudResource(ResourceWithBoto3Configuration):
     def pipelines(self) -> tuple[PipelineConfig, ...]:
         return self._settings().pipelines
 
+    @property
+    def embedded(self) -> bool:
+        return self._settings().target is Target.EMBEDDED
+
     def _settings(self) -> Settings:
         return Settings.model_validate(self.settings)
 
@@ -73,8 +77,7 @@ class CloudResource(ResourceWithBoto3Configuration):
         arguments = self.client_arguments()
         # Creating clients is not thread-safe (boto3 documentation, "Resources and threads").
         with _CLIENT_LOCK:
-            embedded = self._settings().target is Target.EMBEDDED
-            profile = None if embedded else self.profile_name
+            profile = None if self.embedded else self.profile_name
             session = boto3.session.Session(profile_name=profile)
             return session.client(service, **arguments)
 
@@ -117,4 +120,3 @@ class CloudResource(ResourceWithBoto3Configuration):
                 "session_token": arguments.get("aws_session_token"),
             }
         return pyarrow.fs.S3FileSystem(**options)
-

@@ -1,0 +1,48 @@
+"""The code location: every pipeline's assets, checks, sensors, schedules, jobs and resources."""
+
+import dagster as dg
+
+from ddb_pipeline.config import Settings, Target, load_settings
+from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
+from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
+from ddb_pipeline.defs.demo import demo_traffic_sensor
+from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
+from ddb_pipeline.defs.schema import lake_asset, normalized_asset
+from ddb_pipeline.defs.source import source_sensor, source_specs
+from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
+from ddb_pipeline.resources.cloud import CloudResource
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """Definitions for the given settings. Starts nothing and speaks to nobody."""
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [*source_specs(settings)]
+    for pipeline in settings.pipelines:
+        assets += [
+            crawled_asset(pipeline),
+            normalized_asset(pipeline),
+            lake_asset(pipeline),
+            stream_asset(pipeline),
+            redelivered_asset(pipeline),
+        ]
+    sensors = [
+        source_sensor(settings),
+        crawl_sensor(settings),
+        glue_table_change_sensor(settings),
+        landing_sensor(settings),
+        failed_records_sensor(settings),
+    ]
+    if settings.target is Target.EMBEDDED:
+        sensors += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
+    return dg.Definitions(
+        assets=assets,
+        sensors=sensors,
+        schedules=[crawl_schedule(settings, pipeline) for pipeline in settings.pipelines],
+        resources={"cloud": CloudResource.of(settings)},
+        # A run of these assets is short: starting processes would cost more than it gains.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build_defs(load_settings())

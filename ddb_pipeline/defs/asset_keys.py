@@ -1,0 +1,77 @@
+"""The names under which a pipeline's assets, groups and runs are known to Dagster."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from ddb_pipeline.config import PipelineConfig, Settings, Target
+
+DYNAMODB_TABLE = "dynamodb_table"
+CRAWLED_CATALOG_TABLE = "crawled_catalog_table"
+NORMALIZED_SCHEMA = "normalized_schema"
+LAKE_TABLE = "lake_table"
+PARQUET_STREAM = "parquet_stream"
+REDELIVERED_RECORDS = "redelivered_records"
+
+PIPELINE_TAG = "ddb_pipeline/pipeline"
+STAGE_TAG = "ddb_pipeline/stage"
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+
+
+def asset_key(pipeline: PipelineConfig, name: str) -> dg.AssetKey:
+    return dg.AssetKey([pipeline.name, name])
+
+
+def selection(settings: Settings, *names: str) -> dg.AssetSelection:
+    """These assets of every pipeline."""
+    keys = [asset_key(pipeline, name) for pipeline in settings.pipelines for name in names]
+    return dg.AssetSelection.assets(*keys)
+
+
+def run_tags(pipeline: PipelineConfig, stage: str) -> dict[str, str]:
+    """Tags by which a pipeline's runs of one stage are found again."""
+    return {PIPELINE_TAG: pipeline.name, STAGE_TAG: stage}
+
+
+def in_progress(instance: dg.DagsterInstance, pipeline: PipelineConfig, stage: str) -> bool:
+    """Whether a run of this stage is queued or running."""
+    wanted = dg.RunsFilter(tags=run_tags(pipeline, stage), statuses=list(UNFINISHED))
+    return bool(instance.get_runs(filters=wanted, limit=1))
+
+
+def sensor_status(settings: Settings) -> dg.DefaultSensorStatus:
+    """Sensors run by themselves on a laptop; against a real account somebody turns them on."""
+    embedded = settings.target is Target.EMBEDDED
+    return dg.DefaultSensorStatus.RUNNING if embedded else dg.DefaultSensorStatus.STOPPED
+
+
+def schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
+    embedded = settings.target is Target.EMBEDDED
+    return dg.DefaultScheduleStatus.RUNNING if embedded else dg.DefaultScheduleStatus.STOPPED
+
+
+def sensor_interval(settings: Settings, *, embedded: int, aws: int) -> int:
+    """Seconds between two ticks."""
+    return embedded if settings.target is Target.EMBEDDED else aws
+
+
+def latest_data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    """The data version of the asset's latest materialisation."""
+    event = instance.get_latest_materialization_event(key)
+    if event is None or event.asset_materialization is None:
+        return None
+    return (event.asset_materialization.tags or {}).get("dagster/data_version")
+
+
+def run_of(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRun | None:
+    """The newest run that a sensor asked for under this key."""
+    runs: Sequence[dg.DagsterRun] = instance.get_runs(
+        filters=dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1
+    )
+    return runs[0] if runs else None

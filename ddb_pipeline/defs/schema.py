@@ -1,0 +1,156 @@
+"""The schema: the crawled table mended in place, the lake table widened after it, their checks."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.defs.asset_keys import (
+    CRAWLED_CATALOG_TABLE,
+    LAKE_TABLE,
+    NORMALIZED_SCHEMA,
+    asset_key,
+)
+from ddb_pipeline.defs.crawl import RETRY, crawled_reference
+from ddb_pipeline.defs.metadata import changes_table, schema_metadata
+from ddb_pipeline.deploy.stack import lake_table
+from ddb_pipeline.glue.catalog import TableReference, read_table
+from ddb_pipeline.glue.lake_table import widen_lake_table
+from ddb_pipeline.glue.repair import fix_table, pending_changes
+from ddb_pipeline.hive.evolve import render_markdown
+from ddb_pipeline.hive.types import HiveTypeError, parse_type
+from ddb_pipeline.lake.layout import STREAM_PREFIX
+from ddb_pipeline.resources.cloud import CloudResource
+
+
+def lake_reference(pipeline: PipelineConfig) -> TableReference:
+    return TableReference(pipeline.database, lake_table(pipeline))
+
+
+def lake_location(pipeline: PipelineConfig) -> str:
+    return f"s3://{pipeline.bucket}/{STREAM_PREFIX}"
+
+
+def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=asset_key(pipeline, NORMALIZED_SCHEMA),
+        deps=[asset_key(pipeline, CRAWLED_CATALOG_TABLE)],
+        description=(
+            "The same Glue table, fixed in place: `set<T>` becomes `array<T>`, and every other "
+            "type that Firehose, Hive, Spark or Athena refuses is mended."
+        ),
+        group_name=pipeline.name,
+        kinds={"glue"},
+        retry_policy=RETRY,
+        pool=f"glue_{pipeline.name}",
+        check_specs=[
+            dg.AssetCheckSpec(
+                name="valid_hive_types",
+                asset=asset_key(pipeline, NORMALIZED_SCHEMA),
+                description="Every column type is one that Hive itself can parse.",
+            ),
+            dg.AssetCheckSpec(
+                name="nothing_pending",
+                asset=asset_key(pipeline, NORMALIZED_SCHEMA),
+                description="The table, read again after the fix, needs no further change.",
+            ),
+        ],
+    )
+    def normalized_schema(
+        context: dg.AssetExecutionContext, cloud: CloudResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        repair = fix_table(cloud.glue, crawled_reference(pipeline))
+        for change in repair.changes:
+            context.log.info("%s: %s -> %s", change.path, change.before, change.after)
+        table = read_table(cloud.glue, crawled_reference(pipeline))
+        yield dg.MaterializeResult(
+            metadata={
+                **schema_metadata(table.reference, table.version_id, table.columns),
+                "changes": changes_table(repair.changes),
+                "changed_columns": len({change.column for change in repair.changes}),
+                "version_before": repair.version_before,
+            },
+            data_version=dg.DataVersion(table.fingerprint),
+            check_results=[
+                valid_hive_types(table.columns),
+                nothing_pending(pending_changes(table)),
+            ],
+        )
+
+    return normalized_schema
+
+
+def valid_hive_types(columns: tuple[tuple[str, str], ...]) -> dg.AssetCheckResult:
+    refused = {}
+    for name, text in columns:
+        try:
+            parse_type(text)
+        except HiveTypeError as error:
+            refused[name] = str(error)
+    return dg.AssetCheckResult(
+        check_name="valid_hive_types",
+        passed=not refused,
+        metadata={"columns": len(columns), "refused": dg.MetadataValue.json(refused)},
+    )
+
+
+def nothing_pending(changes: tuple[object, ...]) -> dg.AssetCheckResult:
+    """Pending changes right after a fix mean that a crawler was faster: the sensor comes again."""
+    return dg.AssetCheckResult(
+        check_name="nothing_pending",
+        passed=not changes,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"pending": len(changes)},
+    )
+
+
+def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=asset_key(pipeline, LAKE_TABLE),
+        deps=[asset_key(pipeline, NORMALIZED_SCHEMA)],
+        description=(
+            "Glue table over the Parquet, with the delivery's own columns and partitions. "
+            "It only ever widens: what a crawl no longer sees stays."
+        ),
+        group_name=pipeline.name,
+        kinds={"glue", "parquet"},
+        retry_policy=RETRY,
+        pool=f"glue_{pipeline.name}_lake",
+        check_specs=[
+            dg.AssetCheckSpec(
+                name="only_widening",
+                asset=asset_key(pipeline, LAKE_TABLE),
+                description="No column of the crawl contradicts the lake's type for it.",
+            )
+        ],
+    )
+    def lake_table_asset(
+        context: dg.AssetExecutionContext, cloud: CloudResource
+    ) -> dg.MaterializeResult[None]:
+        source = read_table(cloud.glue, crawled_reference(pipeline))
+        update = widen_lake_table(
+            cloud.glue, lake_reference(pipeline), lake_location(pipeline), source.columns
+        )
+        table = update.table
+        diff = update.evolution.diff
+        return dg.MaterializeResult(
+            metadata={
+                **schema_metadata(table.reference, table.version_id, table.columns),
+                "dagster/uri": table.location,
+                "changes": dg.MetadataValue.md(render_markdown(diff)),
+            },
+            data_version=dg.DataVersion(table.fingerprint),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="only_widening",
+                    passed=not diff.conflicting,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={
+                        "conflicts": len(diff.conflicting),
+                        "diff": dg.MetadataValue.md(render_markdown(diff)),
+                    },
+                )
+            ],
+        )
+
+    return lake_table_asset
