@@ -1,0 +1,95 @@
+"""``ddb-pipeline crawl`` and ``ddb-pipeline fix``: the schema from a terminal."""
+
+import json
+
+import click
+
+from ddb_pipeline.config import load_settings
+from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl
+from ddb_pipeline.glue.repair import Repair, fix_table
+from ddb_pipeline.resources.cloud import CloudResource
+
+
+@click.command()
+@click.argument("database")
+@click.argument("table")
+@click.option("--dry-run", is_flag=True, help="Show what would change and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
+    """Bring the column types of a Glue table to what Firehose accepts.
+
+    Sets become arrays, at any depth; every other type that Firehose, Hive, Spark or Athena
+    refuses is mended too. Writes under the table's VersionId, so that no other update is lost.
+    """
+    cloud = CloudResource.of(load_settings())
+    repair = fix_table(cloud.glue, TableReference(database, table), dry_run=dry_run)
+    click.echo(repair_json(repair) if as_json else repair_text(repair, dry_run=dry_run))
+
+
+def repair_json(repair: Repair) -> str:
+    return json.dumps(
+        {
+            "table": str(repair.table),
+            "version_before": repair.version_before,
+            "version_after": repair.version_after,
+            "written": repair.written,
+            "changes": [
+                {
+                    "column": change.column,
+                    "path": change.path,
+                    "before": change.before,
+                    "after": change.after,
+                    "reason": change.reason,
+                }
+                for change in repair.changes
+            ],
+        }
+    )
+
+
+def repair_text(repair: Repair, *, dry_run: bool) -> str:
+    """The repair as a diff: a line out, a line in, and why."""
+    if not repair.changes:
+        return f"{repair.table}: version {repair.version_before}, every column is valid."
+    lines = []
+    for change in repair.changes:
+        lines += [
+            f"@ {change.path}: {change.reason}",
+            click.style(f"- {change.before}", fg="red"),
+            click.style(f"+ {change.after}", fg="green"),
+        ]
+    count = len(repair.changes)
+    if dry_run:
+        lines.append(f"{repair.table}: {count} change(s) to make, nothing written.")
+    else:
+        versions = f"version {repair.version_before} -> {repair.version_after}"
+        lines.append(f"{repair.table}: {count} change(s) made, {versions}.")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("dynamodb_table")
+@click.argument("database")
+@click.option("--scan-all/--sample", default=True, show_default=True, help="Read every item.")
+@click.option(
+    "--scan-rate",
+    type=click.FloatRange(0.1, 1.5),
+    help="Share of the table's read capacity to use.",
+)
+@click.option("--table-prefix", default="", help="Put before the catalog table's name.")
+def crawl(
+    dynamodb_table: str,
+    database: str,
+    scan_all: bool,
+    scan_rate: float | None,
+    table_prefix: str,
+) -> None:
+    """Crawl a DynamoDB table into the Glue catalog without a Glue crawler."""
+    cloud = CloudResource.of(load_settings())
+    target = CrawlTarget(dynamodb_table, scan_all=scan_all, scan_rate=scan_rate)
+    result = run_crawl(cloud.dynamodb, cloud.glue, target, database, table_prefix)
+    verb = "created" if result.created else "updated" if result.changed else "unchanged"
+    click.echo(f"{result.table}: {verb}, {len(result.columns)} columns from {result.items} items.")
+    for column in result.columns:
+        click.echo(f"  {column.name}: {column.type}")

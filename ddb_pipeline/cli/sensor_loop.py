@@ -1,0 +1,66 @@
+"""Runs sensors and what they ask for in this process, as Dagster's daemon does in several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from ddb_pipeline.resources.cloud import CloudResource
+
+
+class RunFailedError(Exception):
+    """A run that a sensor asked for failed; the message carries the step's own error."""
+
+
+@dataclass
+class SensorLoop:
+    """An ephemeral Dagster instance with the definitions' sensors and their cursors."""
+
+    definitions: dg.Definitions
+    cloud: CloudResource
+    instance: dg.DagsterInstance
+    cursors: dict[str, str | None] = field(default_factory=dict)
+    runs: int = 0
+
+    def tick(self, sensor_name: str) -> int:
+        """Evaluate one sensor and execute the runs it asks for; answers with how many.
+
+        Raises:
+            RunFailedError: one of them failed.
+        """
+        sensor = self.definitions.get_sensor_def(sensor_name)
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(sensor_name),
+            resources={"cloud": self.cloud},
+            definitions=self.definitions,
+            sensor_name=sensor_name,
+        ) as context:
+            data = sensor.evaluate_tick(context)
+        self.cursors[sensor_name] = data.cursor
+        for event in data.asset_events:
+            if isinstance(event, dg.AssetMaterialization):
+                self.instance.report_runless_asset_event(event)
+        for request in data.run_requests or ():
+            self._execute(request)
+        return len(data.run_requests or ())
+
+    def _execute(self, request: dg.RunRequest) -> None:
+        selection: Sequence[dg.AssetKey] = request.asset_selection or ()
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=self.instance,
+            asset_selection=list(selection),
+            partition_key=request.partition_key,
+            tags={**request.tags, "dagster/run_key": request.run_key or ""},
+            raise_on_error=False,
+        )
+        self.runs += 1
+        if not result.success:
+            failures = [
+                str(event.step_failure_data.error)
+                for event in result.all_events
+                if event.is_step_failure and event.step_failure_data.error
+            ]
+            names = ", ".join(key.to_user_string() for key in selection)
+            raise RunFailedError(f"Materialising {names} failed: {'; '.join(failures)}")
