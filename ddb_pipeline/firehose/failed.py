@@ -1,0 +1,212 @@
+"""Error objects of a delivery stream: the records it could not convert, written and read back.
+
+Firehose writes one JSON document per failed record, one per line, under the evaluated
+ErrorOutputPrefix. Members and their order: "Handling errors for data format conversion" in the
+Amazon Data Firehose developer guide, and objects seen on the service. Older and newer documents
+name the error members ``lastErrorCode``/``lastErrorMessage`` or ``ErrorCode``/``ErrorMessage``,
+and objects of failed transformations ``errorCode``/``errorMessage``; all are read, the first pair
+is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_CODE_MEMBERS: Final = ("lastErrorCode", "ErrorCode", "errorCode")
+_MESSAGE_MEMBERS: Final = ("lastErrorMessage", "ErrorMessage", "errorMessage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCatalogTable:
+    """The catalog table a record was converted with, as the error object names it."""
+
+    database_name: str | None = None
+    table_name: str | None = None
+    region: str | None = None
+    version_id: str | None = None
+    catalog_id: str | None = None
+    role_arn: str | None = None
+
+    def to_json(self) -> dict[str, str | None]:
+        return {
+            "catalogId": self.catalog_id,
+            "databaseName": self.database_name,
+            "tableName": self.table_name,
+            "region": self.region,
+            "versionId": self.version_id,
+            "roleArn": self.role_arn,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> DataCatalogTable:
+        return cls(
+            catalog_id=_text(document, "catalogId"),
+            database_name=_text(document, "databaseName"),
+            table_name=_text(document, "tableName"),
+            region=_text(document, "region"),
+            version_id=_text(document, "versionId"),
+            role_arn=_text(document, "roleArn"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRecord:
+    """One record that was not delivered, with everything needed to deliver it again.
+
+    ``raw_data`` is the record as it was put, decoded. Timestamps are epoch milliseconds.
+    """
+
+    raw_data: bytes
+    error_code: str
+    error_message: str
+    arrival_timestamp: int | None = None
+    attempt_ending_timestamp: int | None = None
+    attempts_made: int = 1
+    sequence_number: str | None = None
+    sub_sequence_number: int | None = None
+    data_catalog_table: DataCatalogTable | None = None
+
+    def to_line(self) -> bytes:
+        """The record's line of an error object, newline included."""
+        document: dict[str, Any] = {
+            "attemptsMade": self.attempts_made,
+            "arrivalTimestamp": self.arrival_timestamp,
+            "lastErrorCode": self.error_code,
+            "lastErrorMessage": self.error_message,
+            "attemptEndingTimestamp": self.attempt_ending_timestamp,
+            "rawData": base64.b64encode(self.raw_data).decode("ascii"),
+            "sequenceNumber": self.sequence_number,
+            "subSequenceNumber": self.sub_sequence_number,
+            "dataCatalogTable": self.data_catalog_table and self.data_catalog_table.to_json(),
+        }
+        # ASCII escapes keep a lone surrogate of an error message representable.
+        return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptLine:
+    """A line of an error object that is not a failed record. ``line`` counts from 1."""
+
+    line: int
+    content: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorObject:
+    """What an error object holds: its records, and the lines that could not be read."""
+
+    records: tuple[FailedRecord, ...]
+    corrupt_lines: tuple[CorruptLine, ...]
+
+
+class CorruptErrorObjectError(ValueError):
+    """An error object with unreadable lines. ``records`` holds what the other lines gave."""
+
+    def __init__(self, key: str, content: ErrorObject) -> None:
+        self.key = key
+        self.records = content.records
+        self.corrupt_lines = content.corrupt_lines
+        first = content.corrupt_lines[0]
+        super().__init__(
+            f"error object {key or '(no key)'}: {len(content.corrupt_lines)} unreadable line(s), "
+            f"the first is line {first.line}: {first.reason}; "
+            f"{len(content.records)} other record(s) were read"
+        )
+
+
+def write_error_object(records: Iterable[FailedRecord]) -> bytes:
+    """The body of an error object, one line per record."""
+    return b"".join(record.to_line() for record in records)
+
+
+def read_error_object(body: bytes) -> ErrorObject:
+    """Read an error object line by line; an unreadable line never costs the others."""
+    records: list[FailedRecord] = []
+    corrupt: list[CorruptLine] = []
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_record(line))
+        except _LineError as error:
+            corrupt.append(CorruptLine(number, line, str(error)))
+    return ErrorObject(tuple(records), tuple(corrupt))
+
+
+def parse_error_object(body: bytes, key: str = "") -> list[FailedRecord]:
+    """The failed records of an error object.
+
+    Raises CorruptErrorObjectError, naming ``key`` and the line, when any line is unreadable; the
+    records of the other lines are on the error. Unknown members are ignored.
+    """
+    content = read_error_object(body)
+    if content.corrupt_lines:
+        raise CorruptErrorObjectError(key, content)
+    return list(content.records)
+
+
+class _LineError(ValueError):
+    pass
+
+
+def _record(line: bytes) -> FailedRecord:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _LineError(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise _LineError("not a JSON object")
+    table = document.get("dataCatalogTable")
+    if table is not None and not isinstance(table, dict):
+        raise _LineError("dataCatalogTable is not an object")
+    return FailedRecord(
+        raw_data=_raw_data(document),
+        error_code=_first_text(document, _CODE_MEMBERS),
+        error_message=_first_text(document, _MESSAGE_MEMBERS),
+        arrival_timestamp=_integer(document, "arrivalTimestamp"),
+        attempt_ending_timestamp=_integer(document, "attemptEndingTimestamp"),
+        attempts_made=_integer(document, "attemptsMade") or 0,
+        sequence_number=_text(document, "sequenceNumber"),
+        sub_sequence_number=_integer(document, "subSequenceNumber"),
+        data_catalog_table=None if table is None else DataCatalogTable.from_json(table),
+    )
+
+
+def _raw_data(document: Mapping[str, Any]) -> bytes:
+    raw = document.get("rawData")
+    if not isinstance(raw, str):
+        raise _LineError("rawData is missing or not a string")
+    try:
+        return base64.b64decode(raw, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _LineError(f"rawData is not base64: {error}") from None
+
+
+def _first_text(document: Mapping[str, Any], members: tuple[str, ...]) -> str:
+    for member in members:
+        text = _text(document, member)
+        if text is not None:
+            return text
+    return ""
+
+
+def _text(document: Mapping[str, Any], member: str) -> str | None:
+    value = document.get(member)
+    if value is None or isinstance(value, str):
+        return value
+    raise _LineError(f"{member} is not a string")
+
+
+def _integer(document: Mapping[str, Any], member: str) -> int | None:
+    value = document.get(member)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and value.lstrip("-").isdecimal():
+        return int(value)
+    raise _LineError(f"{member} is not an integer")
