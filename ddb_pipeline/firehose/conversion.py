@@ -1,0 +1,251 @@
+"""Many Firehose records → one Parquet object and the records that failed.
+
+A record holds one JSON document or several, one after the other. One bad record never fails its
+neighbours; a schema that cannot be used fails all of them, as Firehose does. The batch is
+converted in chunks: the fast path reads a chunk whole, and a chunk it will not vouch for goes
+record by record through the SerDe, so that the result is always the SerDe's.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddb_pipeline.firehose.configuration import (
+    ConversionConfiguration,
+    HiveJsonOptions,
+    OpenXOptions,
+    ParquetOptions,
+)
+from ddb_pipeline.firehose.serde import INVALID_SCHEMA, ConversionError, OpenXJsonSerDe
+from ddb_pipeline.firehose.serde_hive import HiveJsonSerDe
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema, parquet_write_options
+
+CHUNK_BYTES: Final = 1024 * 1024
+"""Input converted at a time; bounds what one bad record costs and what Python objects live."""
+
+MAX_ROW_GROUP_BYTES: Final = 128 * 1024 * 1024
+"""Arrow bytes held before a row group is written, whatever larger block size is configured."""
+
+PackedFailure = Literal["record", "document"]
+
+
+class JsonSerDe(Protocol):
+    """What conversion needs of a SerDe."""
+
+    def rows(self, record: bytes) -> Iterator[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionOptions:
+    """How a delivery stream converts.
+
+    ``packed_failure``: when one document of a record that packs several is bad, ``"record"`` fails
+    the whole record and ``"document"`` lands the documents before the bad one and reports the
+    record too. What Firehose does is not documented. ``decimals`` is the OpenX SerDe's.
+    ``fast_path`` off converts everything record by record.
+    """
+
+    deserializer: OpenXOptions | HiveJsonOptions = field(default_factory=OpenXOptions)
+    parquet: ParquetOptions = field(default_factory=ParquetOptions)
+    packed_failure: PackedFailure = "record"
+    decimals: Literal["refuse", "convert"] = "refuse"
+    fast_path: bool = True
+
+    @classmethod
+    def of(
+        cls, configuration: ConversionConfiguration, *, packed_failure: PackedFailure = "record"
+    ) -> ConversionOptions:
+        """The options of a delivery stream's DataFormatConversionConfiguration."""
+        return cls(
+            deserializer=configuration.deserializer,
+            parquet=configuration.serializer,
+            packed_failure=packed_failure,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailure:
+    """A record that did not convert: its index in the batch, Firehose's code and message."""
+
+    index: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """``parquet`` is None when no row came of the batch. Failures are in record order."""
+
+    parquet: bytes | None
+    rows: int
+    failures: tuple[RecordFailure, ...]
+
+
+def convert(
+    records: Sequence[bytes],
+    columns: Sequence[Column | tuple[str, str]],
+    options: ConversionOptions | None = None,
+) -> Conversion:
+    """Convert a batch of records under the columns of a catalog table.
+
+    Never raises for what is in the records or the columns: a schema that cannot be used fails
+    every record with InvalidSchema.
+    """
+    chosen = options or ConversionOptions()
+    try:
+        converter = _Converter(columns, chosen)
+    except ConversionError as error:
+        return fail_all(records, error.code, error.message)
+    return converter.convert(records)
+
+
+def fail_all(records: Sequence[bytes], code: str, message: str) -> Conversion:
+    """A batch of which every record failed for one reason, such as a schema that is not there."""
+    failures = (RecordFailure(index, code, message) for index in range(len(records)))
+    return Conversion(None, 0, tuple(failures))
+
+
+class _Converter:
+    def __init__(
+        self, columns: Sequence[Column | tuple[str, str]], options: ConversionOptions
+    ) -> None:
+        self._options = options
+        self._serde = _serde(columns, options)
+        try:
+            self._schema = arrow_schema(columns)
+        except NoParquetTypeError as error:
+            raise ConversionError(
+                INVALID_SCHEMA, f"The schema is invalid. {error.reason}"
+            ) from error
+        self._fast: Any = None
+
+    def convert(self, records: Sequence[bytes]) -> Conversion:
+        failures: list[RecordFailure] = []
+        writer = _ParquetObject(self._schema, self._options.parquet)
+        for start, stop in _chunks(records):
+            chunk = records[start:stop]
+            table = self._fast.read(chunk) if self._fast is not None else None
+            if table is None:
+                rows = self._rows(chunk, start, failures)
+                table = rows_table(rows, self._schema)
+            writer.write(table)
+        return Conversion(writer.finish(), writer.rows, tuple(failures))
+
+    def _rows(
+        self, chunk: Sequence[bytes], start: int, failures: list[RecordFailure]
+    ) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for index, record in enumerate(chunk, start):
+            before = len(rows)
+            try:
+                rows.extend(self._serde.rows(record))
+            except ConversionError as error:
+                failures.append(RecordFailure(index, error.code, error.message))
+                if self._options.packed_failure == "record":
+                    del rows[before:]
+        return rows
+
+
+def _serde(columns: Sequence[Column | tuple[str, str]], options: ConversionOptions) -> JsonSerDe:
+    deserializer = options.deserializer
+    if isinstance(deserializer, HiveJsonOptions):
+        return HiveJsonSerDe(columns, timestamp_formats=deserializer.timestamp_formats)
+    return OpenXJsonSerDe(
+        columns,
+        case_insensitive=deserializer.case_insensitive,
+        convert_dots=deserializer.convert_dots,
+        column_to_json_key=deserializer.column_to_json_key,
+        decimals=options.decimals,
+    )
+
+
+def _chunks(records: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    start, size = 0, 0
+    for index, record in enumerate(records):
+        if size and size + len(record) > CHUNK_BYTES:
+            yield start, index
+            start, size = index, 0
+        size += len(record)
+    if start < len(records):
+        yield start, len(records)
+
+
+def rows_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of a SerDe as an Arrow table of ``schema``."""
+    arrays = [_array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list[Any], arrow_type: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, arrow_type)
+    except UnicodeEncodeError:
+        return pa.array(_without_surrogates(values), arrow_type)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Lone surrogates as question marks, which is how Java encodes them in UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(v) for key, v in value.items()}
+    return value
+
+
+class _ParquetObject:
+    """One Parquet object in memory, written a row group at a time."""
+
+    def __init__(self, schema: pa.Schema, options: ParquetOptions) -> None:
+        self._schema = schema
+        self._options = options
+        self._limit = min(options.block_size_bytes, MAX_ROW_GROUP_BYTES)
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._sink = io.BytesIO()
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
+        self.rows += table.num_rows
+        self._pending.append(table)
+        self._pending_bytes += table.nbytes
+        if self._pending_bytes >= self._limit:
+            self._flush()
+
+    def finish(self) -> bytes | None:
+        if self._pending:
+            self._flush()
+        if self._writer is None:
+            return None
+        self._writer.close()
+        return self._sink.getvalue()
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._sink, self._schema, **_write_options(self._options)
+            )
+        table = pa.concat_tables(self._pending)
+        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        self._pending, self._pending_bytes = [], 0
+
+
+def _write_options(options: ParquetOptions) -> dict[str, Any]:
+    compression = None if options.compression == "UNCOMPRESSED" else options.compression.lower()
+    return parquet_write_options() | {
+        "compression": compression or "none",
+        "data_page_size": options.page_size_bytes,
+        "use_dictionary": options.enable_dictionary_compression,
+        "data_page_version": "2.0" if options.writer_version == "V2" else "1.0",
+    }
