@@ -21,7 +21,7 @@ CONFIG_VARIABLE = "DDB_PIPELINE_CONFIG"
 HOME_VARIABLE = "DDB_PIPELINE_HOME"
 CONFIG_FILE = ".ddb_pipeline.toml"
 
-NAME = r"^[a-z][a-z0-9_]{0,39}$"
+NAME = r"^[a-z][a-z0-9_]{2,39}$"
 DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
 BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
@@ -244,7 +244,11 @@ def _require_buckets(source: str, data: Mapping[str, Any]) -> None:
 
 def _readable(error: ValidationError, source: str) -> str:
     lines = [f"{source} is not a valid configuration:"]
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
+        if problem["type"] == "too_short" and len(problems) > 1:
+            # Says only that no pipeline was left after those refused above.
+            continue
         key = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
         ).lstrip(".")
