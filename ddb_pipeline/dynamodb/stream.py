@@ -1,0 +1,306 @@
+"""Stream records of a DynamoDB table as change documents: one JSON object for each change.
+
+Reads what a Lambda event holds (DynamoDB Streams, or Kinesis Data Streams for DynamoDB) and what
+boto3's ``get_records`` answers.
+"""
+
+import json
+import time
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
+
+from ddb_pipeline.dynamodb.values import Item, UndecodableValueError, item_json, item_members
+from ddb_pipeline.hive.names import column_names
+
+METADATA_COLUMNS = (
+    "ddb_event_id",
+    "ddb_event_name",
+    "ddb_sequence_number",
+    "ddb_event_time",
+    "ddb_keys",
+    "ddb_expired",
+)
+"""What a change document says of the change, beside the item's own attributes."""
+OLD_IMAGE_COLUMN = "ddb_old_image"
+"""The item before the change, as an object, where both images are wanted."""
+
+TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+EVENT_NAMES = frozenset(("INSERT", "MODIFY", "REMOVE"))
+MILLISECONDS_FROM = 10**12
+"""Firehose takes an epoch from here on for milliseconds, one below for seconds."""
+
+
+class Images(Enum):
+    """Which image of the item a change document carries."""
+
+    NEW = "new"
+    OLD = "old"
+    BOTH = "both"
+
+
+class UndecodableRecordError(ValueError):
+    """A stream record from which no change document can be made.
+
+    Attributes:
+        event_id: the record's ``eventID``, empty where it has none.
+        path: attribute path of the offending value, empty where the record itself is malformed.
+        reason: what is wrong, without any value of the item.
+    """
+
+    def __init__(self, event_id: str, reason: str, path: str = "") -> None:
+        super().__init__(event_id, reason, path)
+        self.event_id = event_id
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        where = f", attribute {self.path!r}" if self.path else ""
+        return f"Stream record {self.event_id or '(no eventID)'}{where}: {self.reason}."
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentOptions:
+    """What goes into change documents.
+
+    Attributes:
+        images: the image that becomes the document's own members.
+        metadata: whether the metadata columns are written, and deletes with them. Without it a
+            document is a plain image, and a change that has none (a delete, where new images are
+            wanted) yields no document.
+    """
+
+    images: Images = Images.NEW
+    metadata: bool = True
+
+
+class StreamRecord(NamedTuple):
+    """One change of one item.
+
+    ``event_time`` is epoch seconds, or epoch milliseconds where the stream is that precise (see
+    ``MILLISECONDS_FROM``). ``sequence_number`` orders the changes of an item as an integer.
+    """
+
+    event_id: str
+    event_name: str
+    sequence_number: str
+    event_time: int
+    table: str
+    expired: bool
+    keys: Item
+    new_image: Item | None
+    old_image: Item | None
+
+
+def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
+    """A record of a DynamoDB stream, from a Lambda event or from ``get_records``.
+
+    ``table`` names the source where the record does not (``get_records``).
+
+    Raises:
+        UndecodableRecordError: it is not a stream record.
+    """
+    try:
+        event_id = record["eventID"]
+        event_name = record["eventName"]
+        change = record["dynamodb"]
+        identity = record.get("userIdentity")
+        arn = record.get("eventSourceARN")
+        stream_record = StreamRecord(
+            event_id,
+            event_name,
+            change["SequenceNumber"],
+            epoch(change["ApproximateCreationDateTime"]),
+            table_of(arn) if arn else table,
+            False if identity is None else is_ttl_delete(identity),
+            change["Keys"],
+            change.get("NewImage"),
+            change.get("OldImage"),
+        )
+        _check_types(stream_record)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise UndecodableRecordError(event_id_of(record), _malformed(error)) from None
+    if event_name not in EVENT_NAMES:
+        raise UndecodableRecordError(event_id, f"its event name is none of {sorted(EVENT_NAMES)}")
+    return stream_record
+
+
+def read_kinesis_record(record: Mapping[str, Any]) -> StreamRecord:
+    """A record of Kinesis Data Streams for DynamoDB, from a Lambda event.
+
+    Its sequence number is Kinesis' own; ``event_id`` identifies a change that arrives twice, and
+    the finer ``event_time`` orders changes that arrive out of order (Amazon DynamoDB developer
+    guide, "Using Kinesis Data Streams to capture changes").
+
+    Raises:
+        UndecodableRecordError: it is not such a record.
+    """
+    try:
+        kinesis = record["kinesis"]
+        body = json.loads(b64decode(kinesis["data"], validate=True))
+        change = body["dynamodb"]
+        precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
+        change = {
+            **change,
+            "SequenceNumber": kinesis["sequenceNumber"],
+            "ApproximateCreationDateTime": epoch(change["ApproximateCreationDateTime"])
+            // (1000 if precision == "MICROSECOND" else 1),
+        }
+        body = {**body, "dynamodb": change}
+    except (KeyError, TypeError, AttributeError, ValueError, Base64Error, RecursionError) as error:
+        raise UndecodableRecordError(event_id_of(record), _malformed(error)) from None
+    return read_record(body, table=str(body.get("tableName", "")))
+
+
+def change_document(
+    record: StreamRecord, options: DocumentOptions = DocumentOptions()
+) -> bytes | None:
+    """The record as one JSON object in UTF-8, or None where ``options`` want nothing of it.
+
+    New images wanted: the new image, for a delete the keys. Old images: the old image, for an
+    insert the keys. Both: as for new, and the old image whole under ``OLD_IMAGE_COLUMN``.
+    Metadata members come first; ``ddb_keys`` is the text of a JSON object of the key columns in
+    the order of the attributes' names, equal for equal keys.
+
+    Raises:
+        UndecodableRecordError: a value is not DynamoDB's, the stream's view type lacks a wanted
+            image, or an attribute has the name of a metadata column.
+    """
+    images = options.images
+    primary = record.old_image if images is Images.OLD else record.new_image
+    if primary is None:
+        if record.event_name != ("INSERT" if images is Images.OLD else "REMOVE"):
+            raise _missing_image(record, "OldImage" if images is Images.OLD else "NewImage")
+        if not options.metadata:
+            return None
+        primary = record.keys
+    try:
+        members = item_members(primary)
+        if options.metadata:
+            _check_names(tuple(primary))
+            metadata = metadata_members(record)
+            members = f"{metadata},{members}" if members else metadata
+        if images is Images.BOTH:
+            members = _with_old_image(members, record)
+    except UndecodableValueError as error:
+        raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
+    # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
+    return ("{" + members + "}").encode("utf-8", "backslashreplace")
+
+
+def metadata_members(record: StreamRecord) -> str:
+    """The metadata columns as members of a JSON object, without braces."""
+    keys = record.keys
+    if len(keys) > 1:
+        keys = dict(sorted(keys.items()))
+    return (
+        f'"ddb_event_id":{_quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
+        f'"ddb_sequence_number":{_quoted(record.sequence_number)},'
+        f'"ddb_event_time":{record.event_time},"ddb_keys":{_quoted(item_json(keys))},'
+        f'"ddb_expired":{"true" if record.expired else "false"}'
+    )
+
+
+def is_ttl_delete(identity: Mapping[str, Any]) -> bool:
+    """Whether a record's ``userIdentity`` says that time to live deleted the item.
+
+    Lambda events spell the members in lower case, boto3 capitalises them. A replica of a global
+    table does not carry the identity (Amazon DynamoDB developer guide, "DynamoDB Streams and TTL").
+    """
+    kind = identity.get("type", identity.get("Type"))
+    principal = identity.get("principalId", identity.get("PrincipalId"))
+    return bool(kind == "Service" and principal == TTL_PRINCIPAL)
+
+
+@lru_cache(maxsize=64)
+def table_of(arn: str) -> str:
+    """The table's name in a table's or stream's ARN (``arn:...:table/NAME/stream/LABEL``)."""
+    return arn.partition(":table/")[2].partition("/")[0]
+
+
+def epoch(moment: Any) -> int:
+    """Epoch seconds of a record's creation time, or milliseconds where it has a fraction."""
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        return moment
+    if isinstance(moment, datetime):
+        moment = moment.timestamp()
+    if not isinstance(moment, float):
+        raise TypeError("ApproximateCreationDateTime is not a time")
+    return int(moment) if moment.is_integer() else round(moment * 1000)
+
+
+def epoch_seconds(event_time: int) -> float:
+    """``StreamRecord.event_time`` in seconds, whichever of the two it is given in."""
+    return event_time / 1000 if abs(event_time) >= MILLISECONDS_FROM else float(event_time)
+
+
+def age_seconds(record: StreamRecord, now: float | None = None) -> float:
+    """How long ago the change happened, never negative."""
+    return max(0.0, (time.time() if now is None else now) - epoch_seconds(record.event_time))
+
+
+def event_id_of(record: Any) -> str:
+    """The ``eventID`` of a record that may be malformed, else an empty text."""
+    found = record.get("eventID") if isinstance(record, Mapping) else None
+    return found if isinstance(found, str) else ""
+
+
+def _with_old_image(members: str, record: StreamRecord) -> str:
+    if record.old_image is None:
+        if record.event_name != "INSERT":
+            raise _missing_image(record, "OldImage")
+        return members
+    old = f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image)}'
+    return f"{members},{old}" if members else old
+
+
+@lru_cache(maxsize=1024)
+def _reserved(names: tuple[str, ...]) -> tuple[str, ...]:
+    columns = column_names(names)
+    return tuple(name for name in names if columns[name] in _RESERVED)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    taken = _reserved(names)
+    if taken:
+        raise UndecodableValueError(
+            "its name is that of a delivery metadata column; rename or drop the attribute", taken[0]
+        )
+
+
+def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
+    return UndecodableRecordError(
+        record.event_id,
+        f"a {record.event_name} without {image}; enable the table's stream with view type "
+        "NEW_AND_OLD_IMAGES, or ask for another image",
+    )
+
+
+def _check_types(record: StreamRecord) -> None:
+    if not (
+        type(record.event_id) is str
+        and record.event_id
+        and record.sequence_number.isdecimal()
+        and isinstance(record.keys, Mapping)
+    ):
+        raise TypeError("eventID, SequenceNumber or Keys is of another type")
+
+
+def _malformed(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, Base64Error):
+        return "its data is not base64"
+    if isinstance(error, json.JSONDecodeError):
+        return "its data is not JSON"
+    return "it is not shaped like a stream record"
+
+
+_RESERVED = frozenset((*METADATA_COLUMNS, OLD_IMAGE_COLUMN))
+_quoted = encode_basestring

@@ -1,0 +1,155 @@
+"""One batch of stream records delivered: every change leaves in exactly one way, or comes again."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
+from ddb_pipeline.functions.changes import Change, Problem, Rules, read_changes
+from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
+from ddb_pipeline.functions.report import Report
+
+if TYPE_CHECKING:
+    from mypy_boto3_firehose.client import FirehoseClient
+    from mypy_boto3_s3.client import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The services a batch goes to."""
+
+    firehose: "FirehoseClient"
+    s3: "S3Client"
+
+
+def process(
+    event: Mapping[str, Any], rules: Rules, clients: Clients, report: Report, deadline: float
+) -> str:
+    """Deliver an event's records; answers with the sequence number to retry from, or "".
+
+    That is the lowest one not delivered. What comes after it comes again, so nothing more is done
+    for it: it is not sent to another delivery stream, nor written to the dead letters.
+
+    Raises:
+        SettingsError: the settings do not fit the records.
+        DeliveryRefusedError: a delivery stream refuses for good and nothing was delivered, so
+            that failing loudly loses no progress.
+        DeadLetterError: a record without a sequence number could not be written.
+    """
+    changes = list(read_changes(event.get("Records") or (), rules, time.time()))
+    batch = _Batch(changes, rules, clients, report, deadline)
+    report.received = len(changes)
+    report.filtered = sum(change.filtered for change in changes)
+    report.oldest_age_seconds = max((change.age for change in changes), default=0.0)
+    for stream, positions in _by_stream(changes).items():
+        batch.send(stream, positions)
+    batch.raise_fruitless_refusal()
+    batch.keep_undeliverable()
+    return batch.checkpoint()
+
+
+class _Batch:
+    """A batch in progress: which positions failed, and which can never be delivered."""
+
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        rules: Rules,
+        clients: Clients,
+        report: Report,
+        deadline: float,
+    ) -> None:
+        self._changes = changes
+        self._rules = rules
+        self._clients = clients
+        self._report = report
+        self._deadline = deadline
+        self._order = sequence_order(changes)
+        self._failed: set[int] = set()
+        self._problems = {i: c.problem for i, c in enumerate(changes) if c.problem is not None}
+        self._refusal: DeliveryRefusedError | None = None
+
+    def send(self, stream: str, positions: Sequence[int]) -> None:
+        """Deliver the changes at these positions, as far as they come before any failure."""
+        sent = self._before_failure(positions)
+        delivery = deliver(
+            self._clients.firehose,
+            stream,
+            [cast("bytes", self._changes[i].document) for i in sent],
+            deadline=self._deadline,
+            pack_bytes=self._rules.settings.pack_bytes,
+        )
+        for index, outcome in enumerate(delivery.outcomes):
+            if outcome is Outcome.NOT_DELIVERED:
+                self._failed.add(sent[index])
+            elif outcome is Outcome.UNDELIVERABLE:
+                self._problems[sent[index]] = Problem("oversized", delivery.reasons[index])
+        self._note(stream, delivery)
+
+    def raise_fruitless_refusal(self) -> None:
+        if self._refusal is not None and not self._report.delivered:
+            raise self._refusal
+
+    def keep_undeliverable(self) -> None:
+        """Write dead letters; the changes of those that cannot be written have failed."""
+        positions = self._before_failure(sorted(self._problems))
+        if not positions:
+            return
+        letters = [DeadLetter(self._changes[i], self._problems[i]) for i in positions]
+        settings = self._rules.settings
+        try:
+            self._report.dead_letter_key = write_dead_letters(
+                self._clients.s3, settings.dead_letter_bucket, settings.dead_letter_prefix, letters
+            )
+        except DeadLetterError as error:
+            if not all(letter.change.sequence_number for letter in letters):
+                raise
+            self._report.errors.append(str(error))
+            self._failed.update(positions)
+        else:
+            self._report.dead_lettered = len(letters)
+
+    def checkpoint(self) -> str:
+        """The lowest sequence number that failed, or ""."""
+        if not self._failed:
+            return ""
+        first = min(self._failed, key=self._order.__getitem__)
+        self._report.not_delivered = len(self._failed)
+        self._report.checkpoint = self._changes[first].sequence_number
+        return self._report.checkpoint
+
+    def _before_failure(self, positions: Sequence[int]) -> list[int]:
+        limit = min((self._order[i] for i in self._failed), default=None)
+        return [i for i in positions if limit is None or self._order[i] < limit]
+
+    def _note(self, stream: str, delivery: Delivery) -> None:
+        report = self._report
+        report.delivered += delivery.delivered
+        report.packed += delivery.records
+        report.billed_units += delivery.billed_units
+        report.retried += delivery.retried
+        if delivery.refusal is not None:
+            self._refusal = delivery.refusal
+            report.errors.append(str(delivery.refusal))
+        elif Outcome.NOT_DELIVERED in delivery.outcomes:
+            first = delivery.outcomes.index(Outcome.NOT_DELIVERED)
+            report.errors.append(f"Delivery stream {stream!r}: {delivery.reasons[first]}")
+
+
+def sequence_order(changes: Sequence[Change]) -> list[int]:
+    """Each change's sequence number as an integer; one without a number stands with the one
+    before it."""
+    order: list[int] = []
+    for change in changes:
+        number = change.sequence_number
+        order.append(int(number) if number.isdecimal() else (order[-1] if order else -1))
+    return order
+
+
+def _by_stream(changes: Sequence[Change]) -> dict[str, list[int]]:
+    positions: dict[str, list[int]] = {}
+    for position, change in enumerate(changes):
+        if change.document is not None:
+            positions.setdefault(change.stream, []).append(position)
+    return positions

@@ -1,0 +1,104 @@
+"""Lambda: changes of a DynamoDB table, from its stream to Firehose delivery streams."""
+
+import os
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, cast
+
+import boto3
+from botocore.config import Config
+
+from ddb_pipeline.functions.attributes import Redaction
+from ddb_pipeline.functions.batch import Clients, process
+from ddb_pipeline.functions.changes import Rules, Transformer
+from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.stream_settings import (
+    SettingsError,
+    StreamSettings,
+    check_pseudonym_key,
+    read_settings,
+)
+
+RESERVED_SECONDS = 5.0
+"""Kept of the invocation's time, for a call under way, dead letters and the answer."""
+RESERVED_SHARE = 0.2
+DEFAULT_SECONDS = 60.0
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
+    """Deliver a batch of stream records; answers with the first record to be retried."""
+    report = Report()
+    try:
+        failed = process(event, rules(), clients(), report, deadline(context))
+    except Exception as error:
+        report.errors.append(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        print(report.log_line(context, time.time()))  # noqa: T201 - stdout is CloudWatch Logs
+    return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
+
+
+def deadline(context: Any) -> float:
+    """When to stop sending, in ``time.monotonic``'s seconds."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    seconds = remaining() / 1000 if remaining else DEFAULT_SECONDS
+    return time.monotonic() + seconds - min(RESERVED_SECONDS, seconds * RESERVED_SHARE)
+
+
+@lru_cache(maxsize=1)
+def clients() -> Clients:
+    """boto3 clients, made on first use; which endpoint they speak to is boto3's own business."""
+    # Retries are decided where the time left is known, not inside botocore.
+    config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+    return Clients(
+        firehose=boto3.client("firehose", config=config), s3=boto3.client("s3", config=config)
+    )
+
+
+@lru_cache(maxsize=1)
+def rules() -> Rules:
+    """What the environment says, read on first use.
+
+    Raises:
+        SettingsError: a variable is missing or wrong; the next invocation reads again.
+    """
+    settings = read_settings(os.environ)
+    redaction = Redaction(settings.dropped, settings.pseudonymised, pseudonym_key(settings))
+    return Rules(settings, redaction, load_transformer(settings.transformer))
+
+
+def pseudonym_key(settings: StreamSettings) -> bytes:
+    """The key of the pseudonyms, from Secrets Manager where an ARN is given.
+
+    Raises:
+        SettingsError: the secret holds no text, or too short a one.
+    """
+    if not settings.pseudonymised:
+        return b""
+    key = settings.pseudonym_key
+    if settings.pseudonym_key_secret:
+        secrets = boto3.client("secretsmanager")
+        answer = secrets.get_secret_value(SecretId=settings.pseudonym_key_secret)
+        key = answer.get("SecretString", "")
+        check_pseudonym_key("The secret that PSEUDONYM_KEY_SECRET_ARN names", key)
+    return key.encode("utf-8")
+
+
+def load_transformer(name: str) -> Transformer | None:
+    """The function that ``module:function`` names, None for no name.
+
+    Raises:
+        SettingsError: there is no such function.
+    """
+    if not name:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"TRANSFORMER {name!r} cannot be loaded: {error}.") from error
+    if not callable(found):
+        raise SettingsError(f"TRANSFORMER {name!r} is not a function.")
+    return cast("Transformer", found)
