@@ -1,9 +1,8 @@
 """Failed records become rows: error objects converted again once the schema takes them."""
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from ddb_pipeline.firehose.failed import (
     read_error_object,
     write_error_object,
 )
-from ddb_pipeline.hive.declared import Fields, declared, undeclared
+from ddb_pipeline.firehose.undeclared import documents, sorted_out
+from ddb_pipeline.hive.declared import declared
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX, DeliveryHour
 from ddb_pipeline.lake.stats import StoredObject, list_objects, read_columns
@@ -24,7 +24,6 @@ from ddb_pipeline.lake.stats import StoredObject, list_objects, read_columns
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-UNDECLARED_CODE = "Pipeline.UndeclaredAttribute"
 EVENT_ID = "ddb_event_id"
 
 
@@ -45,12 +44,6 @@ class ObjectRedelivery:
     landed_before: int
     waiting: int
     parquet_keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    text: bytes
-    value: Any
 
 
 def redeliver(
@@ -94,52 +87,6 @@ def redeliver(
     return ObjectRedelivery(stored.key, rows, dropped, len(waiting), tuple(keys))
 
 
-def sorted_out(
-    records: Sequence[FailedRecord], names: Fields
-) -> tuple[list[FailedRecord], list[FailedRecord]]:
-    """Records ready to convert, and those with attributes that no column would keep."""
-    ready, waiting = [], []
-    for record in records:
-        paths = {
-            path
-            for document in _documents(record.raw_data)
-            if isinstance(document.value, Mapping)
-            for path in undeclared(document.value, names)
-        }
-        if paths:
-            waiting.append(held(record, sorted(paths)))
-        else:
-            ready.append(record)
-    return ready, waiting
-
-
-def held(record: FailedRecord, paths: Sequence[str]) -> FailedRecord:
-    """The record as one that waits for columns; the message names the attributes."""
-    return replace(
-        record,
-        error_code=UNDECLARED_CODE,
-        error_message=f"No column declares: {', '.join(paths)}. Waiting for the next crawl.",
-    )
-
-
-def _documents(data: bytes) -> Iterator[_Document]:
-    """The JSON documents of a record, up to the first that is not JSON."""
-    decoder = json.JSONDecoder()
-    text = data.decode("utf-8", errors="replace")
-    position = 0
-    while True:
-        while position < len(text) and text[position] in " \t\r\n":
-            position += 1
-        if position == len(text):
-            return
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            return
-        yield _Document(text[position:end].encode("utf-8"), value)
-        position = end
-
-
 def _by_hour(
     records: Sequence[FailedRecord], default: float
 ) -> dict[DeliveryHour, list[FailedRecord]]:
@@ -162,7 +109,7 @@ def without_landed(
         return list(records), 0
     kept, dropped = [], 0
     for record in records:
-        documents = list(_documents(record.raw_data))
+        documents = list(documents(record.raw_data))
         missing = [d for d in documents if _event_id(d.value) not in landed]
         dropped += len(documents) - len(missing)
         if len(missing) == len(documents):
@@ -188,7 +135,7 @@ def _landed_event_ids(
     wanted: set[str] = set()
     hours: set[DeliveryHour] = set()
     for record in records:
-        ids = [_event_id(document.value) for document in _documents(record.raw_data)]
+        ids = [_event_id(document.value) for document in documents(record.raw_data)]
         if len(ids) > 1:
             wanted.update(event for event in ids if event is not None)
             arrived = (record.arrival_timestamp or stored.modified_at * 1000) / 1000
