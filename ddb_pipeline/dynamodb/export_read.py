@@ -1,0 +1,286 @@
+"""Exports of DynamoDB tables read back from S3: manifests and data files, each verified."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from botocore.exceptions import ClientError
+
+from ddb_pipeline.dynamodb.export import (
+    CHECKSUM_SUFFIX,
+    FILES,
+    FULL_VERSION,
+    INCREMENTAL_VERSION,
+    SUMMARY,
+    DataFile,
+    Export,
+    ExportSummary,
+    ItemChange,
+    md5_text,
+)
+from ddb_pipeline.dynamodb.values import Item
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+Open = Callable[[str], BinaryIO]
+"""Opens an object for reading by its key; FileNotFoundError where there is none."""
+
+CHECKSUM_SUFFIXES = (CHECKSUM_SUFFIX, ".checksum")
+"""The second is what AWS's developer guide calls the first."""
+
+
+class ExportError(Exception):
+    """An export cannot be read.
+
+    Attributes:
+        key: the object's key.
+        reason: what is wrong with it and what to do.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Export object {self.key!r}: {self.reason}"
+
+
+class ExportNotFinishedError(ExportError):
+    """There is no summary manifest: the export runs, has failed, or is elsewhere."""
+
+
+class MalformedExportError(ExportError):
+    """A manifest or a data line is not what DynamoDB writes."""
+
+
+class ChecksumError(ExportError):
+    """An object's bytes or lines are not those that the manifest promises."""
+
+
+def read_export(open_object: Open, folder: str) -> Export:
+    """Read and verify an export's manifests.
+
+    Args:
+        open_object: see ``s3_objects``.
+        folder: the export's folder (``export_folder``), or the key of its summary manifest.
+
+    Raises:
+        ExportNotFinishedError: there is no summary manifest.
+        ChecksumError: a manifest does not have its checksum.
+        MalformedExportError: a manifest is not what DynamoDB writes.
+    """
+    folder = folder.removesuffix(f"{SUMMARY}.json")
+    folder = folder if not folder or folder.endswith("/") else f"{folder}/"
+    summary_key = f"{folder}{SUMMARY}.json"
+    try:
+        body = _verified(open_object, folder, SUMMARY)
+    except FileNotFoundError:
+        raise ExportNotFinishedError(
+            summary_key,
+            "it is not there. The export is still running (DescribeExport tells), has failed, or "
+            "lies under another prefix.",
+        ) from None
+    summary = _parse_summary(summary_key, body)
+    files_key = f"{folder}{FILES}.json"
+    try:
+        body = _verified(open_object, folder, FILES)
+    except FileNotFoundError:
+        raise ExportNotFinishedError(files_key, "it is not there, though the summary is.") from None
+    files = tuple(_parse_file(files_key, number, line) for number, line in _numbered(body))
+    counted = sum(file.item_count for file in files)
+    if counted != summary.item_count:
+        raise ChecksumError(
+            files_key, f"its files hold {counted} items, the summary says {summary.item_count}."
+        )
+    return Export(summary, files)
+
+
+def read_lines(open_object: Open, file: DataFile) -> Iterator[bytes]:
+    """A data file's lines without their newlines, streamed.
+
+    The checksum is known at the end only: take nothing as final before the iterator is exhausted.
+
+    Raises:
+        ChecksumError: the bytes or the number of lines are not the manifest's.
+        MalformedExportError: it is not gzip, or it is missing.
+    """
+    try:
+        source = open_object(file.key)
+    except FileNotFoundError:
+        raise MalformedExportError(
+            file.key, "it is in the manifest and not in the bucket. Export again."
+        ) from None
+    count = 0
+    with source:
+        digesting = _Digesting(source)
+        try:
+            with gzip.GzipFile(fileobj=digesting, mode="rb") as lines:  # type: ignore[call-overload]
+                for line in lines:
+                    stripped = line.rstrip(b"\r\n")
+                    if stripped:
+                        count += 1
+                        yield stripped
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise MalformedExportError(file.key, f"it is not whole gzip: {error}") from error
+        digesting.drain()
+    if file.md5 and digesting.md5() != file.md5:
+        raise ChecksumError(
+            file.key, f"its MD5 is {digesting.md5()}, the manifest says {file.md5}."
+        )
+    if count != file.item_count:
+        raise ChecksumError(
+            file.key, f"it holds {count} items, the manifest says {file.item_count}."
+        )
+
+
+def read_items(open_object: Open, file: DataFile) -> Iterator[Item]:
+    """The items of a full export's data file.
+
+    Raises:
+        ExportError: see ``read_lines``; also a line that is not an item.
+    """
+    for number, line in enumerate(read_lines(open_object, file), 1):
+        item = _object(file.key, number, line).get("Item")
+        if not isinstance(item, dict):
+            raise MalformedExportError(file.key, f"line {number} holds no Item.")
+        yield item
+
+
+def read_changes(open_object: Open, file: DataFile) -> Iterator[ItemChange]:
+    """The item states of an incremental export's data file.
+
+    Raises:
+        ExportError: see ``read_lines``; also a line that is not such a state.
+    """
+    for number, line in enumerate(read_lines(open_object, file), 1):
+        document = _object(file.key, number, line)
+        try:
+            yield ItemChange(
+                keys=document["Keys"],
+                new_image=document.get("NewImage"),
+                old_image=document.get("OldImage"),
+                written_micros=int(document["Metadata"]["WriteTimestampMicros"]["N"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedExportError(
+                file.key, f"line {number} is no item state: {error!r}."
+            ) from error
+
+
+def s3_objects(s3: "S3Client", bucket: str) -> Open:
+    """Opens a bucket's objects as streams."""
+
+    def open_object(key: str) -> BinaryIO:
+        try:
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                raise FileNotFoundError(key) from error
+            raise ExportError(
+                key, f"cannot be read from bucket {bucket!r}: {error}. It takes s3:GetObject."
+            ) from error
+        return body  # type: ignore[return-value]
+
+    return open_object
+
+
+class _Digesting:
+    """A stream that hashes what is read from it."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self._md5.update(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(1024 * 1024):
+            pass
+
+    def md5(self) -> str:
+        return b64encode(self._md5.digest()).decode("ascii")
+
+
+def _verified(open_object: Open, folder: str, name: str) -> bytes:
+    key = f"{folder}{name}.json"
+    with open_object(key) as source:
+        body = source.read()
+    for suffix in CHECKSUM_SUFFIXES:
+        try:
+            with open_object(f"{folder}{name}{suffix}") as source:
+                promised = source.read().decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            continue
+        if promised != md5_text(body):
+            raise ChecksumError(
+                key, f"its MD5 is {md5_text(body)}, {name}{suffix} says {promised}."
+            )
+        return body
+    raise ChecksumError(key, "it has no checksum object beside it; copy the export whole.")
+
+
+def _numbered(body: bytes) -> Iterator[tuple[int, bytes]]:
+    return ((number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip())
+
+
+def _object(key: str, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise MalformedExportError(key, f"line {number} is not JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise MalformedExportError(key, f"line {number} is not a JSON object.")
+    return document
+
+
+def _parse_file(key: str, number: int, line: bytes) -> DataFile:
+    document = _object(key, number, line)
+    try:
+        return DataFile(
+            key=document["dataFileS3Key"],
+            item_count=int(document["itemCount"]),
+            md5=document.get("md5Checksum") or "",
+            etag=document.get("etag") or "",
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedExportError(key, f"line {number} is no data file: {error!r}.") from error
+
+
+def _parse_summary(key: str, body: bytes) -> ExportSummary:
+    document = _object(key, 1, body)
+    version = document.get("version")
+    if version not in (FULL_VERSION, INCREMENTAL_VERSION):
+        raise MalformedExportError(
+            key, f"version {version!r} is neither {FULL_VERSION} nor {INCREMENTAL_VERSION}."
+        )
+    try:
+        return ExportSummary(
+            table_arn=document["tableArn"],
+            bucket=document["s3Bucket"],
+            prefix=document.get("s3Prefix") or "",
+            export_arn=document["exportArn"],
+            table_id=document.get("tableId") or "",
+            start_time=document["startTime"],
+            end_time=document.get("endTime") or "",
+            export_time=document.get("exportTime") or "",
+            from_time=document.get("exportFromTime") or "",
+            to_time=document.get("exportToTime") or "",
+            view=document.get("outputView") or "",
+            output_format=document["outputFormat"],
+            sse_algorithm=document.get("s3SseAlgorithm") or "",
+            sse_kms_key_id=document.get("s3SseKmsKeyId"),
+            manifest_files_key=document["manifestFilesS3Key"],
+            billed_size_bytes=int(document.get("billedSizeBytes") or 0),
+            item_count=int(document["itemCount"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedExportError(key, f"it lacks what an export has: {error!r}.") from error
