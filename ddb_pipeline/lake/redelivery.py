@@ -109,10 +109,10 @@ def without_landed(
         return list(records), 0
     kept, dropped = [], 0
     for record in records:
-        documents = list(documents(record.raw_data))
-        missing = [d for d in documents if _event_id(d.value) not in landed]
-        dropped += len(documents) - len(missing)
-        if len(missing) == len(documents):
+        packed = list(documents(record.raw_data))
+        missing = [d for d in packed if _event_id(d.value) not in landed]
+        dropped += len(packed) - len(missing)
+        if len(missing) == len(packed):
             kept.append(record)
         elif missing:
             kept.append(replace(record, raw_data=b"\n".join(d.text for d in missing) + b"\n"))
