@@ -1,0 +1,129 @@
+"""Attribute names to column names: the one rule, for schemas and for records alike.
+
+A column name is lower case and holds letters and digits of the Basic Multilingual Plane and ``_``
+alone: what else Hive's type grammar, Spark, Athena or Glue trip over (spaces, ``,;:.$=<>{}()-``,
+line breaks, emoji, ...) becomes ``_``, one for each character. Names that the delivery keeps for
+itself (``delivery_date``, ``delivery_hour``, all of ``ddb_...``) get ``item_`` put before them.
+A name longer than Glue allows is cut and ends in a hash of the whole. The rule looks at one name
+only, so a schema and a record that know nothing of each other agree.
+
+Where two attributes of the same level of one item come to the same column, the one that already is
+the column's name keeps it, and the others get a hash of their own name as a suffix. That needs both
+to be there: an item with only ``A`` puts it into column ``a``, an item with ``a`` and ``A`` puts it
+into ``a_559aead0``. Schema inference and record writing both go item by item through
+:func:`column_names`, so each value is always under a column that was inferred for it; a reader who
+wants all of ``A`` has to look in both columns. It takes a table that uses two spellings of a name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from itertools import count
+from typing import Final
+
+from ddb_pipeline.hive.types import is_name_character
+
+MAX_NAME_BYTES: Final = 255
+"""UTF-8 bytes of a column name (AWS Glue API reference, Column)."""
+
+DELIVERY_NAMES: Final = (
+    "ddb_event_id",
+    "ddb_event_name",
+    "ddb_sequence_number",
+    "ddb_event_time",
+    "ddb_keys",
+    "ddb_expired",
+)
+"""The columns that say of each row which change it came with."""
+
+_RESERVED: Final = re.compile(r"ddb_|delivery_(?:date|hour)\Z")
+_CLEAN: Final = re.compile(r"(?!ddb_|delivery_(?:date|hour)\Z)[a-z0-9_]{1,255}").fullmatch
+_HASH_DIGITS: Final = 8
+_LONGEST_CACHED: Final = 128
+
+
+def column_name(attribute: str) -> str:
+    """The column for an attribute that shares its level with no similar name.
+
+    A column name is its own column name.
+    """
+    if len(attribute) <= _LONGEST_CACHED:
+        return _cached_column_name(attribute)
+    return _column_name(attribute)
+
+
+def column_names(attributes: Iterable[str]) -> dict[str, str]:
+    """The columns for all attributes of one level of one item; no two get the same.
+
+    The order of ``attributes`` makes no difference, other than to the order of the result.
+    """
+    columns = {attribute: column_name(attribute) for attribute in attributes}
+    if len(set(columns.values())) < len(columns):
+        _part(columns)
+    return columns
+
+
+def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Column names for a list of names in which even the same name may come twice.
+
+    The first of two equal names gets what :func:`column_names` gives; the result is left as it is
+    when put in again.
+    """
+    columns = column_names(names)
+    given: list[str] = []
+    taken = set(columns.values())
+    seen: Counter[str] = Counter()
+    for name in names:
+        column = columns[name]
+        if seen[name]:
+            column = _free_name(column, f"{name}\0{seen[name]}", taken)
+            taken.add(column)
+        seen[name] += 1
+        given.append(column)
+    return tuple(given)
+
+
+def _column_name(attribute: str) -> str:
+    if _CLEAN(attribute):
+        return attribute
+    # Twice, because lower-casing can itself bring in a character that is none of a name's.
+    name = _letters_and_digits(_letters_and_digits(attribute).lower()) or "_"
+    if _RESERVED.match(name):
+        name = f"item_{name}"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        name = _with_hash(name, attribute)
+    return name
+
+
+_cached_column_name = lru_cache(maxsize=8192)(_column_name)
+
+
+def _letters_and_digits(text: str) -> str:
+    return "".join([c if is_name_character(c) and c not in ". $" else "_" for c in text])
+
+
+def _part(columns: dict[str, str]) -> None:
+    """Give attributes that share a column one each, but for the one that has its name."""
+    shared = {column for column, times in Counter(columns.values()).items() if times > 1}
+    taken = set(columns.values())
+    for attribute in sorted(columns):
+        column = columns[attribute]
+        if column in shared and attribute != column:
+            columns[attribute] = _free_name(column, attribute, taken)
+            taken.add(columns[attribute])
+
+
+def _free_name(column: str, attribute: str, taken: set[str]) -> str:
+    for attempt in count():
+        name = _with_hash(column, attribute + "\0" * attempt)
+        if name not in taken:
+            return name
+    raise AssertionError("unreachable")
+
+
+def _with_hash(name: str, attribute: str) -> str:
+    digest = sha256(attribute.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    room = MAX_NAME_BYTES - len(digest) - 1
+    return f"{name.encode()[:room].decode(errors='ignore')}_{digest}"
