@@ -23,7 +23,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Final
 
-from ddb_pipeline.hive.types import is_name_character
+from ddb_pipeline.hive.tokens import is_name_character
 
 MAX_NAME_BYTES: Final = 255
 """UTF-8 bytes of a column name (AWS Glue API reference, Column)."""

@@ -5,11 +5,11 @@ deep as a type string can be written (some 20,000 levels): nothing here recurses
 walks a tree should use :func:`fold` or :func:`children` instead of calling itself.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
+
+from ddb_pipeline.hive.tokens import TokenReader
 
 T = TypeVar("T")
 
@@ -327,79 +327,13 @@ def set_positions(text: str) -> tuple[int, ...]:
     except HiveTypeError:
         pass
     # Code points before a set are units too: a surrogate pair would have been an error before it.
-    return tuple(parser.set_positions())
+    return parser.set_positions()
 
 
 def _first(types: tuple[HiveType, ...]) -> HiveType:
     if not types:
         raise HiveTypeError("Index 0 out of bounds for length 0")
     return types[0]
-
-
-# Letters that joined the BMP after Unicode 13, which Java 17 has; Python 3.11 and later know them.
-_LETTERS_AFTER_UNICODE_13: Final = (
-    (0x0870, 0x088F),
-    (0x08B5, 0x08B5),
-    (0x08C8, 0x08C9),
-    (0x0C5D, 0x0C5D),
-    (0x0CDD, 0x0CDD),
-    (0x170D, 0x170D),
-    (0x171F, 0x171F),
-    (0x1B4C, 0x1B4C),
-    (0x1C89, 0x1C8A),
-    (0x2C2F, 0x2C2F),
-    (0x2C5F, 0x2C5F),
-    (0x9FFD, 0x9FFF),
-    (0xA7C0, 0xA7C1),
-    (0xA7CB, 0xA7DC),
-    (0xA7F1, 0xA7F4),
-)
-
-
-def is_name_character(character: str) -> bool:
-    """Whether Hive takes one character for part of a name: a letter or decimal digit of the
-    Basic Multilingual Plane as of Unicode 13, ``_``, ``.``, ``$`` or a space."""
-    if character.isascii():
-        return character.isalnum() or character in "_. $"
-    point = ord(character)
-    if point > 0xFFFF:
-        return False
-    category = unicodedata.category(character)
-    if category[0] != "L" and category != "Nd":
-        return False
-    return not any(first <= point <= last for first, last in _LETTERS_AFTER_UNICODE_13)
-
-
-class _CharacterClasses(dict[int, str]):
-    """For str.translate: every character of a name becomes ``a``, any other ``-``."""
-
-    def __missing__(self, point: int) -> str:
-        found = self[point] = "a" if is_name_character(chr(point)) else "-"
-        return found
-
-
-_ASCII_TOKENS: Final = re.compile(r"[A-Za-z0-9_.$ ]+|[^A-Za-z0-9_.$ ]")
-_CLASS_TOKENS: Final = re.compile("a+|-")
-
-
-def _units(text: str) -> str:
-    """The text with each UTF-16 code unit as one character, as Java counts them."""
-    if text.isascii() or max(text) <= "\uffff":
-        return text
-    data = text.encode("utf-16-le", "surrogatepass")
-    return "".join([chr(data[i] | data[i + 1] << 8) for i in range(0, len(data), 2)])
-
-
-def _joined(units: str) -> str:
-    """The opposite of :func:`_units`: surrogate pairs become the characters they stand for."""
-    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-
-
-def _tokens(units: str) -> list[str]:
-    if units.isascii():
-        return _ASCII_TOKENS.findall(units)
-    classes = units.translate(_CharacterClasses())
-    return [units[found.start() : found.end()] for found in _CLASS_TOKENS.finditer(classes)]
 
 
 class _Open:
@@ -414,27 +348,23 @@ class _Open:
 
 
 class _Parser:
-    """One type string on its way from left to right. Every unit of it belongs to some token."""
+    """One type string on its way from left to right."""
 
     def __init__(self, text: str, *, sets: bool = False) -> None:
-        self._text = _units(text)
-        self._tokens = _tokens(self._text)
-        self._next = 0
+        self._tokens = TokenReader(text)
         self._sets = sets
-        self._set_tokens: list[int] = []
+        self.set_tokens: list[int] = []
 
     def types(self) -> Iterator[HiveType]:
-        while self._next < len(self._tokens):
+        tokens = self._tokens
+        while tokens.peek() is not None:
             yield self._type()
-            if self._next < len(self._tokens):
-                separator = self._tokens[self._next]
-                if separator not in (",", ";", ":"):
-                    raise self._wrong_separator()
-                self._next += 1
+            if tokens.peek() is not None and tokens.take(",", ";", ":") is None:
+                raise HiveTypeError(tokens.wrong_separator())
 
-    def set_positions(self) -> list[int]:
-        positions = self._positions()
-        return [positions[index] for index in self._set_tokens]
+    def set_positions(self) -> tuple[int, ...]:
+        positions = self._tokens.positions()
+        return tuple([positions[index] for index in self.set_tokens])
 
     def _type(self) -> HiveType:
         opened: list[_Open] = []
@@ -466,27 +396,22 @@ class _Parser:
         if kind == "map" and len(container.inside) == 1:
             self._expect(",")
             return None
-        if kind == "uniontype":
-            if self._expect(">", ",") == ",":
-                return None
-            return UnionType(tuple(opened.pop().inside))
-        self._expect(">")
+        if kind == "uniontype" and self._expect(">", ",") == ",":
+            return None
+        if kind != "uniontype":
+            self._expect(">")
         opened.pop()
-        if kind == "map":
-            return MapType(*container.inside)
-        return SetType(done) if kind == "set" else ArrayType(done)
+        return _container(kind, container.inside)
 
     def _field(self, opened: list[_Open]) -> HiveType | None:
         """Read a field up to its type. In its place a ``>`` ends the struct, even after a comma."""
-        token = self._peek()
-        if token is None or not is_name_character(token[0]):
-            if token == ">":
-                self._next += 1
-                return self._struct(opened)
-            raise self._unexpected("name")
-        self._next += 1
+        name = self._tokens.take_name()
+        if name is None:
+            if self._tokens.take(">") is None:
+                raise HiveTypeError(self._tokens.expected("name"))
+            return self._struct(opened)
         self._expect(":")
-        opened[-1].names.append(token)
+        opened[-1].names.append(name)
         return None
 
     def _struct(self, opened: list[_Open]) -> HiveType:
@@ -495,78 +420,53 @@ class _Parser:
 
     def _primitive(self, name: str) -> HiveType:
         if name == "unknown":
-            position = self._positions()[self._next - 1]
-            raise self._error(f"Internal error parsing position {position} of '{self._text}'")
-        parameters = self._parameters() if self._peek() == "(" else ()
+            raise HiveTypeError(self._tokens.internal_error())
+        parameters = self._parameters() if self._tokens.take("(") else ()
         if name == "decimal":
             return _decimal(parameters)
-        if name in ("varchar", "char"):
-            if not parameters:
-                raise self._error(f"{name} type is specified without length: {self._text}")
-            return _varchar(parameters) if name == "varchar" else _char(parameters)
-        return PRIMITIVE_TYPES[name]
+        if name not in ("varchar", "char"):
+            return PRIMITIVE_TYPES[name]
+        if not parameters:
+            raise HiveTypeError(f"{name} type is specified without length: {self._tokens.text}")
+        return _varchar(parameters) if name == "varchar" else _char(parameters)
 
     def _parameters(self) -> tuple[str, ...]:
-        self._expect("(")
-        if self._peek() == ")":
-            raise self._error(f"type parameters expected for type string {self._text}")
+        if self._tokens.peek() == ")":
+            raise HiveTypeError(f"type parameters expected for type string {self._tokens.text}")
         parameters = []
         while True:
-            token = self._peek()
-            if token is None or not is_name_character(token[0]):
-                raise self._unexpected("name")
-            self._next += 1
-            parameters.append(token)
+            name = self._tokens.take_name()
+            if name is None:
+                raise HiveTypeError(self._tokens.expected("name"))
+            parameters.append(name)
             if self._expect(",", ")") == ")":
                 return tuple(parameters)
 
     def _expect_type(self) -> str:
-        token = self._peek()
+        tokens = self._tokens
+        token = tokens.peek()
         if token in _TYPE_NAMES:
-            self._next += 1
+            tokens.index += 1
             return token
-        if self._sets and token == "set" and self._tokens[self._next + 1 : self._next + 2] == ["<"]:
-            self._set_tokens.append(self._next)
-            self._next += 1
+        if self._sets and token == "set" and tokens.peek(1) == "<":
+            self.set_tokens.append(tokens.index)
+            tokens.index += 1
             return token
-        raise self._unexpected("type")
+        raise HiveTypeError(tokens.expected("type"))
 
     def _expect(self, item: str, alternative: str | None = None) -> str:
-        token = self._peek()
-        if token is None or (token != item and token != alternative):
-            raise self._unexpected(item)
-        self._next += 1
+        token = self._tokens.take(item, alternative)
+        if token is None:
+            raise HiveTypeError(self._tokens.expected(item))
         return token
 
-    def _peek(self) -> str | None:
-        return self._tokens[self._next] if self._next < len(self._tokens) else None
 
-    def _positions(self) -> list[int]:
-        positions, end = [], 0
-        for token in self._tokens:
-            positions.append(end)
-            end += len(token)
-        return positions
-
-    def _unexpected(self, item: str) -> HiveTypeError:
-        token = self._peek()
-        if token is None:
-            return self._error(f"Error: {item} expected at the end of '{self._text}'")
-        return self._error(
-            f"Error: {item} expected at the position {self._positions()[self._next]} "
-            f"of '{self._text}' but '{token}' is found."
-        )
-
-    def _wrong_separator(self) -> HiveTypeError:
-        positions = self._positions()
-        listed = ", ".join(map("{}:{}".format, positions, self._tokens))
-        return self._error(
-            f"Error: ',', ':', or ';' expected at position {positions[self._next]} "
-            f"from '{self._text}' [{listed}]"
-        )
-
-    def _error(self, message: str) -> HiveTypeError:
-        return HiveTypeError(_joined(message))
+def _container(kind: str, inside: list[HiveType]) -> HiveType:
+    if kind == "uniontype":
+        return UnionType(tuple(inside))
+    if kind == "map":
+        return MapType(*inside)
+    return SetType(*inside) if kind == "set" else ArrayType(*inside)
 
 
 def _decimal(parameters: tuple[str, ...]) -> HiveType:

@@ -74,7 +74,8 @@ def test_reads_a_type_as_hive_does(case: dict[str, Any]) -> None:
         assert found == expected["message"]
         return
     assert str(found) == expected["type_name"]
-    assert tree(found) == expected.get("tree", tree(found))
+    if "tree" in expected:
+        assert tree(found) == expected["tree"]
 
 
 @pytest.mark.parametrize("case", TYPE_STRINGS, ids=lambda case: case["id"])
