@@ -5,7 +5,6 @@ boto3's ``get_records`` answers.
 """
 
 import json
-import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -17,19 +16,10 @@ from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.values import Item, UndecodableValueError, item_json, item_members
-from ddb_pipeline.hive.names import column_names
 
-METADATA_COLUMNS = (
-    "ddb_event_id",
-    "ddb_event_name",
-    "ddb_sequence_number",
-    "ddb_event_time",
-    "ddb_keys",
-    "ddb_expired",
-)
-"""What a change document says of the change, beside the item's own attributes."""
 OLD_IMAGE_COLUMN = "ddb_old_image"
-"""The item before the change, as an object, where both images are wanted."""
+"""The item before the change, as an object, where both images are wanted. No attribute gets a
+column that begins with ``ddb_`` (``ddb_pipeline.hive.names``)."""
 
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 EVENT_NAMES = frozenset(("INSERT", "MODIFY", "REMOVE"))
@@ -169,8 +159,8 @@ def change_document(
     the order of the attributes' names, equal for equal keys.
 
     Raises:
-        UndecodableRecordError: a value is not DynamoDB's, the stream's view type lacks a wanted
-            image, or an attribute has the name of a metadata column.
+        UndecodableRecordError: a value is not DynamoDB's, or the stream's view type lacks a
+            wanted image.
     """
     images = options.images
     primary = record.old_image if images is Images.OLD else record.new_image
@@ -183,7 +173,6 @@ def change_document(
     try:
         members = item_members(primary)
         if options.metadata:
-            _check_names(tuple(primary))
             metadata = metadata_members(record)
             members = f"{metadata},{members}" if members else metadata
         if images is Images.BOTH:
@@ -240,11 +229,6 @@ def epoch_seconds(event_time: int) -> float:
     return event_time / 1000 if abs(event_time) >= MILLISECONDS_FROM else float(event_time)
 
 
-def age_seconds(record: StreamRecord, now: float | None = None) -> float:
-    """How long ago the change happened, never negative."""
-    return max(0.0, (time.time() if now is None else now) - epoch_seconds(record.event_time))
-
-
 def event_id_of(record: Any) -> str:
     """The ``eventID`` of a record that may be malformed, else an empty text."""
     found = record.get("eventID") if isinstance(record, Mapping) else None
@@ -258,20 +242,6 @@ def _with_old_image(members: str, record: StreamRecord) -> str:
         return members
     old = f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image)}'
     return f"{members},{old}" if members else old
-
-
-@lru_cache(maxsize=1024)
-def _reserved(names: tuple[str, ...]) -> tuple[str, ...]:
-    columns = column_names(names)
-    return tuple(name for name in names if columns[name] in _RESERVED)
-
-
-def _check_names(names: tuple[str, ...]) -> None:
-    taken = _reserved(names)
-    if taken:
-        raise UndecodableValueError(
-            "its name is that of a delivery metadata column; rename or drop the attribute", taken[0]
-        )
 
 
 def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
@@ -302,5 +272,4 @@ def _malformed(error: Exception) -> str:
     return "it is not shaped like a stream record"
 
 
-_RESERVED = frozenset((*METADATA_COLUMNS, OLD_IMAGE_COLUMN))
 _quoted = encode_basestring

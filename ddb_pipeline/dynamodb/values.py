@@ -3,12 +3,17 @@
 Text is built directly instead of through Python numbers: an ``N`` has up to 38 significant digits,
 which neither a float nor ``json.dumps`` keeps (Decimal would need a detour through float), and
 copying it is also the fastest way.
+
+There are two writers of the same text. The quick one checks no more than it needs to be sure of
+its result and gives up on anything unusual; the careful one then either normalises a number or
+names the path of what is wrong.
 """
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -51,6 +56,14 @@ class UndecodableValueError(ValueError):
         return UndecodableValueError(self.reason, f"{step}{joint}{self.path}")
 
 
+class _UnusualError(Exception):
+    """The quick writer gives up; the careful one knows why."""
+
+
+# What the quick writer meets where an item is not what it looks like.
+_GIVE_UP = (_UnusualError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
+
+
 def json_text(value: AttributeValue) -> str:
     """An attribute value as JSON text.
 
@@ -62,12 +75,7 @@ def json_text(value: AttributeValue) -> str:
     Raises:
         UndecodableValueError: not exactly one known type tag, or its content is of another type.
     """
-    try:
-        [(tag, content)] = value.items()
-        write = _WRITERS[tag]
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise UndecodableValueError(_tag_problem(value)) from None
-    return write(content)
+    return _bounded(_value, value)
 
 
 def item_json(item: Item) -> str:
@@ -81,46 +89,125 @@ def item_json(item: Item) -> str:
 
 def item_members(item: Item) -> str:
     """An item's members without the braces, to stand among others in one JSON object."""
+    numbers: list[str] = []
     try:
-        return _members(item)
+        text = _quick_members(item, numbers)
+        if not numbers or all_json_numbers(numbers):
+            return text
+    except _GIVE_UP:
+        pass  # the careful writer names the reason, or knows better
+    return _bounded(_members, item)
+
+
+def _bounded(write: Callable[[Any], str], value: Any) -> str:
+    try:
+        return write(value)
     except RecursionError:
         raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
 
 
 def column_labels(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Each attribute name of one level as the JSON text that goes before its value."""
+    """Each attribute name of one level as the JSON text before its value, comma included."""
     columns = column_names(names)
-    return tuple([_quoted(columns[name]) + ":" for name in names])
+    labels = [f",{_quoted(columns[name])}:" for name in names]
+    return (labels[0][1:], *labels[1:]) if labels else ()
 
 
 _cached_labels = lru_cache(maxsize=1024)(column_labels)
 
 
-def _members(item: Item) -> str:
+def _labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    return _cached_labels(names) if len(names) <= CACHED_NAMES else column_labels(names)
+
+
+def all_json_numbers(texts: Sequence[str]) -> bool:
+    """Whether every text is a number in JSON's grammar, as JSON's own scanner finds.
+
+    The scanner hands each number's text to ``len`` instead of converting it. Only numbers and the
+    commas between them add up to the whole length.
+    """
+    joined = ",".join(texts)
     try:
-        names = tuple(item)
-        labels = _cached_labels(names) if len(names) <= CACHED_NAMES else column_labels(names)
-        values = item.values()
-    except (TypeError, AttributeError):
-        raise UndecodableValueError(f"expected an object, not {_kind(item)}") from None
-    parts = []
-    for label, value in zip(labels, values):  # noqa: B905 - strict= costs a tenth of the time
-        try:
+        lengths, _ = _scan_lengths(f"[{joined}]")
+        return len(lengths) == len(texts) and sum(lengths) + len(texts) - 1 == len(joined)
+    except (ValueError, TypeError):
+        return False
+
+
+_scan_lengths = JSONDecoder(parse_int=len, parse_float=len).raw_decode
+
+
+def _quick_members(item: Item, numbers: list[str]) -> str:
+    """An item's members; the texts of its numbers are added to ``numbers``, unchecked."""
+    values = item.values()
+    if sum(map(len, values)) != len(item):
+        raise _UnusualError
+    parts: list[str] = []
+    add = parts.append
+    for label, value in zip(_labels(tuple(item)), values):  # noqa: B905 - strict= takes time
+        add(label)
+        if "S" in value:
+            add(_quoted(value["S"]))
+        elif "N" in value:
+            number = value["N"]
+            numbers.append(number)
+            add(number)
+        else:
             [(tag, content)] = value.items()
-            if tag == "S":
-                parts.append(label + _quoted(content))
-            elif tag == "N" and _JSON_NUMBER(content):
-                parts.append(label + content)
-            else:
-                parts.append(label + _WRITERS[tag](content))
+            add(_QUICK[tag](content, numbers))
+    return "".join(parts)
+
+
+def _quick_list(elements: Sequence[AttributeValue], numbers: list[str]) -> str:
+    if sum(map(len, elements)) != len(elements):
+        raise _UnusualError
+    try:
+        return _array([_quoted(element["S"]) for element in elements])
+    except KeyError:
+        texts = [_QUICK[tag](element[tag], numbers) for element in elements for tag in element]
+        return _array(texts)
+
+
+def _quick_number(content: str, numbers: list[str]) -> str:
+    numbers.append(content)
+    return content
+
+
+def _quick_set(content: Any, write: Callable[[Any], str]) -> str:
+    if not isinstance(content, _ARRAYS):
+        raise _UnusualError
+    return _array(map(write, content))
+
+
+def _members(item: Item) -> str:
+    """An item's members, each value checked."""
+    if not isinstance(item, Mapping):
+        raise UndecodableValueError(f"expected an object, not {_kind(item)}")
+    names = tuple(item)
+    if not all(isinstance(name, str) for name in names):
+        raise UndecodableValueError("an attribute's name is not a string")
+    parts: list[str] = []
+    for name, label in zip(names, _labels(names), strict=True):
+        try:
+            parts.append(label + _value(item[name]))
         except UndecodableValueError as error:
-            raise error.within(names[len(parts)]) from None
-        except (KeyError, ValueError, TypeError, AttributeError):
-            raise UndecodableValueError(_problem(value), names[len(parts)]) from None
-    return ",".join(parts)
+            raise error.within(name) from None
+    return "".join(parts)
 
 
-def _array(elements: list[str]) -> str:
+def _value(value: Any) -> str:
+    """An attribute value's text, checked."""
+    if not isinstance(value, Mapping):
+        raise UndecodableValueError(f"expected an object with one type tag, not {_kind(value)}")
+    if len(value) != 1:
+        raise UndecodableValueError(f"expected one type tag, found {len(value)}")
+    [(tag, content)] = value.items()
+    if tag not in _WRITERS:
+        raise UndecodableValueError(f"its type tag is none of {', '.join(_WRITERS)}")
+    return _WRITERS[tag](content)
+
+
+def _array(elements: Iterable[str]) -> str:
     return "[" + ",".join(elements) + "]"
 
 
@@ -172,15 +259,18 @@ def _null(content: Any) -> str:
 
 
 def _list(content: Any) -> str:
-    return _elements("L", content, json_text)
+    return _elements("L", content, _value)
 
 
 def _map(content: Any) -> str:
     return "{" + _members(content) + "}"
 
 
+_ARRAYS = (list, tuple, set, frozenset)
+
+
 def _elements(tag: str, content: Any, write: Callable[[Any], str]) -> str:
-    if not isinstance(content, (list, tuple, set, frozenset)):
+    if not isinstance(content, _ARRAYS):
         raise UndecodableValueError(f"{tag} holds {_kind(content)}, not a list")
     parts: list[str] = []
     try:
@@ -205,26 +295,19 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
+_QUICK: Mapping[str, Callable[[Any, list[str]], str]] = {
+    "S": lambda content, numbers: _quoted(content),
+    "N": _quick_number,
+    "B": lambda content, numbers: _binary(content),
+    "BOOL": lambda content, numbers: _boolean(content),
+    "NULL": lambda content, numbers: _null(content),
+    "SS": lambda content, numbers: _quick_set(content, _quoted),
+    "NS": lambda content, numbers: _quick_set(content, lambda text: _quick_number(text, numbers)),
+    "BS": lambda content, numbers: _quick_set(content, _binary),
+    "L": _quick_list,
+    "M": lambda content, numbers: "{" + _quick_members(content, numbers) + "}",
+}
+
+
 def _kind(content: Any) -> str:
     return "nothing" if content is None else f"a value of type {type(content).__name__}"
-
-
-def _tag_problem(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return f"expected an object with one type tag, not {_kind(value)}"
-    if len(value) != 1:
-        return f"expected one type tag, found {len(value)}"
-    return f"its type tag is none of {', '.join(_WRITERS)}"
-
-
-def _problem(value: Any) -> str:
-    """Why writing a member failed, when it failed outside of a typed writer."""
-    problem = _tag_problem(value)
-    if isinstance(value, Mapping) and len(value) == 1:
-        [(tag, content)] = value.items()
-        if tag in ("S", "N"):
-            try:
-                _WRITERS[tag](content)
-            except UndecodableValueError as error:
-                return error.reason
-    return problem

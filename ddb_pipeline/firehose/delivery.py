@@ -118,7 +118,7 @@ class Delivery:
 
     Attributes:
         outcomes: one for each document, in the order given.
-        reasons: why, by position, for documents that were not delivered.
+        reasons: why, by position, for every document that was not delivered.
         records: records that Firehose accepted.
         billed_units: units of 5 KB they are billed as.
         calls: PutRecordBatch calls made.
@@ -226,17 +226,16 @@ def deliver(
             f"{len(documents[position])} bytes, over Firehose's limit of "
             f"{MAX_BYTES_PER_RECORD} bytes a record"
         )
-    stopped = ""
+    pending: Sequence[PackedRecord] = ()
     for batch in batches(packing.records):
-        pending = batch if stopped else sender.send(batch)
-        unsent = {record.documents[0] for record in pending}
+        pending = batch if pending else sender.send(batch)
+        left = {record.documents[0] for record in pending}
         for record in batch:
             for position in record.documents:
-                if record.documents[0] in unsent:
+                if record.documents[0] in left:
                     reasons[position] = sender.reason
                 else:
                     outcomes[position] = Outcome.DELIVERED
-        stopped = sender.reason if pending else ""
     return Delivery(
         outcomes=tuple(outcomes),
         reasons=reasons,

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from ddb_pipeline.dynamodb.stream import epoch_seconds
 from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
 from ddb_pipeline.functions.changes import Change, Problem, Rules, read_changes
 from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
@@ -37,11 +39,11 @@ def process(
             that failing loudly loses no progress.
         DeadLetterError: a record without a sequence number could not be written.
     """
-    changes = list(read_changes(event.get("Records") or (), rules, time.time()))
+    changes = read_changes(event.get("Records") or (), rules)
     batch = _Batch(changes, rules, clients, report, deadline)
     report.received = len(changes)
-    report.filtered = sum(change.filtered for change in changes)
-    report.oldest_age_seconds = max((change.age for change in changes), default=0.0)
+    report.filtered = len([change for change in changes if change.filtered])
+    report.oldest_age_seconds = oldest_age(changes, time.time())
     for stream, positions in _by_stream(changes).items():
         batch.send(stream, positions)
     batch.raise_fruitless_refusal()
@@ -65,7 +67,6 @@ class _Batch:
         self._clients = clients
         self._report = report
         self._deadline = deadline
-        self._order = sequence_order(changes)
         self._failed: set[int] = set()
         self._problems = {i: c.problem for i, c in enumerate(changes) if c.problem is not None}
         self._refusal: DeliveryRefusedError | None = None
@@ -80,11 +81,11 @@ class _Batch:
             deadline=self._deadline,
             pack_bytes=self._rules.settings.pack_bytes,
         )
-        for index, outcome in enumerate(delivery.outcomes):
-            if outcome is Outcome.NOT_DELIVERED:
+        for index, reason in delivery.reasons.items():
+            if delivery.outcomes[index] is Outcome.UNDELIVERABLE:
+                self._problems[sent[index]] = Problem("oversized", reason)
+            else:
                 self._failed.add(sent[index])
-            elif outcome is Outcome.UNDELIVERABLE:
-                self._problems[sent[index]] = Problem("oversized", delivery.reasons[index])
         self._note(stream, delivery)
 
     def raise_fruitless_refusal(self) -> None:
@@ -119,9 +120,15 @@ class _Batch:
         self._report.checkpoint = self._changes[first].sequence_number
         return self._report.checkpoint
 
-    def _before_failure(self, positions: Sequence[int]) -> list[int]:
-        limit = min((self._order[i] for i in self._failed), default=None)
-        return [i for i in positions if limit is None or self._order[i] < limit]
+    @cached_property
+    def _order(self) -> list[int]:
+        return sequence_order(self._changes)
+
+    def _before_failure(self, positions: Sequence[int]) -> Sequence[int]:
+        if not self._failed:
+            return positions
+        limit = min(self._order[i] for i in self._failed)
+        return [i for i in positions if self._order[i] < limit]
 
     def _note(self, stream: str, delivery: Delivery) -> None:
         report = self._report
@@ -135,6 +142,12 @@ class _Batch:
         elif Outcome.NOT_DELIVERED in delivery.outcomes:
             first = delivery.outcomes.index(Outcome.NOT_DELIVERED)
             report.errors.append(f"Delivery stream {stream!r}: {delivery.reasons[first]}")
+
+
+def oldest_age(changes: Sequence[Change], now: float) -> float:
+    """Seconds since the first of the changes happened; 0 for none."""
+    times = [change.read.event_time for change in changes if change.read is not None]
+    return max(0.0, now - epoch_seconds(min(times))) if times else 0.0
 
 
 def sequence_order(changes: Sequence[Change]) -> list[int]:

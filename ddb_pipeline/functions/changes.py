@@ -1,13 +1,12 @@
 """An event's records, each with the document to deliver and where, or why there is none."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.stream import (
     StreamRecord,
     UndecodableRecordError,
-    age_seconds,
     change_document,
     event_id_of,
     read_kinesis_record,
@@ -40,20 +39,22 @@ class Rules:
     redaction: Redaction = NO_REDACTION
     transformer: Transformer | None = None
 
+    @property
+    def edits(self) -> bool:
+        """Whether images are changed on the way."""
+        return self.transformer is not None or bool(self.redaction)
+
 
 class Change(NamedTuple):
     """One record of the event, decided.
 
     Exactly one of these holds: it has a ``document`` and a ``stream``; it has a ``problem``;
-    it has neither, for it is filtered out.
+    it has neither, for it is filtered out. ``read`` is None where the record is malformed.
     """
 
     record: Mapping[str, Any]
     sequence_number: str
-    event_id: str
-    table: str
-    event_time: int
-    age: float
+    read: StreamRecord | None
     stream: str = ""
     document: bytes | None = None
     problem: Problem | None = None
@@ -63,49 +64,66 @@ class Change(NamedTuple):
         """Whether the settings want nothing of this change."""
         return self.document is None and self.problem is None
 
+    @property
+    def event_id(self) -> str:
+        return event_id_of(self.record) if self.read is None else self.read.event_id
 
-def read_changes(
-    records: Iterable[Mapping[str, Any]], rules: Rules, now: float
-) -> Iterator[Change]:
+    @property
+    def event_time(self) -> int:
+        """As ``StreamRecord.event_time``, 0 where the record does not tell."""
+        return 0 if self.read is None else self.read.event_time
+
+    @property
+    def table(self) -> str:
+        """The changed table, empty where the record does not tell."""
+        return "" if self.read is None else self.read.table
+
+
+def read_changes(records: Iterable[Mapping[str, Any]], rules: Rules) -> list[Change]:
     """Decide every record of an event, in its order.
 
     Raises:
         SettingsError: the settings do not fit the records (no route, a key attribute dropped).
     """
-    for record in records:
-        kinesis = isinstance(record, Mapping) and "kinesis" in record
-        sequence_number = _sequence_number(record, "kinesis" if kinesis else "dynamodb")
-        try:
-            read = read_kinesis_record(record) if kinesis else read_record(record)
-        except UndecodableRecordError as error:
-            problem = Problem("undecodable", str(error))
-            yield Change(record, sequence_number, event_id_of(record), "", 0, 0.0, problem=problem)
-            continue
-        change = Change(
-            record,
-            sequence_number,
-            read.event_id,
-            read.table,
-            read.event_time,
-            age_seconds(read, now),
-        )
-        yield _decided(change, read, rules)
+    return [read_change(record, rules) for record in records]
 
 
-def _decided(change: Change, read: StreamRecord, rules: Rules) -> Change:
-    settings = rules.settings
-    if read.event_name not in settings.event_names:
-        return change
+def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
+    """Decide one record.
+
+    Raises:
+        SettingsError: the settings do not fit it.
+    """
+    read = None
     try:
-        image = read.new_image or read.old_image or read.keys
-        if settings.attribute_filter and not matches(image, settings.attribute_filter):
-            return change
-        stream = route(settings.routing, read.table, image)
-        wanted = prepared(read, rules)
-        document = None if wanted is None else change_document(wanted, settings.options)
+        read = read_kinesis_record(record) if "kinesis" in record else read_record(record)
+        if read.event_name not in rules.settings.event_names:
+            return Change(record, read.sequence_number, read)
+        return _decided(record, read, rules)
     except UndecodableRecordError as error:
-        return change._replace(problem=Problem("undecodable", str(error)))
-    return change._replace(stream=stream, document=document)
+        problem = Problem("undecodable", str(error))
+        return Change(record, sequence_number_of(record), read, problem=problem)
+
+
+def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Change:
+    settings = rules.settings
+    image = read.new_image or read.old_image or read.keys
+    if settings.attribute_filter and not matches(image, settings.attribute_filter):
+        return Change(record, read.sequence_number, read)
+    stream = route(settings.routing, read.table, image)
+    wanted = prepared(read, rules) if rules.edits else read
+    document = None if wanted is None else change_document(wanted, settings.options)
+    return Change(record, read.sequence_number, read, stream, document)
+
+
+def sequence_number_of(record: Any) -> str:
+    """The sequence number of a record that may be malformed, else an empty text."""
+    for member, name in (("kinesis", "sequenceNumber"), ("dynamodb", "SequenceNumber")):
+        body = record.get(member) if isinstance(record, Mapping) else None
+        found = body.get(name) if isinstance(body, Mapping) else None
+        if isinstance(found, str):
+            return found
+    return ""
 
 
 def route(routing: Routing, table: str, image: Item) -> str:
@@ -134,8 +152,6 @@ def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
         UndecodableRecordError: a value cannot be pseudonymised, or the transformer failed.
         SettingsError: a key attribute is dropped.
     """
-    if not rules.redaction and rules.transformer is None:
-        return record
     try:
         record = _redacted(record, rules.redaction)
     except UndecodableValueError as error:
@@ -174,10 +190,3 @@ def _transformed(image: Item, record: StreamRecord, transformer: Transformer) ->
         # others go on. The text may hold values of the item, so only the type is told.
         reason = f"the transformer raised {type(error).__name__}"
         raise UndecodableRecordError(record.event_id, reason) from error
-
-
-def _sequence_number(record: Any, member: str) -> str:
-    body = record.get(member) if isinstance(record, Mapping) else None
-    name = "sequenceNumber" if member == "kinesis" else "SequenceNumber"
-    found = body.get(name) if isinstance(body, Mapping) else None
-    return found if isinstance(found, str) else ""
