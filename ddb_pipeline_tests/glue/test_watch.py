@@ -41,7 +41,13 @@ def asked(of: TableState, attempt: int = 0, ago: float = 0.0) -> Seen:
     [
         ("no table yet", None, None, RunState.SUCCEEDED, None),
         ("first sight of a broken table", BROKEN, None, RunState.SUCCEEDED, "7.3:0"),
-        ("first sight of a valid table: the lake needs it", FIXED, None, RunState.SUCCEEDED, "7.4:0"),
+        (
+            "first sight of a valid table: the lake needs it",
+            FIXED,
+            None,
+            RunState.SUCCEEDED,
+            "7.4:0",
+        ),
         ("the fix is running", BROKEN, asked(BROKEN), RunState.IN_PROGRESS, None),
         ("the fix is done, its own version found", FIXED, asked(BROKEN), RunState.SUCCEEDED, None),
         ("mended by somebody else to the same", FIXED, asked(BROKEN), RunState.SUCCEEDED, None),

@@ -1,0 +1,43 @@
+"""The sums of the check that nothing is lost."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ddb_pipeline.lake.reconcile import identity, reconcile
+
+
+def counted(text: str) -> Counter[tuple[str, ...]]:
+    return Counter((letter,) for letter in text)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected", "rows", "waiting", "sums"),
+    [
+        ("nothing at all", "", "", "", (0, 0, 0, 0)),
+        ("all delivered", "abc", "abc", "", (3, 0, 0, 0)),
+        ("one waits", "abc", "ab", "c", (2, 1, 0, 0)),
+        ("one is lost", "abc", "ab", "", (2, 0, 1, 0)),
+        ("changed twice, delivered once", "aa", "a", "", (1, 0, 1, 0)),
+        ("delivered twice", "a", "aa", "", (1, 0, 0, 1)),
+        ("a row that waits as well", "a", "a", "a", (1, 0, 0, 0)),
+        ("older rows than the stream remembers", "a", "abcd", "ef", (1, 0, 0, 0)),
+    ],
+)
+def test_reconcile(
+    case: str, expected: str, rows: str, waiting: str, sums: tuple[int, int, int, int]
+) -> None:
+    found = reconcile(counted(expected), counted(rows), counted(waiting))
+    assert (found.rows, found.waiting, found.lost, found.repeated) == sums, case
+    assert found.balanced == (found.lost == 0)
+    assert len(found.lost_identities) == (1 if found.lost else 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(15, Decimal("15.0"), 15.0), (Decimal("1E+2"), 100), (Decimal("0.10"), 0.1), (0, -0.0)],
+)
+def test_equal_numbers_have_one_identity(values: tuple[Any, ...]) -> None:
+    assert len({identity([value]) for value in values}) == 1
