@@ -52,7 +52,10 @@ class TimestampFormat:
         self._regex = None if pattern == MILLIS else re.compile(_regex(pattern), re.IGNORECASE)
 
     def parse(self, text: str) -> datetime | None:
-        """The naive UTC datetime a text stands for; None when it does not have this format."""
+        """The naive UTC datetime a text stands for; None when it does not have this format.
+
+        Raises JavaError for a text of this format that is no date, such as 30 February.
+        """
         if self._regex is None:
             return _milliseconds(text)
         match = self._regex.fullmatch(text)
@@ -60,8 +63,8 @@ class TimestampFormat:
             return None
         try:
             return _moment(match.groupdict())
-        except (ValueError, OverflowError):
-            return None
+        except (ValueError, OverflowError) as error:
+            raise JavaError(f'Cannot parse "{text}": {error}') from None
 
 
 def _milliseconds(text: str) -> datetime | None:
@@ -136,7 +139,7 @@ def _moment(fields: dict[str, str | None]) -> datetime:
         return default if text is None else int(text)
 
     name = fields.get("month_name")
-    month = _MONTHS.index(name[:3].lower()) // 4 + 1 if name else number("month", 1)
+    month = _MONTHS.index(name[:3].lower()) + 1 if name else number("month", 1)
     second, minute = number("second", 0), number("minute", 0)
     fraction = (fields.get("fraction") or "")[:6].ljust(6, "0")
     moment = datetime(

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from json import JSONDecoder
 from typing import Any, Final
 
 from ddb_pipeline.firehose import serde_java as java
 from ddb_pipeline.firehose.serde_json import (
     DuplicateKeyError,
+    JsonInteger,
     JsonNumber,
     JsonSyntaxError,
     document_decoder,
@@ -40,7 +42,9 @@ from ddb_pipeline.hive.types import (
     StructType,
     UnionType,
     VarcharType,
+    depth,
     parse_type,
+    walk,
 )
 
 PARSE_ERROR: Final = "DataFormatConversion.ParseError"
@@ -52,6 +56,9 @@ UNSUPPORTED_TYPES: Final = (
     "The schema is invalid. One or more columns have types that are not supported by "
     "org.openx.data.JsonSerDe"
 )
+
+MAX_TYPE_DEPTH: Final = 100
+"""Deepest column type converted. DynamoDB documents nest 32 levels."""
 
 Convert = Callable[[Any], Any]
 """From a JSON value that is not null to a column value. Raises JavaError."""
@@ -85,42 +92,27 @@ def parse_columns(columns: Sequence[tuple[str, str]]) -> list[tuple[str, HiveTyp
     parsed = []
     for name, type_text in columns:
         try:
-            parsed.append((name, parse_type(type_text)))
+            hive_type = parse_type(type_text)
         except HiveTypeError as error:
             raise ConversionError(
                 INVALID_SCHEMA, f"The schema is invalid. Error parsing the schema: {error}"
             ) from error
+        if depth(hive_type) > MAX_TYPE_DEPTH:
+            raise ConversionError(
+                INVALID_SCHEMA,
+                f"The schema is invalid. Column {name} is nested deeper than "
+                f"{MAX_TYPE_DEPTH} levels",
+            )
+        parsed.append((name, hive_type))
     return parsed
 
 
-class OpenXJsonSerDe:
-    """Documents to rows under OpenXJsonSerDe's options.
+class JsonSerDe:
+    """Documents to rows: what the SerDes share. They differ in how ``row`` reads a document."""
 
-    ``columns`` are (name, Hive type) pairs. Values come out as int, float, Decimal, str, bool,
-    naive UTC datetime, date, list, and dict for maps and structs; a union is
-    ``{"tag": n, "value": v}``. ``decimals`` is what the SerDe does with a decimal column:
-    ``"refuse"`` every value, as the open-source SerDe does (a ClassCastException), or
-    ``"convert"`` them exactly, for a service found to do so.
-
-    Raises ConversionError, code InvalidSchema, when the schema cannot be used at all.
-    """
-
-    def __init__(
-        self,
-        columns: Sequence[tuple[str, str]],
-        *,
-        case_insensitive: bool = True,
-        convert_dots: bool = False,
-        column_to_json_key: Mapping[str, str] | None = None,
-        decimals: str = "refuse",
-    ) -> None:
-        if decimals not in ("refuse", "convert"):
-            raise ValueError(f"decimals must be 'refuse' or 'convert', not {decimals!r}")
-        compiler = _Compiler(
-            case_insensitive, convert_dots, column_to_json_key or {}, decimals == "convert"
-        )
-        self._row = compiler.row(parse_columns(columns))
-        self._decoder = document_decoder(unique_lower_keys if case_insensitive else unique_keys)
+    def __init__(self, row: Convert, decoder: JSONDecoder) -> None:
+        self._row = row
+        self._decoder = decoder
 
     def deserialize(self, document: bytes) -> dict[str, Any]:
         """The row of one document. Raises ConversionError; further documents are malformed JSON."""
@@ -146,10 +138,44 @@ class OpenXJsonSerDe:
             raise malformed_data(
                 f"Row is not a valid JSON Object - JSONException: {error}"
             ) from None
+        except java.FieldFormatError as error:
+            raise ConversionError(MALFORMED_DATA, str(error)) from None
         except java.JavaError as error:
             raise malformed_data(error) from None
         if empty:
             raise ConversionError(MALFORMED_DATA, EMPTY_RECORD)
+
+
+class OpenXJsonSerDe(JsonSerDe):
+    """Documents to rows under OpenXJsonSerDe's options.
+
+    ``columns`` are (name, Hive type) pairs. Values come out as int, float, Decimal, str, bool,
+    naive UTC datetime, date, list, and dict for maps and structs; a union is
+    ``{"tag": n, "value": v}``. ``decimals`` is what the SerDe does with a decimal column:
+    ``"refuse"`` every value, as the open-source SerDe does (a ClassCastException), or
+    ``"convert"`` them exactly, for a service found to do so.
+
+    Raises ConversionError, code InvalidSchema, when the schema cannot be used at all.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[tuple[str, str]],
+        *,
+        case_insensitive: bool = True,
+        convert_dots: bool = False,
+        column_to_json_key: Mapping[str, str] | None = None,
+        decimals: str = "refuse",
+    ) -> None:
+        if decimals not in ("refuse", "convert"):
+            raise ValueError(f"decimals must be 'refuse' or 'convert', not {decimals!r}")
+        compiler = _Compiler(
+            case_insensitive, convert_dots, column_to_json_key or {}, decimals == "convert"
+        )
+        super().__init__(
+            compiler.row(parse_columns(columns)),
+            document_decoder(unique_lower_keys if case_insensitive else unique_keys),
+        )
 
 
 class _Compiler:
@@ -170,7 +196,7 @@ class _Compiler:
         }
 
     def row(self, columns: Sequence[tuple[str, HiveType]]) -> Convert:
-        if any(_contains_binary(hive_type) for _, hive_type in columns):
+        if any(_is_binary(inner) for _, hive_type in columns for inner in walk(hive_type)):
             raise ConversionError(INVALID_SCHEMA, UNSUPPORTED_TYPES)
         fields = self._fields(columns)
         if self._convert_dots:
@@ -216,24 +242,8 @@ class _Compiler:
         return self.value(hive_type)
 
 
-def _contains_binary(hive_type: HiveType) -> bool:
-    pending = [hive_type]
-    while pending:
-        found = pending.pop()
-        if isinstance(found, PrimitiveType) and found.name == "binary":
-            return True
-        pending.extend(_children(found))
-    return False
-
-
-def _children(hive_type: HiveType) -> tuple[HiveType, ...]:
-    if isinstance(hive_type, ArrayType):
-        return (hive_type.element,)
-    if isinstance(hive_type, MapType):
-        return (hive_type.key, hive_type.value)
-    if isinstance(hive_type, StructType):
-        return tuple(field.type for field in hive_type.fields)
-    return hive_type.members if isinstance(hive_type, UnionType) else ()
+def _is_binary(hive_type: HiveType) -> bool:
+    return isinstance(hive_type, PrimitiveType) and hive_type.name == "binary"
 
 
 Fields = tuple[tuple[str, str, Convert], ...]
@@ -332,7 +342,9 @@ def _boolean(value: Any) -> bool:
     return java.is_true(value)
 
 
-def _integer(bits: int, java_class: str, value: Any) -> int:
+def _integer(bits: int, safe_length: int, java_class: str, value: Any) -> int:
+    if type(value) is JsonInteger and len(value) <= safe_length:
+        return int(value)
     if not isinstance(value, str):
         raise java.class_cast(value, java_class)
     return java.parse_integer(value, bits)
@@ -380,10 +392,10 @@ def _void(value: Any) -> Any:
 
 _PRIMITIVES: Final[dict[str, Convert]] = {
     "boolean": _boolean,
-    "tinyint": partial(_integer, 8, "java.lang.Byte"),
-    "smallint": partial(_integer, 16, "java.lang.Short"),
-    "int": partial(_integer, 32, "java.lang.Integer"),
-    "bigint": partial(_integer, 64, "java.lang.Long"),
+    "tinyint": partial(_integer, 8, 2, "java.lang.Byte"),
+    "smallint": partial(_integer, 16, 4, "java.lang.Short"),
+    "int": partial(_integer, 32, 9, "java.lang.Integer"),
+    "bigint": partial(_integer, 64, 18, "java.lang.Long"),
     "float": _float,
     "double": _double,
     "string": _string,

@@ -8,7 +8,7 @@ no number, or does not fit, becomes null, as it does in Hive.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -16,20 +16,16 @@ from typing import Any, Final
 from ddb_pipeline.firehose import serde_java as java
 from ddb_pipeline.firehose.joda_time import TimestampFormat
 from ddb_pipeline.firehose.serde import (
-    EMPTY_RECORD,
     INVALID_SCHEMA,
-    MALFORMED_DATA,
     ConversionError,
-    malformed_data,
-    malformed_json,
+    Convert,
+    JsonSerDe,
     parse_columns,
 )
 from ddb_pipeline.firehose.serde_json import (
     JsonInteger,
     JsonNumber,
-    JsonSyntaxError,
     document_decoder,
-    read_documents,
 )
 from ddb_pipeline.firehose.serde_time import date_value_of, timestamp_value_of
 from ddb_pipeline.hive.types import (
@@ -43,14 +39,12 @@ from ddb_pipeline.hive.types import (
     VarcharType,
 )
 
-Convert = Callable[[Any], Any]
-
 _NOT_A_SCALAR: Final = (
     "One or more fields have incorrect format. Exception when validating field (root)"
 )
 
 
-class HiveJsonSerDe:
+class HiveJsonSerDe(JsonSerDe):
     """Documents to rows under HiveJsonSerDe's options; the same interface as OpenXJsonSerDe.
 
     ``timestamp_formats`` are Joda patterns or ``millis``, tried in turn; without any, timestamps
@@ -62,39 +56,7 @@ class HiveJsonSerDe:
         self, columns: Sequence[tuple[str, str]], *, timestamp_formats: Sequence[str] = ()
     ) -> None:
         compiler = _Compiler(timestamp_formats)
-        self._row = compiler.struct(parse_columns(columns))
-        self._decoder = document_decoder(dict)
-
-    def deserialize(self, document: bytes) -> dict[str, Any]:
-        """The row of one document. Raises ConversionError; further documents are malformed JSON."""
-        rows = self.rows(document)
-        row = next(rows)
-        for _ in rows:
-            raise malformed_json(JsonSyntaxError("more than one document"))
-        return row
-
-    def rows(self, record: bytes) -> Iterator[dict[str, Any]]:
-        """The rows of the documents of a record, in order.
-
-        Raises ConversionError at the document that fails; the rows before it have been yielded.
-        """
-        empty = True
-        try:
-            for document in read_documents(record, self._decoder):
-                empty = False
-                yield self._row(document)
-        except JsonSyntaxError as error:
-            raise malformed_json(error) from None
-        except _FieldError as error:
-            raise ConversionError(MALFORMED_DATA, str(error)) from None
-        except java.JavaError as error:
-            raise malformed_data(error) from None
-        if empty:
-            raise ConversionError(MALFORMED_DATA, EMPTY_RECORD)
-
-
-class _FieldError(ValueError):
-    """The service's own error for an object or array in a text column, which has no prefix."""
+        super().__init__(compiler.struct(parse_columns(columns)), document_decoder(dict))
 
 
 class _Compiler:
@@ -218,7 +180,7 @@ def _scalar_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return str(value)
-    raise _FieldError(_NOT_A_SCALAR)
+    raise java.FieldFormatError(_NOT_A_SCALAR)
 
 
 def _text(value: Any) -> str:

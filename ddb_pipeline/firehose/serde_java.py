@@ -33,6 +33,10 @@ class JavaError(ValueError):
     """A Java exception; the text is its message."""
 
 
+class FieldFormatError(JavaError):
+    """An error the service words itself and shows without a prefix."""
+
+
 def java_trim(text: str) -> str:
     """String.trim: control characters and spaces off both ends, no other white space."""
     return text.strip(_JAVA_TRIM)
@@ -57,7 +61,7 @@ def parse_integer(text: str, bits: int) -> int:
 
 def parse_long(text: str) -> int:
     """Long.parseLong. Raises JavaError with Java's message."""
-    return _parse_radix(text, 10, 64)
+    return int(text) if _ASCII_INTEGER.match(text) else _parse_radix(text, 10, 64)
 
 
 def parse_double(text: str) -> float:

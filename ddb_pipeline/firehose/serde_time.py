@@ -35,8 +35,10 @@ _ISO: Final = re.compile(
 )
 _JDBC_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\Z", re.ASCII)
 _LENIENT_DATE: Final = re.compile(r"[ \t]*(-?\d+)-[ \t]*(-?\d+)-[ \t]*(-?\d+)")
+# What nearly every timestamp looks like, and what datetime itself reads the same way.
 _COMMON: Final = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])[ T](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\Z",
+    r"[2-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
+    r"(?: (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d|T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ)\Z",
     re.ASCII,
 )
 _FIRST_GREGORIAN: Final = date(1582, 10, 15).toordinal()
@@ -49,6 +51,8 @@ def parse_timestamp(text: str) -> datetime:
     """
     if ":" not in text[1:]:
         return _epoch(text)
+    if _COMMON.match(text):
+        return datetime.fromisoformat(text[:19])
     match = _ISO.match(text)
     if match is None:
         return timestamp_value_of(text)

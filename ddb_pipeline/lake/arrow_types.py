@@ -17,7 +17,7 @@ of the schema repair, not of the file writer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ from ddb_pipeline.hive.types import (
     StructType,
     UnionType,
     VarcharType,
+    depth,
     parse_type,
 )
 
@@ -84,11 +85,8 @@ def arrow_type(hive_type: HiveType) -> pa.DataType:
     Raises NoParquetTypeError for a type without a Parquet form and for one nested deeper than
     MAX_TYPE_DEPTH.
     """
-    if _depth(hive_type) > MAX_TYPE_DEPTH:
-        # str() of such a type may itself be deep, so the name of its outermost kind must do.
-        raise NoParquetTypeError(
-            type(hive_type).__name__, f"nested deeper than {MAX_TYPE_DEPTH} levels"
-        )
+    if depth(hive_type) > MAX_TYPE_DEPTH:
+        raise NoParquetTypeError(str(hive_type), f"nested deeper than {MAX_TYPE_DEPTH} levels")
     return _build(hive_type)
 
 
@@ -119,27 +117,6 @@ def parquet_write_options() -> dict[str, Any]:
         "store_schema": False,
         "store_decimal_as_integer": False,
     }
-
-
-def _depth(hive_type: HiveType) -> int:
-    depth = 0
-    level = [hive_type]
-    while level:
-        depth += 1
-        level = [child for parent in level for child in _children(parent)]
-    return depth
-
-
-def _children(hive_type: HiveType) -> Iterator[HiveType]:
-    if isinstance(hive_type, ArrayType):
-        yield hive_type.element
-    elif isinstance(hive_type, MapType):
-        yield hive_type.key
-        yield hive_type.value
-    elif isinstance(hive_type, StructType):
-        yield from (field.type for field in hive_type.fields)
-    elif isinstance(hive_type, UnionType):
-        yield from hive_type.members
 
 
 def _build(hive_type: HiveType) -> pa.DataType:
