@@ -2,8 +2,8 @@
 
 A record holds one JSON document or several, one after the other. One bad record never fails its
 neighbours; a schema that cannot be used fails all of them, as Firehose does. The batch is
-converted in chunks: the fast path reads a chunk whole, and a chunk it will not vouch for goes
-record by record through the SerDe, so that the result is always the SerDe's.
+converted in chunks: the fast path reads a chunk whole, and what it will not vouch for goes record
+by record through the SerDe, so that the result is always the SerDe's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +22,13 @@ from ddb_pipeline.firehose.configuration import (
     OpenXOptions,
     ParquetOptions,
 )
-from ddb_pipeline.firehose.serde import INVALID_SCHEMA, ConversionError, OpenXJsonSerDe
+from ddb_pipeline.firehose.conversion_fast import FastReader, json_line
+from ddb_pipeline.firehose.serde import (
+    INVALID_SCHEMA,
+    ConversionError,
+    JsonSerDe,
+    OpenXJsonSerDe,
+)
 from ddb_pipeline.firehose.serde_hive import HiveJsonSerDe
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema, parquet_write_options
@@ -30,16 +36,13 @@ from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema, parq
 CHUNK_BYTES: Final = 1024 * 1024
 """Input converted at a time; bounds what one bad record costs and what Python objects live."""
 
+PIECE_BYTES: Final = 128 * 1024
+"""What a chunk that the fast path will not take is cut into."""
+
 MAX_ROW_GROUP_BYTES: Final = 128 * 1024 * 1024
 """Arrow bytes held before a row group is written, whatever larger block size is configured."""
 
 PackedFailure = Literal["record", "document"]
-
-
-class JsonSerDe(Protocol):
-    """What conversion needs of a SerDe."""
-
-    def rows(self, record: bytes) -> Iterator[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +127,52 @@ class _Converter:
             raise ConversionError(
                 INVALID_SCHEMA, f"The schema is invalid. {error.reason}"
             ) from error
-        self._fast: Any = None
+        self._fast = self._fast_reader(columns)
+        self._pause = _Pause()
+
+    def _fast_reader(self, columns: Sequence[Column | tuple[str, str]]) -> FastReader | None:
+        if not self._options.fast_path or self._options.decimals == "convert":
+            return None
+        return FastReader.of(columns, self._schema, self._options.deserializer)
 
     def convert(self, records: Sequence[bytes]) -> Conversion:
         failures: list[RecordFailure] = []
         writer = _ParquetObject(self._schema, self._options.parquet)
-        for start, stop in _chunks(records):
-            chunk = records[start:stop]
-            table = self._fast.read(chunk) if self._fast is not None else None
-            if table is None:
-                rows = self._rows(chunk, start, failures)
-                table = rows_table(rows, self._schema)
-            writer.write(table)
+        for start, stop in _chunks(records, 0, len(records), CHUNK_BYTES):
+            for table in self._tables(records, start, stop, failures):
+                writer.write(table)
         return Conversion(writer.finish(), writer.rows, tuple(failures))
+
+    def _tables(
+        self, records: Sequence[bytes], start: int, stop: int, failures: list[RecordFailure]
+    ) -> Iterator[pa.Table]:
+        """The rows of a chunk: whole if the fast path takes it, else in pieces it may take."""
+        if self._fast is None or self._pause.holds():
+            yield self._slow_table(records, start, stop, failures)
+            return
+        lines = [json_line(record) for record in records[start:stop]]
+        table = self._fast_table(lines)
+        if table is not None:
+            yield table
+            return
+        pieces = list(_chunks(records, start, stop, PIECE_BYTES))
+        taken = 0
+        for first, last in pieces:
+            table = self._fast_table(lines[first - start : last - start])
+            taken += table is not None
+            yield self._slow_table(records, first, last, failures) if table is None else table
+        self._pause.note(worth_it=taken * 2 >= len(pieces))
+
+    def _fast_table(self, lines: Sequence[bytes | None]) -> pa.Table | None:
+        plain = [line for line in lines if line is not None]
+        if self._fast is None or len(plain) < len(lines):
+            return None
+        return self._fast.read(plain)
+
+    def _slow_table(
+        self, records: Sequence[bytes], start: int, stop: int, failures: list[RecordFailure]
+    ) -> pa.Table:
+        return rows_table(self._rows(records[start:stop], start, failures), self._schema)
 
     def _rows(
         self, chunk: Sequence[bytes], start: int, failures: list[RecordFailure]
@@ -153,6 +189,27 @@ class _Converter:
         return rows
 
 
+class _Pause:
+    """Keeps the fast path from being tried in vain where most of the data is not for it.
+
+    After each chunk that was not worth trying, twice as many are left to the SerDe as before.
+    """
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._left = 0
+
+    def holds(self) -> bool:
+        if self._left:
+            self._left -= 1
+            return True
+        return False
+
+    def note(self, *, worth_it: bool) -> None:
+        self._length = 0 if worth_it else min(self._length * 2 or 4, 64)
+        self._left = self._length
+
+
 def _serde(columns: Sequence[Column | tuple[str, str]], options: ConversionOptions) -> JsonSerDe:
     deserializer = options.deserializer
     if isinstance(deserializer, HiveJsonOptions):
@@ -166,15 +223,18 @@ def _serde(columns: Sequence[Column | tuple[str, str]], options: ConversionOptio
     )
 
 
-def _chunks(records: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    start, size = 0, 0
-    for index, record in enumerate(records):
-        if size and size + len(record) > CHUNK_BYTES:
+def _chunks(
+    records: Sequence[bytes], start: int, stop: int, chunk_bytes: int
+) -> Iterator[tuple[int, int]]:
+    """Index ranges of about ``chunk_bytes``, one record at least, that cover start to stop."""
+    size = 0
+    for index in range(start, stop):
+        if size and size + len(records[index]) > chunk_bytes:
             yield start, index
             start, size = index, 0
-        size += len(record)
-    if start < len(records):
-        yield start, len(records)
+        size += len(records[index])
+    if start < stop:
+        yield start, stop
 
 
 def rows_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
