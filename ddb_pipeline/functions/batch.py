@@ -10,6 +10,7 @@ from ddb_pipeline.dynamodb.stream import epoch_seconds
 from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
 from ddb_pipeline.functions.changes import Change, Problem, Rules, read_changes
 from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
+from ddb_pipeline.functions.held import DeliveryTable, HeldChange, write_held
 from ddb_pipeline.functions.report import Report
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Clients:
 
     firehose: "FirehoseClient"
     s3: "S3Client"
+    table: DeliveryTable | None = None
 
 
 def process(
@@ -44,10 +46,12 @@ def process(
     report.received = len(changes)
     report.filtered = len([change for change in changes if change.filtered])
     report.oldest_age_seconds = oldest_age(changes, time.time())
-    for stream, positions in _by_stream(changes).items():
+    batch.hold_undeclared()
+    for stream, positions in batch.by_stream().items():
         batch.send(stream, positions)
     batch.raise_fruitless_refusal()
     batch.keep_undeliverable()
+    batch.keep_held()
     return batch.checkpoint()
 
 
@@ -69,7 +73,26 @@ class _Batch:
         self._deadline = deadline
         self._failed: set[int] = set()
         self._problems = {i: c.problem for i, c in enumerate(changes) if c.problem is not None}
+        self._held: dict[int, Sequence[str]] = {}
         self._refusal: DeliveryRefusedError | None = None
+
+    def hold_undeclared(self) -> None:
+        """Set apart the changes that the delivery table would cut short."""
+        table = self._clients.table
+        if table is None:
+            return
+        for position, change in enumerate(self._changes):
+            paths = table.undeclared(change.document) if change.document is not None else ()
+            if paths:
+                self._held[position] = paths
+
+    def by_stream(self) -> dict[str, list[int]]:
+        """Positions of the changes to send, by delivery stream."""
+        positions: dict[str, list[int]] = {}
+        for position, change in enumerate(self._changes):
+            if change.document is not None and position not in self._held:
+                positions.setdefault(change.stream, []).append(position)
+        return positions
 
     def send(self, stream: str, positions: Sequence[int]) -> None:
         """Deliver the changes at these positions, as far as they come before any failure."""
@@ -104,12 +127,31 @@ class _Batch:
                 self._clients.s3, settings.dead_letter_bucket, settings.dead_letter_prefix, letters
             )
         except DeadLetterError as error:
-            if not all(letter.change.sequence_number for letter in letters):
-                raise
-            self._report.errors.append(str(error))
-            self._failed.update(positions)
+            self._not_kept(positions, error)
         else:
             self._report.dead_lettered = len(letters)
+
+    def keep_held(self) -> None:
+        """Write what waits for columns; the changes that cannot be written have failed."""
+        positions = self._before_failure(sorted(self._held))
+        if not positions:
+            return
+        waiting = [HeldChange(self._changes[i], self._held[i]) for i in positions]
+        settings = self._rules.settings
+        try:
+            write_held(
+                self._clients.s3, settings.dead_letter_bucket, settings.error_prefix, waiting
+            )
+        except DeadLetterError as error:
+            self._not_kept(positions, error)
+        else:
+            self._report.held = len(waiting)
+
+    def _not_kept(self, positions: Sequence[int], error: DeadLetterError) -> None:
+        if not all(self._changes[i].sequence_number for i in positions):
+            raise error
+        self._report.errors.append(str(error))
+        self._failed.update(positions)
 
     def checkpoint(self) -> str:
         """The lowest sequence number that failed, or ""."""
@@ -158,11 +200,3 @@ def sequence_order(changes: Sequence[Change]) -> list[int]:
         number = change.sequence_number
         order.append(int(number) if number.isdecimal() else (order[-1] if order else -1))
     return order
-
-
-def _by_stream(changes: Sequence[Change]) -> dict[str, list[int]]:
-    positions: dict[str, list[int]] = {}
-    for position, change in enumerate(changes):
-        if change.document is not None:
-            positions.setdefault(change.stream, []).append(position)
-    return positions

@@ -17,6 +17,7 @@ METRICS = (
     ("BilledUnits", "Count"),
     ("RecordsRetried", "Count"),
     ("DeadLetters", "Count"),
+    ("DocumentsHeld", "Count"),
     ("RecordsNotDelivered", "Count"),
     ("OldestRecordAge", "Milliseconds"),
 )
@@ -33,6 +34,7 @@ class Report:
     billed_units: int = 0
     retried: int = 0
     dead_lettered: int = 0
+    held: int = 0
     not_delivered: int = 0
     oldest_age_seconds: float = 0.0
     dead_letter_key: str = ""
@@ -49,6 +51,7 @@ class Report:
             self.billed_units,
             self.retried,
             self.dead_lettered,
+            self.held,
             self.not_delivered,
             round(self.oldest_age_seconds * 1000),
         )

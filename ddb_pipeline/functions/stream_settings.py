@@ -16,6 +16,9 @@
 | TRANSFORMER | `module:function`, called with each image and its record |
 | PACK_BYTES | bytes up to which documents share a record, 1 to 1,024,000 |
 | DEAD_LETTER_BUCKET, DEAD_LETTER_PREFIX | where changes go that can never be delivered |
+| DELIVERY_TABLE | `database.table` that Firehose converts with: changes with attributes that it |
+| | does not declare are held instead of cut short; without it nothing is held |
+| ERROR_PREFIX | where held changes go in that bucket, `errors/` by default |
 """
 
 import json
@@ -27,10 +30,12 @@ from typing import Any
 from ddb_pipeline.dynamodb.stream import EVENT_NAMES, DocumentOptions, Images
 from ddb_pipeline.firehose.delivery import DEFAULT_PACK_BYTES, MAX_BYTES_PER_RECORD
 from ddb_pipeline.functions.attributes import AttributePath, parse_path
+from ddb_pipeline.glue.catalog import TableReference
 
 STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 TRANSFORMER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-DEFAULT_DEAD_LETTER_PREFIX = "errors/dead-letters/"
+DEFAULT_DEAD_LETTER_PREFIX = "dead-letters/"
+DEFAULT_ERROR_PREFIX = "errors/"
 MIN_KEY_CHARACTERS = 16
 
 
@@ -64,6 +69,8 @@ class StreamSettings:
     pack_bytes: int
     dead_letter_bucket: str
     dead_letter_prefix: str
+    delivery_table: TableReference | None
+    error_prefix: str
 
 
 def read_settings(environment: Mapping[str, str]) -> StreamSettings:
@@ -86,7 +93,9 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
         transformer=_transformer(environment),
         pack_bytes=_pack_bytes(environment),
         dead_letter_bucket=_text(environment, "DEAD_LETTER_BUCKET"),
-        dead_letter_prefix=_dead_letter_prefix(environment),
+        dead_letter_prefix=_prefix(environment, "DEAD_LETTER_PREFIX", DEFAULT_DEAD_LETTER_PREFIX),
+        delivery_table=_delivery_table(environment),
+        error_prefix=_prefix(environment, "ERROR_PREFIX", DEFAULT_ERROR_PREFIX),
     )
     if settings.pseudonymised and not settings.pseudonym_key_secret:
         check_pseudonym_key("PSEUDONYM_KEY", settings.pseudonym_key)
@@ -213,6 +222,16 @@ def _pack_bytes(environment: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _dead_letter_prefix(environment: Mapping[str, str]) -> str:
-    prefix = environment.get("DEAD_LETTER_PREFIX", DEFAULT_DEAD_LETTER_PREFIX).strip().lstrip("/")
+def _delivery_table(environment: Mapping[str, str]) -> TableReference | None:
+    text = _text(environment, "DELIVERY_TABLE")
+    if not text:
+        return None
+    database, _, name = text.partition(".")
+    if not database or not name:
+        raise SettingsError(f"DELIVERY_TABLE is {text!r}; give database.table.")
+    return TableReference(database, name)
+
+
+def _prefix(environment: Mapping[str, str], variable: str, default: str) -> str:
+    prefix = environment.get(variable, default).strip().lstrip("/")
     return prefix if not prefix or prefix.endswith("/") else prefix + "/"

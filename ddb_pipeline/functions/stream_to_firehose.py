@@ -13,6 +13,7 @@ from botocore.config import Config
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.changes import Rules, Transformer
+from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.stream_settings import (
     SettingsError,
@@ -52,8 +53,11 @@ def clients() -> Clients:
     """boto3 clients, made on first use; which endpoint they speak to is boto3's own business."""
     # Retries are decided where the time left is known, not inside botocore.
     config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+    reference = rules().settings.delivery_table
     return Clients(
-        firehose=boto3.client("firehose", config=config), s3=boto3.client("s3", config=config)
+        firehose=boto3.client("firehose", config=config),
+        s3=boto3.client("s3", config=config),
+        table=reference and DeliveryTable(boto3.client("glue", config=config), reference),
     )
 
 
