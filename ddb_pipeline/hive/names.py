@@ -7,12 +7,13 @@ itself (``delivery_date``, ``delivery_hour``, all of ``ddb_...``) get ``item_`` 
 A name longer than Glue allows is cut and ends in a hash of the whole. The rule looks at one name
 only, so a schema and a record that know nothing of each other agree.
 
-Where two attributes of the same level of one item come to the same column, the one that already is
-the column's name keeps it, and the others get a hash of their own name as a suffix. That needs both
-to be there: an item with only ``A`` puts it into column ``a``, an item with ``a`` and ``A`` puts it
-into ``a_559aead0``. Schema inference and record writing both go item by item through
-:func:`column_names`, so each value is always under a column that was inferred for it; a reader who
-wants all of ``A`` has to look in both columns. It takes a table that uses two spellings of a name.
+Where several attributes of one level of one item come to the same column, the one that already is
+the column's name keeps it, or else the first by code points; the others get a hash of their own
+name as a suffix. That needs them to be together: an item with only ``A`` puts it into column ``a``,
+an item with ``a`` and ``A`` puts it into ``a_559aead0``. Schema inference and record writing both
+go item by item through :func:`column_names`, so that each value is under a column inferred for it,
+and a catalog table that lists all the spellings declares every column that a record can come with.
+A reader who wants all of ``A`` has to look in both columns: the price of spelling a name two ways.
 """
 
 import re
@@ -105,14 +106,17 @@ def _letters_and_digits(text: str) -> str:
 
 
 def _part(columns: dict[str, str]) -> None:
-    """Give attributes that share a column one each, but for the one that has its name."""
-    shared = {column for column, times in Counter(columns.values()).items() if times > 1}
+    """Give attributes that share a column one each, but for one of them that keeps it."""
     taken = set(columns.values())
+    kept = {column for attribute, column in columns.items() if attribute == column}
     for attribute in sorted(columns):
         column = columns[attribute]
-        if column in shared and attribute != column:
+        if attribute == column:
+            continue
+        if column in kept:
             columns[attribute] = _free_name(column, attribute, taken)
             taken.add(columns[attribute])
+        kept.add(column)
 
 
 def _free_name(column: str, attribute: str, taken: set[str]) -> str:
