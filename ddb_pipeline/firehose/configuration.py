@@ -17,6 +17,7 @@ from datetime import tzinfo
 from typing import Any, Final, Literal, cast
 
 from ddb_pipeline.firehose.configuration_constraints import constraint_violations
+from ddb_pipeline.firehose.joda_time import TimestampFormat, TimestampFormatError
 from ddb_pipeline.firehose.prefix import PrefixError, resolve_time_zone, validate_prefixes
 
 MIN_SIZE_IN_MBS: Final = 64
@@ -179,6 +180,7 @@ def _check_conversion(destination: Mapping[str, Any], conversion: Mapping[str, A
     _check_one_of("Serializer", serializer, ("ParquetSerDe", "OrcSerDe"))
     if serializer.get("OrcSerDe") is not None:
         raise _invalid("OrcSerDe is not supported here: convert with ParquetSerDe")
+    _check_timestamp_formats(deserializer)
     schema = conversion["SchemaConfiguration"]
     for member, shown in (
         ("RoleARN", "RoleArn"),
@@ -187,6 +189,14 @@ def _check_conversion(destination: Mapping[str, Any], conversion: Mapping[str, A
     ):
         if not schema.get(member):
             raise _invalid(f"SchemaConfiguration.{shown} must not be null or empty")
+
+
+def _check_timestamp_formats(deserializer: Mapping[str, Any]) -> None:
+    for pattern in (deserializer.get("HiveJsonSerDe") or {}).get("TimestampFormats") or ():
+        try:
+            TimestampFormat(pattern)
+        except TimestampFormatError as error:
+            raise _invalid(f"Invalid deserializer option(s): {error}") from error
 
 
 def _check_one_of(union: str, value: Mapping[str, Any] | None, members: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ by record through the SerDe, so that the result is always the SerDe's.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -21,6 +22,7 @@ from ddb_pipeline.firehose.configuration import (
     HiveJsonOptions,
     OpenXOptions,
     ParquetOptions,
+    SchemaReference,
 )
 from ddb_pipeline.firehose.conversion_fast import FastReader, json_line
 from ddb_pipeline.firehose.serde import (
@@ -30,7 +32,7 @@ from ddb_pipeline.firehose.serde import (
     OpenXJsonSerDe,
 )
 from ddb_pipeline.firehose.serde_hive import HiveJsonSerDe
-from ddb_pipeline.hive.types import Column
+from ddb_pipeline.hive.types import Column, StructType, parse_type, walk
 from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema, parquet_write_options
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -109,6 +111,20 @@ def convert(
     return converter.convert(records)
 
 
+def table_not_found(records: Sequence[bytes], schema: SchemaReference) -> Conversion:
+    """A batch whose catalog table is gone: every record fails, none is lost.
+
+    The service refuses to create a delivery stream without its table (InvalidArgumentException
+    around Glue's EntityNotFoundException). What it reports for one deleted later is not documented;
+    this is Glue's error under the prefix of all conversion errors.
+    """
+    return fail_all(
+        records,
+        "DataFormatConversion.EntityNotFoundException",
+        f"Table {schema.database_name}.{schema.table_name} was not found in the Data Catalog.",
+    )
+
+
 def fail_all(records: Sequence[bytes], code: str, message: str) -> Conversion:
     """A batch of which every record failed for one reason, such as a schema that is not there."""
     failures = (RecordFailure(index, code, message) for index in range(len(records)))
@@ -121,6 +137,7 @@ class _Converter:
     ) -> None:
         self._options = options
         self._serde = _serde(columns, options)
+        _require_distinct_names(columns)
         try:
             self._schema = arrow_schema(columns)
         except NoParquetTypeError as error:
@@ -187,6 +204,20 @@ class _Converter:
                 if self._options.packed_failure == "record":
                     del rows[before:]
         return rows
+
+
+def _require_distinct_names(columns: Sequence[Column | tuple[str, str]]) -> None:
+    """A row, or a struct in it, cannot hold two values under one name."""
+    names = [[name for name, _ in columns]]
+    for _, type_text in columns:
+        for inner in walk(parse_type(type_text)):
+            if isinstance(inner, StructType):
+                names.append([name for name, _ in inner.fields])
+    for name, count in (pair for siblings in names for pair in Counter(siblings).items()):
+        if count > 1:
+            raise ConversionError(
+                INVALID_SCHEMA, f"The schema is invalid. Name {name} is declared twice"
+            )
 
 
 class _Pause:

@@ -115,7 +115,6 @@ def parquet_write_options() -> dict[str, Any]:
         "use_deprecated_int96_timestamps": True,
         "use_compliant_nested_type": True,
         "store_schema": False,
-        "store_decimal_as_integer": False,
     }
 
 

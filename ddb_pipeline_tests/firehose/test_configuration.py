@@ -266,6 +266,12 @@ def test_one_broken_constraint(change: Change, path: str) -> None:
             ),
             "OrcSerDe is not supported here",
         ),
+        (
+            lambda d: conversion(d)["InputFormatConfiguration"].update(
+                Deserializer={"HiveJsonSerDe": {"TimestampFormats": ["yyyy-qq"]}}
+            ),
+            "Invalid deserializer option(s): ",
+        ),
     ],
 )
 def test_other_refusals(change: Change, message: str) -> None:

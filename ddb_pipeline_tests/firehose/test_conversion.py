@@ -7,9 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ddb_pipeline.hive.types import Column
 
-from ddb_pipeline.firehose.configuration import HiveJsonOptions, OpenXOptions, ParquetOptions
+from ddb_pipeline.firehose.configuration import (
+    HiveJsonOptions,
+    OpenXOptions,
+    ParquetOptions,
+    SchemaReference,
+)
 from ddb_pipeline.firehose.conversion import (
     CHUNK_BYTES,
     Conversion,
@@ -17,7 +21,9 @@ from ddb_pipeline.firehose.conversion import (
     RecordFailure,
     convert,
     fail_all,
+    table_not_found,
 )
+from ddb_pipeline.hive.types import Column
 
 SLOW = ConversionOptions(fast_path=False)
 BOTH_PATHS = pytest.mark.parametrize("options", [ConversionOptions(), SLOW], ids=["fast", "slow"])
@@ -113,6 +119,22 @@ def test_a_batch_can_fail_for_a_reason_of_the_caller() -> None:
     conversion = fail_all([b"{}", b"{}"], "DataFormatConversion.InvalidSchema", "no table")
     assert [failure.index for failure in conversion.failures] == [0, 1]
     assert conversion.parquet is None
+
+
+def test_a_table_that_is_gone_fails_every_record() -> None:
+    schema = SchemaReference(database_name="shop", table_name="orders", role_arn="role")
+    (failure,) = table_not_found([b"{}"], schema).failures
+    assert failure.code == "DataFormatConversion.EntityNotFoundException"
+    assert "shop.orders" in failure.message
+
+
+@pytest.mark.parametrize(
+    "columns", [[("a", "int"), ("a", "string")], [("s", "array<struct<a:int,a:string>>")]]
+)
+def test_names_declared_twice_are_an_invalid_schema(columns: list[tuple[str, str]]) -> None:
+    (failure,) = convert([b"{}"], columns).failures
+    assert failure.code == "DataFormatConversion.InvalidSchema"
+    assert failure.message == "The schema is invalid. Name a is declared twice"
 
 
 def test_no_rows_is_no_object() -> None:
