@@ -57,7 +57,7 @@ def clients() -> Clients:
     return Clients(
         firehose=boto3.client("firehose", config=config),
         s3=boto3.client("s3", config=config),
-        table=reference and DeliveryTable(boto3.client("glue", config=config), reference),
+        table=DeliveryTable(boto3.client("glue", config=config), reference) if reference else None,
     )
 
 
