@@ -1,11 +1,11 @@
 """A delivery stream's destination configuration: checked as AWS checks it, then made plain.
 
 ``delivery_configuration`` takes the ExtendedS3DestinationConfiguration of a CreateDeliveryStream
-call (or the CloudFormation property of the same shape) and returns what a converting delivery
-stream runs from, defaults applied. It refuses what AWS refuses, in AWS's order and words: first
-the constraints of the service model (ValidationException, all of them in one message), then the
-semantic checks (InvalidArgumentException, the first one only). Limits are those of the Firehose
-service model of 2015-08-04; messages and their order come from third-party probes of the service.
+call and returns what a converting delivery stream runs from, defaults applied. It refuses what
+AWS refuses, in AWS's order and words: first the constraints of the service model
+(ValidationException, all of them in one message), then the semantic checks
+(InvalidArgumentException, the first one only). Limits are those of the Firehose service model of
+2015-08-04; messages and their order come from third-party probes of the service.
 """
 
 from __future__ import annotations

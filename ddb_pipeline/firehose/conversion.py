@@ -52,8 +52,8 @@ class ConversionOptions:
     """How a delivery stream converts.
 
     ``packed_failure``: when one document of a record that packs several is bad, ``"record"`` fails
-    the whole record and ``"document"`` lands the documents before the bad one and reports the
-    record too. What Firehose does is not documented. ``decimals`` is the OpenX SerDe's.
+    the whole record and ``"document"`` lands its good documents and reports the record too. What
+    Firehose does is not documented. ``decimals`` is the OpenX SerDe's.
     ``fast_path`` off converts everything record by record.
     """
 
@@ -196,13 +196,13 @@ class _Converter:
     ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for index, record in enumerate(chunk, start):
-            before = len(rows)
-            try:
-                rows.extend(self._serde.rows(record))
-            except ConversionError as error:
+            landed = [*self._serde.outcomes(record)]
+            error = next((found for found in landed if isinstance(found, ConversionError)), None)
+            if error is not None:
                 failures.append(RecordFailure(index, error.code, error.message))
                 if self._options.packed_failure == "record":
-                    del rows[before:]
+                    continue
+            rows.extend(found for found in landed if not isinstance(found, ConversionError))
         return rows
 
 

@@ -127,23 +127,38 @@ class JsonSerDe:
 
         Raises ConversionError at the document that fails; the rows before it have been yielded.
         """
+        for outcome in self.outcomes(record):
+            if isinstance(outcome, ConversionError):
+                raise outcome
+            yield outcome
+
+    def outcomes(self, record: bytes) -> Iterator[dict[str, Any] | ConversionError]:
+        """For each document of a record its row, or the error it fails with.
+
+        What is not JSON ends the record. An empty record has one outcome, an error.
+        """
+        documents = read_documents(record, self._decoder)
         empty = True
         try:
-            for document in read_documents(record, self._decoder):
+            for document in documents:
                 empty = False
-                yield self._row(document)
+                yield self._outcome(document)
         except JsonSyntaxError as error:
-            raise malformed_json(error) from None
-        except DuplicateKeyError as error:
-            raise malformed_data(
-                f"Row is not a valid JSON Object - JSONException: {error}"
-            ) from None
-        except java.FieldFormatError as error:
-            raise ConversionError(MALFORMED_DATA, str(error)) from None
-        except java.JavaError as error:
-            raise malformed_data(error) from None
+            yield malformed_json(error)
+            return
         if empty:
-            raise ConversionError(MALFORMED_DATA, EMPTY_RECORD)
+            yield ConversionError(MALFORMED_DATA, EMPTY_RECORD)
+
+    def _outcome(self, document: Any) -> dict[str, Any] | ConversionError:
+        try:
+            if isinstance(document, DuplicateKeyError):
+                raise java.JavaError(f"Row is not a valid JSON Object - JSONException: {document}")
+            row: dict[str, Any] = self._row(document)
+        except java.FieldFormatError as error:
+            return ConversionError(MALFORMED_DATA, str(error))
+        except java.JavaError as error:
+            return malformed_data(error)
+        return row
 
 
 class OpenXJsonSerDe(JsonSerDe):

@@ -56,20 +56,16 @@ class JsonFraction(JsonNumber):
 def read_documents(record: bytes, decoder: json.JSONDecoder) -> Iterator[Any]:
     """The JSON values of a record, one after the other, with nothing but white space between.
 
-    Yields those before a syntax error, then raises JsonSyntaxError; a DuplicateKeyError of the
-    decoder's object hook passes through and ends the reading too.
+    A DuplicateKeyError of the decoder's object hook is yielded in place of the document. Raises
+    JsonSyntaxError where the text is no JSON, after the documents before.
     """
     text = _decode(record)
     position = _skip_whitespace(text, 0)
     while position < len(text):
         try:
-            value, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            raise JsonSyntaxError(
-                f"{error.msg}: line {error.lineno} column {error.colno}"
-            ) from None
-        except RecursionError:
-            raise _too_deep() from None
+            value, position = _decode_at(text, position, decoder)
+        except DuplicateKeyError as error:
+            value, (_, position) = error, _decode_at(text, position, _PLAIN)
         yield value
         position = _skip_whitespace(text, position)
 
@@ -117,6 +113,16 @@ def nesting(record: bytes) -> int:
     return deepest
 
 
+def _decode_at(text: str, position: int, decoder: json.JSONDecoder) -> tuple[Any, int]:
+    try:
+        return decoder.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        message = f"{error.msg}: line {error.lineno} column {error.colno}"
+        raise JsonSyntaxError(message) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
 def _decode(record: bytes) -> str:
     # Counting is cheap and rules out nearly every record; only then is the depth worth finding.
     if record.count(b"[") + record.count(b"{") > MAX_NESTING and nesting(record) > MAX_NESTING:
@@ -151,3 +157,6 @@ def _first_repeated(keys: Iterator[str]) -> str:
             return key
         seen.add(key)
     raise AssertionError("no key is repeated")
+
+
+_PLAIN: Final = document_decoder(dict)

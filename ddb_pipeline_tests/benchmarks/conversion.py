@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     count = parser.parse_args(arguments).records
     print(f"{count} documents, rows per CPU second")  # noqa: T201
     print(f"{'batch':32}{'record by record':>18}{'fast path':>12}{'ratio':>8}")  # noqa: T201
+    timed(Batch("warm-up", records(2000), ORDERS), ConversionOptions())
     for batch in batches(count):
         slow_rate, slow = timed(batch, ConversionOptions(fast_path=False))
         fast_rate, fast = timed(batch, ConversionOptions())

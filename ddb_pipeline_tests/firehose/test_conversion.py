@@ -80,13 +80,17 @@ def test_packed_documents_are_rows_in_order(options: ConversionOptions) -> None:
     assert [row["a"] for row in rows_of(conversion)] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(("packed_failure", "landed"), [("record", [9]), ("document", [1, 2, 9])])
+@pytest.mark.parametrize(
+    ("packed_failure", "landed"), [("record", [9]), ("document", [1, 2, 4, 5, 9])]
+)
 def test_packed_record_with_a_bad_document(packed_failure: Any, landed: list[int]) -> None:
-    records = [b'{"a":1}{"a":2}{"a":"x"}{"a":4}', b'{"a":9}']
+    packed = b'{"a":1}{"a":2}{"a":"x"}{"a":4}{"z":1,"Z":2}{"a":5}{"a":6'
+    records = [packed, b'{"a":9}']
     options = ConversionOptions(packed_failure=packed_failure)
     conversion = convert(records, [("a", "int")], options)
     assert [row["a"] for row in rows_of(conversion)] == landed
     assert [failure.index for failure in conversion.failures] == [0]
+    assert conversion.failures[0].message.endswith('For input string: "x"')
 
 
 @pytest.mark.parametrize(
