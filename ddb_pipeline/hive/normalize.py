@@ -27,6 +27,7 @@ from typing import Final
 from ddb_pipeline.hive.dialects import known_type, read_type
 from ddb_pipeline.hive.names import DELIVERY_NAMES, distinct_names
 from ddb_pipeline.hive.types import (
+    MAX_TYPE_LENGTH,
     STRING,
     ArrayType,
     Column,
@@ -42,9 +43,6 @@ from ddb_pipeline.hive.types import (
     set_positions,
     with_children,
 )
-
-MAX_TYPE_LENGTH: Final = 131_072
-"""Characters of a column's type (AWS Glue API reference, Column)."""
 
 MAX_DEPTH: Final = 64
 """Levels of nesting in a column's type: twice what DynamoDB nests, and no engine's limit."""

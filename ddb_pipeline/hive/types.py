@@ -13,6 +13,9 @@ from ddb_pipeline.hive.tokens import TokenReader
 
 T = TypeVar("T")
 
+MAX_TYPE_LENGTH: Final = 131_072
+"""Characters of a column's type (AWS Glue API reference, Column)."""
+
 MAX_DECIMAL_PRECISION: Final = 38
 MAX_VARCHAR_LENGTH: Final = 65535
 MAX_CHAR_LENGTH: Final = 255
