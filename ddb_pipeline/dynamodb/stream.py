@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from ddb_pipeline.dynamodb.values import Item, UndecodableValueError, item_json, item_members
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError, quoted
+from ddb_pipeline.dynamodb.values import Item, item_json, item_members
 
 OLD_IMAGE_COLUMN = "ddb_old_image"
 """The item before the change, as an object, where both images are wanted. No attribute gets a
@@ -189,9 +189,9 @@ def metadata_members(record: StreamRecord) -> str:
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
     return (
-        f'"ddb_event_id":{_quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
-        f'"ddb_sequence_number":{_quoted(record.sequence_number)},'
-        f'"ddb_event_time":{record.event_time},"ddb_keys":{_quoted(item_json(keys))},'
+        f'"ddb_event_id":{quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
+        f'"ddb_sequence_number":{quoted(record.sequence_number)},'
+        f'"ddb_event_time":{record.event_time},"ddb_keys":{quoted(item_json(keys))},'
         f'"ddb_expired":{"true" if record.expired else "false"}'
     )
 
@@ -270,6 +270,3 @@ def _malformed(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return "its data is not JSON"
     return "it is not shaped like a stream record"
-
-
-_quoted = encode_basestring

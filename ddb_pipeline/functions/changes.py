@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.dynamodb.stream import (
     StreamRecord,
     UndecodableRecordError,
@@ -12,7 +13,7 @@ from ddb_pipeline.dynamodb.stream import (
     read_kinesis_record,
     read_record,
 )
-from ddb_pipeline.dynamodb.values import Item, UndecodableValueError
+from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.functions.attributes import Redaction, matches, scalar_at
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
 

@@ -1,0 +1,236 @@
+"""The quick writer of items: functions made for each shape of a map, several times as fast.
+
+A shape is the names of a map's attributes and the type tag of each. Items of a table have few, so
+a function is generated for each that recurs, in which nothing is left to decide for a value. The
+generated source holds numbered identifiers only; names and labels are handed to it as objects.
+
+A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, and leaves it to
+``values`` to say what is wrong. Number texts are collected for one check of all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from ddb_pipeline.dynamodb.scalars import binary_text, boolean_text, null_text, quoted
+from ddb_pipeline.hive.names import column_names
+
+Members = Mapping[str, Mapping[str, Any]]
+Writer = Callable[[Sequence[Members], list[str]], list[str]]
+"""Answers with the members of maps of one shape as JSON texts and adds the texts of their numbers,
+unchecked."""
+
+ContentWriter = Callable[[Any, list[str]], str]
+
+ARRAYS = (list, tuple, set, frozenset)
+ANY_TAG = ""
+"""Stands in a shape for an attribute whose type tag varies, such as one that is NULL at times."""
+MAX_SHAPES = 512
+MAX_MEMBERS = 200
+SIGHTINGS = 3
+"""Making a writer takes as long as some hundred items: not for a shape that does not recur."""
+
+
+class UnusualError(Exception):
+    """A value is not what it looks like."""
+
+
+GIVE_UP = (UnusualError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
+
+
+class Shapes:
+    """The writers made so far, by the names of a map's attributes."""
+
+    def __init__(self) -> None:
+        self._writers: dict[tuple[str, ...], Writer] = {}
+        self._tags: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._sightings: dict[tuple[str, ...], int] = {}
+        self._contents: Mapping[str, ContentWriter] = {
+            **_CONTENTS,
+            "L": self._list,
+            "M": self._map,
+        }
+
+    def members(self, item: Members, numbers: list[str]) -> str:
+        """A map's members as JSON text, without the braces.
+
+        Raises:
+            One of ``GIVE_UP``; ``numbers`` is then of no use.
+        """
+        names = tuple(item)
+        writer = self._writers.get(names)
+        if writer is None:
+            return self._unmade(names, item, numbers)
+        collected = len(numbers)
+        try:
+            return writer((item,), numbers)[0]
+        except KeyError:
+            del numbers[collected:]
+            return self._generalised(names, item)((item,), numbers)[0]
+
+    def all_members(self, items: Sequence[Members], numbers: list[str]) -> list[str]:
+        """As ``members``, for maps that probably have one shape."""
+        writer = self._writers.get(tuple(items[0]))
+        if writer is not None:
+            collected = len(numbers)
+            try:
+                return writer(items, numbers)
+            except (KeyError, UnusualError):
+                del numbers[collected:]
+        return [self.members(item, numbers) for item in items]
+
+    def _unmade(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
+        sightings = self._sightings.get(names, 0) + 1
+        if len(names) > MAX_MEMBERS or sightings < SIGHTINGS:
+            if len(self._sightings) >= MAX_SHAPES:
+                self._sightings.clear()
+            self._sightings[names] = sightings
+            return self._unshaped(names, item, numbers)
+        if len(self._writers) >= MAX_SHAPES:
+            return self._unshaped(names, item, numbers)
+        return self._make(names, _tags(item))((item,), numbers)[0]
+
+    def _unshaped(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
+        _tags(item)
+        texts = (self.value(value, numbers) for value in item.values())
+        return "".join(chain.from_iterable(zip(column_labels(names), texts, strict=True)))
+
+    def _generalised(self, names: tuple[str, ...], item: Members) -> Writer:
+        """The shape's writer, made again for an item that has other type tags."""
+        known = self._tags[names]
+        pairs = zip(known, _tags(item), strict=True)
+        tags = tuple([tag if tag == found else ANY_TAG for tag, found in pairs])
+        if tags == known:
+            raise UnusualError
+        return self._make(names, tags)
+
+    def _make(self, names: tuple[str, ...], tags: tuple[str, ...]) -> Writer:
+        writer = make_writer(names, tags, self)
+        self._tags[names] = tags
+        self._writers[names] = writer
+        return writer
+
+    def value(self, value: Mapping[str, Any], numbers: list[str]) -> str:
+        """Any attribute value as JSON text."""
+        [(tag, content)] = value.items()
+        return self.content(tag)(content, numbers)
+
+    def content(self, tag: str) -> ContentWriter:
+        """What writes the content under a type tag."""
+        return self._contents[tag]
+
+    def _map(self, content: Members, numbers: list[str]) -> str:
+        return "{" + self.members(content, numbers) + "}"
+
+    def _list(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
+        if not isinstance(elements, ARRAYS) or sum(map(len, elements)) != len(elements):
+            raise UnusualError
+        if not elements:
+            return "[]"
+        first = next(iter(elements[0]))
+        if first == "S" or first == "M":
+            collected = len(numbers)
+            try:
+                contents = [element[first] for element in elements]
+            except KeyError:
+                del numbers[collected:]
+            else:
+                if first == "S":
+                    return "[" + ",".join(map(quoted, contents)) + "]"
+                return "[{" + "},{".join(self.all_members(contents, numbers)) + "}]"
+        return "[" + ",".join([self.value(element, numbers) for element in elements]) + "]"
+
+
+def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Writer:
+    """Generate a shape's writer.
+
+    For ``id`` (S) and ``n`` (N) its source is::
+
+        def write(items, numbers):
+            texts = []
+            for item in items:
+                v0 = item[k0]
+                v1 = item[k1]
+                n1 = v1['N']
+                if len(item) != 2 or len(v0) + len(v1) != 2:
+                    raise UnusualError
+                numbers += (n1,)
+                texts.append(join((l0, quoted(v0['S']), l1, n1,)))
+            return texts
+    """
+    space: dict[str, Any] = {"quoted": quoted, "join": "".join, "UnusualError": UnusualError}
+    values, numbers, texts = [], [], []
+    for i, (name, tag, label) in enumerate(
+        zip(names, tags, column_labels(tuple(names)), strict=True)
+    ):
+        space[f"k{i}"], space[f"l{i}"] = name, label
+        values.append(f"v{i} = item[k{i}]")
+        text = f"quoted(v{i}['S'])"
+        if tag == "N":
+            values.append(f"n{i} = v{i}['N']")
+            numbers.append(f"n{i}")
+            text = f"n{i}"
+        elif tag == ANY_TAG:
+            space[f"w{i}"] = shapes.value
+            text = f"w{i}(v{i}, numbers)"
+        elif tag != "S":
+            space[f"w{i}"], space[f"t{i}"] = shapes.content(tag), tag
+            text = f"w{i}(v{i}[t{i}], numbers)"
+        texts.append(f"l{i}, {text}")
+    lengths = " + ".join(f"len(v{i})" for i in range(len(names))) or "0"
+    count = len(names)
+    body = [
+        *values,
+        f"if len(item) != {count} or {lengths} != {count}: raise UnusualError",
+        *([f"numbers += ({', '.join(numbers)},)"] if numbers else []),
+        f"texts.append(join(({', '.join(texts)}{',' if texts else ''})))",
+    ]
+    head = "def write(items, numbers):\n texts = []\n for item in items:\n  "
+    exec(head + "\n  ".join(body) + "\n return texts", space)
+    writer: Writer = space["write"]
+    return writer
+
+
+def column_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each attribute name of one level as the JSON text before its value, comma included."""
+    columns = column_names(names)
+    labels = [f",{quoted(columns[name])}:" for name in names]
+    return (labels[0][1:], *labels[1:]) if labels else ()
+
+
+def _tags(item: Members) -> tuple[str, ...]:
+    values = item.values()
+    tags = tuple(chain.from_iterable(values))
+    if len(tags) != len(item) or sum(map(len, values)) != len(item):
+        raise UnusualError
+    return tags
+
+
+def _set(content: Any, write: Callable[[Any], str]) -> str:
+    if not isinstance(content, ARRAYS):
+        raise UnusualError
+    return "[" + ",".join(map(write, content)) + "]"
+
+
+def _number(content: str, numbers: list[str]) -> str:
+    numbers.append(content)
+    return content
+
+
+def _number_set(content: Sequence[str], numbers: list[str]) -> str:
+    if not isinstance(content, ARRAYS):
+        raise UnusualError
+    numbers.extend(content)
+    return "[" + ",".join(content) + "]"
+
+
+_CONTENTS: Mapping[str, ContentWriter] = {
+    "S": lambda content, numbers: quoted(content),
+    "N": _number,
+    "B": lambda content, numbers: binary_text(content),
+    "BOOL": lambda content, numbers: boolean_text(content),
+    "NULL": lambda content, numbers: null_text(content),
+    "SS": lambda content, numbers: _set(content, quoted),
+    "NS": _number_set,
+    "BS": lambda content, numbers: _set(content, binary_text),
+}
