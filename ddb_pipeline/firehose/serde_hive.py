@@ -18,7 +18,6 @@ from ddb_pipeline.firehose.joda_time import TimestampFormat
 from ddb_pipeline.firehose.serde import (
     INVALID_SCHEMA,
     ConversionError,
-    Convert,
     JsonSerDe,
     parse_columns,
 )
@@ -27,6 +26,7 @@ from ddb_pipeline.firehose.serde_json import (
     JsonNumber,
     document_decoder,
 )
+from ddb_pipeline.firehose.serde_openx import Convert
 from ddb_pipeline.firehose.serde_time import date_value_of, timestamp_value_of
 from ddb_pipeline.hive.types import (
     ArrayType,

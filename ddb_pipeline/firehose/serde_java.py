@@ -120,7 +120,7 @@ def not_an_object(value: Any) -> JavaError:
 
     The class shown for an integer is the probed service's; the open-source SerDe says String.
     """
-    shown = json_text(value) if isinstance(value, bool) else str(value)
+    shown = "null" if value is None else value if isinstance(value, str) else json_text(value)
     name = java_class(value)
     if isinstance(value, JsonInteger) and LONG_MIN <= _bounded_int(value) <= LONG_MAX:
         name = "java.lang.Long"
