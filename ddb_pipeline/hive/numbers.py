@@ -1,0 +1,115 @@
+"""Which Hive type holds a set of DynamoDB numbers with all their digits.
+
+DynamoDB's numbers have up to 38 significant digits between 1E-130 and 9.9E+125. What is kept of
+the numbers of one attribute is only how far they reach, so that the numbers themselves may come in
+any order, and in parts that are merged later.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from ddb_pipeline.hive.types import (
+    MAX_DECIMAL_PRECISION,
+    PRIMITIVE_TYPES,
+    STRING,
+    DecimalType,
+    HiveType,
+)
+
+_SMALL_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})").fullmatch
+_NUMBER: Final = re.compile(r"[+-]?([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?").fullmatch
+_BIGINT_DIGITS: Final = 19
+_BIGINT_RANGE: Final = range(-(2**63), 2**63)
+_EXACT_DOUBLE_DIGITS: Final = 15
+_UNSIGNED_LONG: Final = DecimalType(20, 0)
+_WHOLE: Final = DecimalType(MAX_DECIMAL_PRECISION, 0)
+_FRACTION: Final = DecimalType(MAX_DECIMAL_PRECISION, 18)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberReach:
+    """How far a set of numbers reaches.
+
+    Attributes:
+        whole_digits: the most digits that one of them has before the point.
+        scale: the most digits that one of them has after it.
+        bigint: whether each is a 64-bit integer.
+        double: whether each comes out of a 64-bit floating point number as it went in.
+    """
+
+    whole_digits: int = 0
+    scale: int = 0
+    bigint: bool = True
+    double: bool = True
+
+    def merged(self, other: "NumberReach") -> "NumberReach":
+        """The reach of both sets together."""
+        if self == other:
+            return self
+        return NumberReach(
+            max(self.whole_digits, other.whole_digits),
+            max(self.scale, other.scale),
+            self.bigint and other.bigint,
+            self.double and other.double,
+        )
+
+
+def number_reach(text: str) -> NumberReach:
+    """The reach of one number, given as DynamoDB writes it.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    if _SMALL_INTEGER(text):
+        return _SMALL_REACH[len(text.lstrip("-"))]
+    match = _NUMBER(text)
+    if match is None or not (match[1] or match[2]):
+        raise ValueError("not a number")
+    fraction = match[2] or ""
+    digits = (match[1] + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return _SMALL_REACH[1]
+    exponent = int(match[3] or 0) - len(fraction) + len(digits) - len(significant)
+    whole_digits = max(0, len(significant) + exponent)
+    return NumberReach(
+        whole_digits=whole_digits,
+        scale=max(0, -exponent),
+        bigint=exponent >= 0 and whole_digits <= _BIGINT_DIGITS and _is_bigint(text),
+        double=_survives_double(text, len(significant), exponent),
+    )
+
+
+_SMALL_REACH: Final = tuple(NumberReach(whole_digits=digits) for digits in range(16))
+
+
+def _is_bigint(text: str) -> bool:
+    return int(Decimal(text)) in _BIGINT_RANGE
+
+
+def _survives_double(text: str, digits: int, exponent: int) -> bool:
+    if not -300 < exponent + digits < 300:
+        return False
+    return digits <= _EXACT_DOUBLE_DIGITS or Decimal(repr(float(text))) == Decimal(text)
+
+
+def number_type(reach: NumberReach) -> HiveType:
+    """The type for numbers of this reach: bigint, else double, else a decimal, else string.
+
+    A double is preferred to a decimal where it loses nothing, as Glue's crawler prefers it and
+    because the OpenX SerDe is known to refuse decimals. Decimals are as wide as they can be, so
+    that they need not be widened with each number of one more digit.
+    """
+    if reach.bigint:
+        return PRIMITIVE_TYPES["bigint"]
+    if reach.double:
+        return PRIMITIVE_TYPES["double"]
+    for decimal in (_UNSIGNED_LONG, _FRACTION, _WHOLE):
+        fits = reach.whole_digits <= decimal.precision - decimal.scale
+        if fits and reach.scale <= decimal.scale:
+            return decimal
+    if reach.whole_digits + reach.scale <= MAX_DECIMAL_PRECISION:
+        return DecimalType(MAX_DECIMAL_PRECISION, reach.scale)
+    return STRING
