@@ -1,0 +1,38 @@
+"""What the pipeline needs of AWS and ministack lacks, put in by replacing its functions.
+
+Each service's part lies in a module of its own and calls the project's rooms; none of them
+decides a type, converts a record or infers a schema itself.
+"""
+
+from types import ModuleType
+
+from ddb_pipeline.embedded import (
+    overlay_dynamodb,
+    overlay_firehose,
+    overlay_glue,
+    overlay_lambda,
+)
+
+
+def install(endpoint: str) -> ModuleType:
+    """Import ministack with the overlay in place; answers with ``ministack.app``.
+
+    ``endpoint`` is where it is going to listen, for what speaks to it as a client would.
+    """
+    import ministack.app
+
+    overlay_glue.install(endpoint)
+    overlay_firehose.install(endpoint)
+    overlay_dynamodb.install(endpoint)
+    overlay_lambda.install()
+    return ministack.app
+
+
+def resume() -> None:
+    """Begin what runs in the background."""
+    overlay_firehose.resume()
+
+
+def suspend() -> None:
+    """End what runs in the background, so that the state saved last is the last state."""
+    overlay_firehose.suspend()

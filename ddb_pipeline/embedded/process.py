@@ -1,0 +1,226 @@
+"""The embedded AWS as seen by its users: started on first use, ended with its last user.
+
+The server is a child process with a life of its own. Every process that uses it holds a shared
+lock on one file; when the server gets that lock for itself, nobody uses it any more, not even a
+process that was killed, and it saves its state and ends.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.05
+
+STATE_FILE = "server.json"
+LEASE_FILE = "in_use"
+START_LOCK_FILE = "start.lock"
+LOG_FILE = "server.log"
+STATUS_PATH = "/_ddb_pipeline/status"
+
+REGION = "us-east-1"
+ACCESS_KEY_ID = "test"
+SECRET_ACCESS_KEY = "test"
+
+_leases: dict[Path, IO[str]] = {}
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class EmbeddedError(Exception):
+    """The embedded AWS cannot be used; the message names the path and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the embedded AWS listens and the credentials it takes; they are nobody's."""
+
+    url: str
+    region: str = REGION
+    access_key_id: str = ACCESS_KEY_ID
+    secret_access_key: str = SECRET_ACCESS_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What a running server says of itself in its state file."""
+
+    pid: int
+    port: int
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(f"http://127.0.0.1:{self.port}")
+
+
+def connect(home: Path) -> Endpoint:
+    """The embedded AWS whose data is under ``home``, started if it does not run.
+
+    It stays up at least as long as the calling process.
+
+    Raises:
+        EmbeddedError: it cannot be started, or ``home`` cannot be written.
+    """
+    home = home.resolve()
+    _make_home(home)
+    _hold_lease(home)
+    running = find_running(home)
+    if running is not None:
+        return running.endpoint
+    with _open(home / START_LOCK_FILE) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = find_running(home)
+        return (running or _start(home)).endpoint
+
+
+def status(home: Path) -> ServerState | None:
+    """The server that runs for ``home``, if one does."""
+    return find_running(home.resolve())
+
+
+def stop(home: Path) -> bool:
+    """End the server that runs for ``home``, its state saved; whether there was one.
+
+    Raises:
+        EmbeddedError: it did not end in time.
+    """
+    home = home.resolve()
+    running = find_running(home)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if not _alive(running.pid):
+            return True
+        time.sleep(POLL_SECONDS)
+    raise EmbeddedError(
+        f"The embedded AWS (process {running.pid}) did not end within {STOP_SECONDS:.0f} s. "
+        f"Look at {home / LOG_FILE} and end it by hand."
+    )
+
+
+def find_running(home: Path) -> ServerState | None:
+    """The server of ``home`` by its state file, if it is that server that answers there."""
+    try:
+        data = json.loads((home / STATE_FILE).read_text("utf-8"))
+        state = ServerState(int(data["pid"]), int(data["port"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    answer = _ask(state.port)
+    return state if answer is not None and answer.get("home") == str(home) else None
+
+
+def write_state(home: Path, state: ServerState) -> None:
+    """Tell clients where the server listens, in one step."""
+    partial = home / f"{STATE_FILE}.{os.getpid()}"
+    partial.write_text(json.dumps(asdict(state)), "utf-8")
+    partial.replace(home / STATE_FILE)
+
+
+def log_tail(home: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join((home / LOG_FILE).read_text("utf-8", "replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _ask(port: int) -> dict[str, Any] | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{STATUS_PATH}", timeout=5) as answer:
+            document = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with _open(home / START_LOCK_FILE):
+            pass
+    except OSError as error:
+        raise EmbeddedError(
+            f"{home} cannot be written ({error.strerror}). Make it writable, or set "
+            "DDB_PIPELINE_HOME to a folder that is."
+        ) from error
+
+
+def _open(path: Path) -> IO[str]:
+    return path.open("a", encoding="utf-8")
+
+
+def _hold_lease(home: Path) -> None:
+    """Hold the lease until this process ends, however it ends."""
+    if home in _leases:
+        return
+    lease = _open(home / LEASE_FILE)
+    fcntl.flock(lease, fcntl.LOCK_SH)
+    _leases[home] = lease
+
+
+def _start(home: Path) -> ServerState:
+    with (home / LOG_FILE).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ddb_pipeline.embedded.server", "--home", str(home)],
+            cwd=home,
+            env=server_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children[process.pid] = process
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        running = find_running(home)
+        if running is not None:
+            return running
+        if process.poll() is not None:
+            raise EmbeddedError(
+                f"The embedded AWS did not start (exit status {process.returncode}). Its log, "
+                f"{home / LOG_FILE}, ends with:\n{log_tail(home)}\nWhere its data is damaged, "
+                f"remove {home} to begin anew."
+            )
+        time.sleep(POLL_SECONDS)
+    process.terminate()
+    raise EmbeddedError(
+        f"The embedded AWS was not ready within {START_SECONDS:.0f} s. Its log: {home / LOG_FILE}"
+    )
+
+
+def server_environment() -> dict[str, str]:
+    """The caller's environment without its AWS settings, and with no proxy before loopback."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")
+    }
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, *filter(None, [environment.get("PYTHONPATH")])]
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+    }
+
+
+def _alive(pid: int) -> bool:
+    if pid in _children:
+        return _children[pid].poll() is None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
