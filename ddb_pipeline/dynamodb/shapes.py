@@ -81,7 +81,7 @@ class Shapes:
 
     def _unmade(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         sightings = self._sightings.get(names, 0) + 1
-        if len(names) > MAX_MEMBERS or sightings < SIGHTINGS:
+        if not 0 < len(names) <= MAX_MEMBERS or sightings < SIGHTINGS:
             if len(self._sightings) >= MAX_SHAPES:
                 self._sightings.clear()
             self._sightings[names] = sightings

@@ -256,10 +256,11 @@ def _check_types(record: StreamRecord) -> None:
     if not (
         type(record.event_id) is str
         and record.event_id
+        and type(record.event_name) is str
         and record.sequence_number.isdecimal()
         and isinstance(record.keys, Mapping)
     ):
-        raise TypeError("eventID, SequenceNumber or Keys is of another type")
+        raise TypeError("eventID, eventName, SequenceNumber or Keys is of another type")
 
 
 def _malformed(error: Exception) -> str:

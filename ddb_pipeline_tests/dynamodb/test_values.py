@@ -1,0 +1,272 @@
+"""Attribute values as JSON text: a table of values, and properties over all of DynamoDB's types."""
+
+import base64
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import Binary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError, all_json_numbers
+from ddb_pipeline.dynamodb.shapes import GIVE_UP, SIGHTINGS, Shapes
+from ddb_pipeline.dynamodb.values import careful_members, item_json, json_text
+from ddb_pipeline.hive.names import column_names
+
+DIGITS_38 = "12345678901234567890123456789012345678"
+
+VALUES = [
+    ({"S": "a"}, '"a"'),
+    ({"S": ""}, '""'),
+    (
+        {"S": 'quote " backslash \\ tab \t nul \x00'},
+        '"quote \\" backslash \\\\ tab \\t nul \\u0000"',
+    ),
+    ({"S": "line\nbreak\r\n"}, '"line\\nbreak\\r\\n"'),
+    ({"S": "Zürich 東京 🗼 \u2028"}, '"Zürich 東京 🗼 \u2028"'),
+    ({"N": "0"}, "0"),
+    ({"N": "-0"}, "-0"),
+    ({"N": DIGITS_38}, DIGITS_38),
+    ({"N": "-0." + DIGITS_38}, "-0." + DIGITS_38),
+    ({"N": "1E+125"}, "1E+125"),
+    ({"N": "9.9e-130"}, "9.9e-130"),
+    ({"N": "1.10"}, "1.10"),
+    ({"N": "0.1"}, "0.1"),
+    ({"N": "+5"}, "5"),
+    ({"N": ".5"}, "0.5"),
+    ({"N": "-.5"}, "-0.5"),
+    ({"N": "+.5E3"}, "0.5E3"),
+    ({"N": "5."}, "5"),
+    ({"N": "5.e2"}, "5e2"),
+    ({"N": "007"}, "7"),
+    ({"N": "-007.50"}, "-7.50"),
+    ({"N": "00"}, "0"),
+    ({"B": b"\x00\xff"}, '"AP8="'),
+    ({"B": bytearray(b"a")}, '"YQ=="'),
+    ({"B": Binary(b"abc")}, '"YWJj"'),
+    ({"B": "AP8="}, '"AP8="'),
+    ({"B": b""}, '""'),
+    ({"B": ""}, '""'),
+    ({"BOOL": True}, "true"),
+    ({"BOOL": False}, "false"),
+    ({"NULL": True}, "null"),
+    ({"SS": ["b", "a", ""]}, '["b","a",""]'),
+    ({"NS": ["1", "-2.50", DIGITS_38]}, f"[1,-2.50,{DIGITS_38}]"),
+    ({"NS": [".5", "+1"]}, "[0.5,1]"),
+    ({"BS": [b"\x00", "/w=="]}, '["AA==","/w=="]'),
+    ({"L": []}, "[]"),
+    ({"M": {}}, "{}"),
+    ({"L": [{"S": "a"}, {"N": "1"}, {"NULL": True}, {"L": [{"L": []}]}]}, '["a",1,null,[[]]]'),
+    ({"L": [{"M": {"a": {"N": "1"}}}, {"M": {"b": {"S": "x"}}}]}, '[{"a":1},{"b":"x"}]'),
+    ({"L": [{"M": {"a": {"N": "1"}}}, {"S": "x"}]}, '[{"a":1},"x"]'),
+    ({"M": {"Inner Name": {"M": {"x": {"SS": ["q"]}}}}}, '{"inner_name":{"x":["q"]}}'),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), VALUES, ids=[str(v)[:40] for v, _ in VALUES])
+def test_value(value: Any, text: str) -> None:
+    assert json_text(value) == text
+    # The quick writer says the same, before and after it has made a function for the shape.
+    for _ in range(SIGHTINGS + 1):
+        assert item_json({"v": value}) == f'{{"v":{text}}}'
+
+
+UNDECODABLE = [
+    ({"a": {"S": 1}}, "a", "S holds a value of type int, not a string"),
+    ({"a": {"S": None}}, "a", "S holds nothing"),
+    ({"a": {"N": 1}}, "a", "N holds a value of type int"),
+    ({"a": {"N": ""}}, "a", "not a number"),
+    ({"a": {"N": "."}}, "a", "not a number"),
+    ({"a": {"N": "1e"}}, "a", "not a number"),
+    ({"a": {"N": "NaN"}}, "a", "not a number"),
+    ({"a": {"N": "Infinity"}}, "a", "not a number"),
+    ({"a": {"N": "true"}}, "a", "not a number"),
+    ({"a": {"N": "1,2"}}, "a", "not a number"),
+    ({"a": {"N": "1]"}}, "a", "not a number"),
+    ({"a": {"N": '"1"'}}, "a", "not a number"),
+    ({"a": {"N": "1_000"}}, "a", "not a number"),
+    ({"a": {"N": "٣"}}, "a", "not a number"),
+    ({"a": {"N": " 1"}}, "a", "not a number"),
+    ({"a": {"N": "0x1"}}, "a", "not a number"),
+    ({"a": {"B": 3}}, "a", "neither bytes nor base64"),
+    ({"a": {"B": "not base64"}}, "a", "not base64"),
+    ({"a": {"B": "AAA"}}, "a", "not base64"),
+    ({"a": {"BOOL": "true"}}, "a", "BOOL holds a value of type str"),
+    ({"a": {"BOOL": 1}}, "a", "BOOL holds a value of type int"),
+    ({"a": {"NULL": False}}, "a", "NULL holds something else than true"),
+    ({"a": {"SS": "abc"}}, "a", "SS holds a value of type str, not a list"),
+    ({"a": {"NS": "123"}}, "a", "NS holds a value of type str, not a list"),
+    ({"a": {"SS": ["x", 1]}}, "a[1]", "S holds a value of type int"),
+    ({"a": {"NS": ["1", "x"]}}, "a[1]", "not a number"),
+    ({"a": {"L": {"S": "x"}}}, "a", "L holds a value of type dict"),
+    ({"a": {"L": [{"S": "x"}, "y"]}}, "a[1]", "expected an object with one type tag"),
+    ({"a": {"L": [{"M": {"b": {"N": "1"}}}, {"M": {"b": {"N": "x"}}}]}}, "a[1].b", "not a number"),
+    ({"a": {"L": [{"L": [{"S": 1}]}]}}, "a[0][0]", "S holds"),
+    ({"a": {"M": {"b": {"M": {"c": {"Q": 1}}}}}}, "a.b.c", "type tag is none of S, N"),
+    ({"a": {"M": [1]}}, "a", "expected an object, not a value of type list"),
+    ({"a": {}}, "a", "expected one type tag, found 0"),
+    ({"a": {"S": "x", "N": "1"}}, "a", "expected one type tag, found 2"),
+    ({"ok": {"S": "x"}, "a": {"S": "x", "N": "1"}, "c": {}}, "a", "found 2"),
+    ({"a": "x"}, "a", "expected an object with one type tag, not a value of type str"),
+    ({"a": None}, "a", "expected an object with one type tag, not nothing"),
+    (None, "", "expected an object, not nothing"),
+    ([], "", "expected an object, not a value of type list"),
+    ("x", "", "expected an object"),
+]
+
+
+@pytest.mark.parametrize(("item", "path", "reason"), UNDECODABLE)
+def test_undecodable(item: Any, path: str, reason: str) -> None:
+    with pytest.raises(UndecodableValueError, match="cannot be decoded") as raised:
+        item_json(item)
+    assert raised.value.path == path
+    assert reason in raised.value.reason
+
+
+@pytest.mark.parametrize(("item", "path", "reason"), UNDECODABLE)
+def test_undecodable_after_its_shape_was_made(item: Any, path: str, reason: str) -> None:
+    """A value that lies about its shape is found by the generated writers as well."""
+    good = {name: {"S": "x"} for name in item or ()}
+    shapes = Shapes()
+    for _ in range(SIGHTINGS + 1):
+        shapes.members(good, [])
+    numbers: list[str] = []
+    try:
+        shapes.members(item, numbers)
+    except GIVE_UP:
+        return
+    assert not all_json_numbers(numbers)
+
+
+def test_deeper_than_python_goes() -> None:
+    value: dict[str, Any] = {"S": "x"}
+    for _ in range(100_000):
+        value = {"L": [value]}
+    with pytest.raises(UndecodableValueError, match="32 levels"):
+        item_json({"a": value})
+    while "L" in value:  # taken apart by hand: freeing it in one go would recurse as well
+        value = value["L"].pop()
+
+
+def test_thirty_two_levels() -> None:
+    value: dict[str, Any] = {"N": "1"}
+    for _ in range(32):
+        value = {"M": {"a": value}}
+    assert item_json(value["M"]).count('{"a":') == 32
+
+
+def test_names_that_collide_stay_apart() -> None:
+    item = {"a": {"S": "lower"}, "A": {"S": "upper"}}
+    columns = column_names(item)
+    assert json.loads(item_json(item)) == {columns["a"]: "lower", columns["A"]: "upper"}
+    assert len(set(columns.values())) == 2
+
+
+def test_shape_with_a_varying_type() -> None:
+    """A shape first seen with a string takes null, number and map under the same name too."""
+    shapes = Shapes()
+    kinds: list[Any] = [{"S": "x"}, {"NULL": True}, {"N": "1"}, {"M": {"b": {"S": "y"}}}] * 4
+    for kind in kinds:
+        item = {"id": {"S": "k"}, "a": kind}
+        assert shapes.members(item, []) == careful_members(item)
+
+
+def test_numbers_are_not_counted_twice_when_a_writer_starts_over() -> None:
+    shapes = Shapes()
+    for _ in range(SIGHTINGS + 1):
+        shapes.members({"n": {"N": "1"}, "a": {"S": "x"}}, [])
+    numbers: list[str] = []
+    shapes.members({"n": {"N": "1"}, "a": {"N": "2"}}, numbers)
+    assert sorted(numbers) == ["1", "2"]
+
+
+def test_more_shapes_than_are_kept() -> None:
+    for number in range(3000):
+        item = {f"attribute_{number}": {"N": str(number)}}
+        assert item_json(item) == f'{{"attribute_{number}":{number}}}'
+
+
+numbers_ = st.decimals(allow_nan=False, allow_infinity=False, places=None).map(str)
+scalars_ = st.one_of(
+    st.text().map(lambda text: {"S": text}),
+    numbers_.map(lambda text: {"N": text}),
+    st.binary().map(lambda data: {"B": data}),
+    st.booleans().map(lambda flag: {"BOOL": flag}),
+    st.just({"NULL": True}),
+    st.lists(st.text(), min_size=1).map(lambda texts: {"SS": texts}),
+    st.lists(numbers_, min_size=1).map(lambda texts: {"NS": texts}),
+    st.lists(st.binary(), min_size=1).map(lambda datas: {"BS": datas}),
+)
+names_ = st.text(min_size=1, max_size=8)
+values_ = st.recursive(
+    scalars_,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda elements: {"L": elements}),
+        st.dictionaries(names_, inner, max_size=4).map(lambda members: {"M": members}),
+    ),
+    max_leaves=12,
+)
+items_ = st.dictionaries(names_, values_, max_size=6)
+
+
+def plain(value: Any) -> Any:
+    """What the JSON must mean, found the slow way."""
+    [(tag, content)] = value.items()
+    if tag == "N":
+        return Decimal(content)
+    if tag == "NS":
+        return [Decimal(text) for text in content]
+    if tag == "B":
+        return base64.b64encode(content).decode()
+    if tag == "BS":
+        return [base64.b64encode(data).decode() for data in content]
+    if tag == "NULL":
+        return None
+    if tag == "L":
+        return [plain(element) for element in content]
+    if tag == "M":
+        return plain_item(content)
+    return content
+
+
+def plain_item(item: Any) -> Any:
+    columns = column_names(item)
+    return {columns[name]: plain(value) for name, value in item.items()}
+
+
+@given(items_)
+@settings(max_examples=150)
+def test_json_means_the_item(item: Any) -> None:
+    text = item_json(item)
+    assert json.loads(text, parse_int=Decimal, parse_float=Decimal) == plain_item(item)
+
+
+@given(st.lists(items_, min_size=1, max_size=4))
+@settings(max_examples=100)
+def test_quick_and_careful_writers_agree(items: Any) -> None:
+    shapes = Shapes()
+    for item in items * (SIGHTINGS + 1):
+        assert shapes.members(item, []) == careful_members(item)
+
+
+JSON_NUMBER_PIECES = st.lists(
+    st.sampled_from(
+        ["0", "1", "25", "-", "+", ".", "e", "E", ",", "]", "[", " ", '"', "true", "NaN"]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@given(st.lists(JSON_NUMBER_PIECES, min_size=1, max_size=3))
+@settings(max_examples=300)
+def test_all_json_numbers(texts: list[str]) -> None:
+    def is_number(text: str) -> bool:
+        try:
+            found = json.loads(text, parse_constant=str)
+        except ValueError:
+            return False
+        return type(found) in (int, float) and text == text.strip()
+
+    assert all_json_numbers(texts) == all(map(is_number, texts))
