@@ -97,7 +97,8 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
     """
     read = None
     try:
-        read = read_kinesis_record(record) if "kinesis" in record else read_record(record)
+        kinesis = isinstance(record, dict) and "kinesis" in record
+        read = read_kinesis_record(record) if kinesis else read_record(record)
         if read.event_name not in rules.settings.event_names:
             return Change(record, read.sequence_number, read)
         return _decided(record, read, rules)
