@@ -1,0 +1,154 @@
+"""The functions' zips: reproducible, small, and enough to import the handler."""
+
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+
+import ddb_pipeline
+from ddb_pipeline.deploy.bundle import (
+    FUNCTIONS,
+    MAX_BYTES,
+    BundleError,
+    build_bundle,
+    build_bundles,
+    imported_files,
+    write_bundles,
+)
+
+SOURCE = Path(ddb_pipeline.__file__).parent
+
+
+def copied(directory: Path) -> Path:
+    shutil.copytree(SOURCE, directory / "ddb_pipeline")
+    return directory
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_same_sources_same_bytes(name: str, tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "deeper" / "b"
+    first.mkdir()
+    second.mkdir(parents=True)
+    built = [build_bundle(name, source=copied(directory)) for directory in (first, second)]
+    assert built[0].body == built[1].body == build_bundle(name).body
+    assert built[0].sha256 == hashlib.sha256(built[0].body).hexdigest()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_contents(name: str) -> None:
+    bundle = build_bundle(name)
+    assert bundle.name == name
+    assert bundle.handler == f"ddb_pipeline.functions.{name}.handler"
+    assert len(bundle.body) < MAX_BYTES
+    with zipfile.ZipFile(io.BytesIO(bundle.body)) as archive:
+        entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    assert names == sorted(names)
+    assert "ddb_pipeline/__init__.py" in names
+    assert f"ddb_pipeline/functions/{name}.py" in names
+    assert not [n for n in names if n.startswith(("ddb_pipeline/lake", "ddb_pipeline/defs"))]
+    assert all(n.endswith(".py") for n in names)
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
+
+
+IMPORT = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from ddb_pipeline.functions.{name} import handler
+assert callable(handler)
+import ddb_pipeline
+assert ddb_pipeline.__file__.startswith(sys.argv[1]), ddb_pipeline.__file__
+unwanted = {{"dagster", "pyarrow", "pandas", "pydantic"}} & set(sys.modules)
+assert not unwanted, unwanted
+"""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_handler_imports_from_the_zip_and_boto3_alone(name: str, tmp_path: Path) -> None:
+    bundle = build_bundle(name)
+    path = tmp_path / "function.zip"
+    path.write_bytes(bundle.body)
+    site_packages = str(Path(boto3.__file__).parent.parent)
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", IMPORT.format(name=name), str(path), site_packages],
+        env={},
+        check=True,
+    )
+
+
+def test_write_bundles(tmp_path: Path) -> None:
+    paths = write_bundles(tmp_path / "new" / "directory")
+    assert [path.name for path in paths] == [f"{name}.zip" for name in FUNCTIONS]
+    assert [path.read_bytes() for path in paths] == [b.body for b in build_bundles().values()]
+
+
+def test_unknown_function() -> None:
+    with pytest.raises(BundleError, match="no function 'other'"):
+        build_bundle("other")
+
+
+def module(root: Path, name: str, text: str) -> None:
+    path = root.joinpath(*name.split("."))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for parent in path.parents:
+        if parent == root:
+            break
+        (parent / "__init__.py").touch()
+    path.with_name(f"{path.name}.py").write_text(text)
+
+
+def test_imports_are_followed(tmp_path: Path) -> None:
+    module(tmp_path, "own.entry", "import json\nfrom own.rooms import one\nfrom . import sibling\n")
+    module(tmp_path, "own.sibling", "from .rooms.two import thing\n")
+    module(tmp_path, "own.rooms.one", "def f():\n    import own.rooms.late\n")
+    module(tmp_path, "own.rooms.two", "import boto3\nthing = 1\n")
+    module(tmp_path, "own.rooms.late", "")
+    module(tmp_path, "own.rooms.unused", "")
+    assert set(imported_files(tmp_path, ["own.entry"])) == {
+        "own",
+        "own.entry",
+        "own.rooms",
+        "own.rooms.late",
+        "own.rooms.one",
+        "own.rooms.two",
+        "own.sibling",
+    }
+
+
+def test_type_checking_imports_do_not_count(tmp_path: Path) -> None:
+    text = (
+        "from typing import TYPE_CHECKING\nimport typing\n"
+        "if TYPE_CHECKING:\n    import pandas\n"
+        "if typing.TYPE_CHECKING:\n    import pyarrow\nelse:\n    import own.real\n"
+    )
+    module(tmp_path, "own.entry", text)
+    module(tmp_path, "own.real", "")
+    assert "own.real" in imported_files(tmp_path, ["own.entry"])
+
+
+def test_import_that_lambda_does_not_have(tmp_path: Path) -> None:
+    module(tmp_path, "own.entry", "import own.middle\n")
+    module(tmp_path, "own.middle", "import pyarrow.parquet\n")
+    with pytest.raises(BundleError, match=r"'pyarrow.parquet'.*own.entry → own.middle"):
+        imported_files(tmp_path, ["own.entry"])
+
+
+def test_missing_module(tmp_path: Path) -> None:
+    module(tmp_path, "own.entry", "import own.gone\n")
+    with pytest.raises(BundleError, match=r"'own\.gone' is not under"):
+        imported_files(tmp_path, ["own.entry"])
+
+
+def test_extra_modules_come_along(tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    module(root, "mine.transformer", "import mine.words\n")
+    module(root, "mine.words", "")
+    bundle = build_bundle("stream_to_firehose", extra_modules=["mine.transformer"], source=root)
+    assert {"mine", "mine.transformer", "mine.words"} < set(bundle.modules)
