@@ -1,24 +1,37 @@
 """``ddb-pipeline demo``: the whole flow without the UI, counted and checked."""
 
 import json
+import logging
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
+import click
 import dagster as dg
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from ddb_pipeline.cli.sensor_loop import SensorLoop
-from ddb_pipeline.config import DeliverySchema, PipelineConfig, Settings
+from ddb_pipeline.config import DeliverySchema, PipelineConfig, Settings, load_settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.defs.redelivery import delivery_table
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
+from ddb_pipeline.embedded.process import status
 from ddb_pipeline.firehose.failed import read_error_object
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
@@ -30,6 +43,7 @@ FIRST_SHARE = 0.02
 REFINED_SHARE = 0.1
 DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.3
+DEMO_BUFFER_SECONDS = 5
 SETTLING_SENSORS = (
     "glue_table_change_sensor",
     "crawl_sensor",
@@ -38,7 +52,11 @@ SETTLING_SENSORS = (
 )
 
 
-class DemoTimeoutError(Exception):
+class DemoError(Exception):
+    """The demo cannot run as asked; the message says why."""
+
+
+class DemoTimeoutError(DemoError):
     """A stage of the demo did not come to its end; the message says which and what was there."""
 
 
@@ -220,9 +238,133 @@ class Demo:
             duplicated=rows - len(found),
             schema_before=before,
             schema_after=self.schema(),
-            parquet_paths=[],
+            parquet_paths=local_paths(self.settings.home, self.pipeline.bucket, keys),
             failure_codes=failed.codes,
             recrawled=self.pipeline.delivery_schema is DeliverySchema.LAKE,
             runs=runs,
             seconds=self.seconds,
         )
+
+
+def demo_settings(settings: Settings, delivery_schema: str) -> Settings:
+    """A pipeline of its own in a home of its own, so that every record there is the demo's."""
+    (pipeline,) = load_settings({}, settings.home).pipelines
+    chosen = pipeline.model_copy(
+        update={
+            "delivery_schema": DeliverySchema(delivery_schema),
+            "start": datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0),
+            "buffer_seconds": DEMO_BUFFER_SECONDS,
+        }
+    )
+    return Settings(home=settings.home / "demo", pipelines=(chosen,))
+
+
+def fresh_home(home: Path) -> None:
+    """An empty folder: the counts are exact only where nothing was before.
+
+    Raises:
+        DemoError: a demo is running there.
+    """
+    if status(home / "embedded") is not None:
+        raise DemoError(f"A demo is running in {home}. Wait for its end, or stop it.")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+
+
+def local_paths(home: Path, bucket: str, keys: list[str]) -> list[str]:
+    """Where the embedded AWS keeps these objects on disk."""
+    by_key = {
+        key: path
+        for path in (home / "embedded" / "s3").rglob("*.parquet")
+        for key in keys
+        if path.as_posix().endswith(f"/{bucket}/{key}")
+    }
+    return [str(by_key[key]) for key in keys]
+
+
+@click.command()
+@click.option("--items", default=5000, show_default=True, type=click.IntRange(min=50))
+@click.option("--seed", default=1, show_default=True, help="Equal seeds give equal searches.")
+@click.option(
+    "--delivery-schema",
+    type=click.Choice(["crawled", "lake"]),
+    default="crawled",
+    show_default=True,
+    help="crawled shows failure and cure; with lake a recrawl fails nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def demo(items: int, seed: int, delivery_schema: str, as_json: bool) -> None:
+    """Run the whole flow on the embedded AWS and count every record.
+
+    Exit status 1 if anything was lost.
+    """
+    settings = demo_settings(load_settings(), delivery_schema)
+    fresh_home(settings.home)
+    console = Console(stderr=True)
+    with progress(console, quiet=as_json) as on_stage, dg.DagsterInstance.ephemeral() as instance:
+        result = Demo(settings, seed=seed, on_stage=on_stage).run(items, instance)
+    click.echo(json.dumps(asdict(result)) if as_json else summary(result, settings))
+    if result.lost:
+        sys.exit(1)
+
+
+@contextmanager
+def progress(console: Console, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per stage on a terminal; a line per stage elsewhere; nothing where quiet."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    if quiet:
+        yield lambda stage, done, total: None
+    elif console.is_terminal:
+        with Progress(
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        ) as bars:
+            yield StageBars(bars)
+    else:
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                console.print(f"{stage} ...")
+
+        yield line
+
+
+class StageBars:
+    """One bar for each stage, the one before it complete when the next begins."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            for task in self._bars.tasks:
+                self._bars.update(task.id, completed=task.total or task.completed)
+                self._bars.stop_task(task.id)
+            self._tasks[stage] = self._bars.add_task(stage, total=None)
+        self._bars.update(self._tasks[stage], completed=done, total=total or None)
+
+
+def summary(result: DemoResult, settings: Settings) -> str:
+    """The result for a reader."""
+    sets = {name: text for name, text in result.schema_before.items() if "set<" in text}
+    lines = [
+        f"{result.items_written} items written, {result.rows} rows in Parquet, "
+        f"{result.lost} lost, {result.duplicated} duplicated.",
+        f"{result.failed_before_fix} records failed or waited before the fix:",
+        *(f"  {count:>8} {code}" for code, count in sorted(result.failure_codes.items())),
+        f"{result.redelivered} of them are rows now, by {result.runs} Dagster run(s).",
+        "The crawler wrote, and the fix made of it:",
+    ]
+    for name, text in sorted(sets.items()):
+        lines += [f"  - {name}: {text}", f"  + {name}: {result.schema_after[name]}"]
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.seconds.items())
+    lines.append(f"Seconds: {stages}.")
+    folder = Path(result.parquet_paths[0]).parents[2] if result.parquet_paths else settings.home
+    lines.append(f"Parquet: {folder} ({len(result.parquet_paths)} files)")
+    return "\n".join(lines)

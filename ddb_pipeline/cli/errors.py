@@ -1,6 +1,6 @@
 """The errors that a user of the command line gets as one line."""
 
-from ddb_pipeline.cli.demo import DemoTimeoutError
+from ddb_pipeline.cli.demo import DemoError
 from ddb_pipeline.cli.sensor_loop import RunFailedError
 from ddb_pipeline.config import ConfigError
 from ddb_pipeline.deploy.stack import DeployError
@@ -12,7 +12,7 @@ PRODUCT_ERRORS = (
     CatalogError,
     ConfigError,
     CrawlError,
-    DemoTimeoutError,
+    DemoError,
     DeployError,
     EmbeddedError,
     RunFailedError,

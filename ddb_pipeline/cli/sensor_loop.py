@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
@@ -58,9 +59,16 @@ class SensorLoop:
         self.runs += 1
         if not result.success:
             failures = [
-                str(event.step_failure_data.error)
+                _root_message(event.step_failure_data.error)
                 for event in result.all_events
                 if event.is_step_failure and event.step_failure_data.error
             ]
             names = ", ".join(key.to_user_string() for key in selection)
             raise RunFailedError(f"Materialising {names} failed: {'; '.join(failures)}")
+
+
+def _root_message(error: Any) -> str:
+    """The message of what was raised, without Dagster's own error around it."""
+    while error.cause is not None:
+        error = error.cause
+    return str(error.message).strip()

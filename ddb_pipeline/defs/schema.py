@@ -126,14 +126,14 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     )
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         source = read_table(cloud.glue, crawled_reference(pipeline))
         update = widen_lake_table(
             cloud.glue, lake_reference(pipeline), lake_location(pipeline), source.columns
         )
         table = update.table
         diff = update.evolution.diff
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 **schema_metadata(table.reference, table.version_id, table.columns),
                 "dagster/uri": table.location,

@@ -1,7 +1,8 @@
 """The source: the DynamoDB table, observed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -30,7 +31,7 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
 def observation(cloud: CloudResource, pipeline: PipelineConfig) -> dg.AssetObservation:
     """The table as DescribeTable shows it; DynamoDB counts items about every six hours."""
     table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
-    stream = table.get("StreamSpecification") or {}
+    stream: Mapping[str, Any] = table.get("StreamSpecification") or {}
     return dg.AssetObservation(
         asset_key=asset_key(pipeline, DYNAMODB_TABLE),
         metadata={

@@ -133,7 +133,7 @@ def _segment_pages(
     }
     pages = 0
     while plan.pages_per_segment is None or pages < plan.pages_per_segment:
-        answer = dynamodb.scan(**request)
+        answer: Mapping[str, Any] = dynamodb.scan(**request)
         pages += 1
         yield answer["Items"]
         if "LastEvaluatedKey" not in answer:

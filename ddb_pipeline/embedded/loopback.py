@@ -13,7 +13,8 @@ from ddb_pipeline.embedded.process import Endpoint
 def client(endpoint: str, service: str) -> Any:
     """A client of this very server. Not for use on its event loop, which has to answer it."""
     here = Endpoint(endpoint)
-    return boto3.session.Session().client(
+    create: Any = boto3.session.Session().client
+    return create(
         service,
         endpoint_url=here.url,
         region_name=here.region,

@@ -25,7 +25,8 @@ def install(endpoint: str) -> ModuleType:
     overlay_firehose.install(endpoint)
     overlay_dynamodb.install(endpoint)
     overlay_lambda.install()
-    return ministack.app
+    application: ModuleType = ministack.app
+    return application
 
 
 def resume() -> None:

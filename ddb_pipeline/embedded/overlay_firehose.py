@@ -104,7 +104,7 @@ _NUMBERS = frozenset(
 
 def _converting(destination: Mapping[str, Any]) -> bool:
     conversion = destination.get("DataFormatConversionConfiguration")
-    return bool(conversion) and conversion.get("Enabled", True) is not False
+    return conversion is not None and conversion.get("Enabled", True) is not False
 
 
 def _install_configuration(firehose: Any) -> None:

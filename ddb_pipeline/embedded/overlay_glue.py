@@ -305,33 +305,38 @@ def _install_crawls(glue: Any, endpoint: str) -> None:
 def _crawl(crawler: dict[str, Any], targets: list[dict[str, Any]], endpoint: str) -> None:
     """Crawl each target with the project's own crawl, through the server's front door."""
     began = time.time()
-    last: dict[str, Any] = {
-        "Status": "SUCCEEDED",
-        "LogGroup": "/aws-glue/crawlers",
-        "LogStream": crawler["Name"],
-        "MessagePrefix": str(uuid.uuid4()),
-        "StartTime": began,
-    }
+    outcome: dict[str, Any] = {"Status": "FAILED", "ErrorMessage": "Internal service exception"}
     try:
         for target in targets:
-            run_crawl(
-                client(endpoint, "dynamodb"),
-                client(endpoint, "glue"),
-                CrawlTarget(
-                    target["Path"],
-                    scan_all=_flag(target.get("ScanAll", target.get("scanAll", True))),
-                    scan_rate=_rate(target.get("ScanRate", target.get("scanRate"))),
-                ),
-                crawler["DatabaseName"],
-                crawler.get("TablePrefix") or "",
-            )
+            _crawl_target(crawler, target, endpoint)
+        outcome = {"Status": "SUCCEEDED"}
     except (CrawlError, CatalogError) as error:
-        last |= {"Status": "FAILED", "ErrorMessage": str(error)}
+        outcome["ErrorMessage"] = str(error)
     finally:
-        crawler["LastCrawl"] = last
+        crawler["LastCrawl"] = {
+            **outcome,
+            "LogGroup": "/aws-glue/crawlers",
+            "LogStream": crawler["Name"],
+            "MessagePrefix": str(uuid.uuid4()),
+            "StartTime": began,
+        }
         crawler["CrawlElapsedTime"] = int((time.time() - began) * 1000)
         crawler["State"] = "READY"
-    _announce(crawler, "Succeeded" if last["Status"] == "SUCCEEDED" else "Failed")
+        _announce(crawler, "Succeeded" if outcome["Status"] == "SUCCEEDED" else "Failed")
+
+
+def _crawl_target(crawler: Mapping[str, Any], target: Mapping[str, Any], endpoint: str) -> None:
+    run_crawl(
+        client(endpoint, "dynamodb"),
+        client(endpoint, "glue"),
+        CrawlTarget(
+            target["Path"],
+            scan_all=_flag(target.get("ScanAll", target.get("scanAll", True))),
+            scan_rate=_rate(target.get("ScanRate", target.get("scanRate"))),
+        ),
+        crawler["DatabaseName"],
+        crawler.get("TablePrefix") or "",
+    )
 
 
 def _announce(crawler: Mapping[str, Any], state: str) -> None:

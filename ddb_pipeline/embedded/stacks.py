@@ -46,16 +46,16 @@ def connect_with_stacks(settings: Settings) -> Endpoint:
     created = home / CREATED_FILE
     if not created.exists():
         created.touch()
-    session = boto3.session.Session()
+    create: Any = boto3.session.Session().client
     arguments = client_arguments(endpoint)
-    cloudformation = session.client("cloudformation", **arguments)
+    cloudformation = create("cloudformation", **arguments)
     bundles = build_bundles()
     with FileLock(home / "deploy.lock", timeout=DEPLOY_TIMEOUT_SECONDS):
         for pipeline in settings.pipelines:
             parameters = stack_parameters(pipeline, CODE_BUCKET, bundles)
             if is_deployed(cloudformation, pipeline.stack, parameters):
                 continue
-            s3 = session.client("s3", **arguments)
+            s3 = create("s3", **arguments)
             s3.create_bucket(Bucket=CODE_BUCKET)
             upload_code(s3, pipeline, CODE_BUCKET, bundles)
             deploy_stack(cloudformation, pipeline.stack, parameters, delay_seconds=1)

@@ -119,9 +119,11 @@ def columns_of(definition: Definition) -> tuple[Column, ...]:
 
 
 def table_input(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of GetTable's answer that UpdateTable takes back."""
+    """The members of GetTable's answer that UpdateTable takes back; an empty text is as none."""
     return {
-        member: table[member] for member in TABLE_INPUT_MEMBERS if table.get(member) is not None
+        member: table[member]
+        for member in TABLE_INPUT_MEMBERS
+        if table.get(member) is not None and table[member] != ""
     }
 
 

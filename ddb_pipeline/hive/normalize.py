@@ -8,6 +8,8 @@ found                                     becomes
 ``set<T>``                                ``array<T>``: DynamoDB's sets are JSON arrays in records
 ``binary``                                ``string`` of base64, which the records hold already:
                                           Firehose refuses binary under the OpenX SerDe
+``decimal(p,s)``                          ``string`` of all its digits: the OpenX SerDe refuses every
+                                          decimal value, and a double would round
 ``void``, ``null``, intervals, unknown    ``string``: nothing else can be stored for them
 ``struct<>``, ``uniontype<...>``          ``string`` of JSON: Parquet has neither
 a container as a map's key                ``string``: JSON's keys are text
@@ -31,6 +33,7 @@ from ddb_pipeline.hive.types import (
     STRING,
     ArrayType,
     Column,
+    DecimalType,
     HiveType,
     HiveTypeError,
     MapType,
@@ -49,6 +52,7 @@ MAX_DEPTH: Final = 64
 
 SET_REASON: Final = "Hive has no sets"
 BINARY_REASON: Final = "Firehose's OpenX SerDe takes no binary; records hold base64 text"
+DECIMAL_REASON: Final = "Firehose's OpenX SerDe takes no decimals; text keeps every digit"
 EMPTY_TYPE_REASON: Final = "no value can be stored under this type"
 INTERVAL_REASON: Final = "Parquet has no intervals"
 UNKNOWN_REASON: Final = "no type that Hive has"
@@ -240,6 +244,8 @@ def _refused(kind: HiveType, level: int) -> str | None:
         return UNION_REASON
     if isinstance(kind, StructType) and not kind.fields:
         return EMPTY_STRUCT_REASON
+    if isinstance(kind, DecimalType):
+        return DECIMAL_REASON
     if level >= MAX_DEPTH and children(kind):
         return DEPTH_REASON
     return None

@@ -78,8 +78,8 @@ class CloudResource(ResourceWithBoto3Configuration):
         # Creating clients is not thread-safe (boto3 documentation, "Resources and threads").
         with _CLIENT_LOCK:
             profile = None if self.embedded else self.profile_name
-            session = boto3.session.Session(profile_name=profile)
-            return session.client(service, **arguments)
+            create: Any = boto3.session.Session(profile_name=profile).client
+            return create(service, **arguments)
 
     @property
     def glue(self) -> "GlueClient":
