@@ -8,7 +8,7 @@ found                                     becomes
 ``set<T>``                                ``array<T>``: DynamoDB's sets are JSON arrays in records
 ``binary``                                ``string`` of base64, which the records hold already:
                                           Firehose refuses binary under the OpenX SerDe
-``decimal(p,s)``                          ``string`` of all its digits: the OpenX SerDe refuses every
+``decimal(p,s)``                          ``string`` of all digits: the OpenX SerDe refuses every
                                           decimal value, and a double would round
 ``void``, ``null``, intervals, unknown    ``string``: nothing else can be stored for them
 ``struct<>``, ``uniontype<...>``          ``string`` of JSON: Parquet has neither
@@ -190,8 +190,9 @@ class _Mender:
         known = known_type(kind.name)
         if known is None:
             return self._text(kind, path, UNKNOWN_REASON)
-        if isinstance(known, PrimitiveType) and known.name in _UNSTORABLE:
-            return self._text(kind, path, _UNSTORABLE[known.name])
+        reason = _refused(known, 1)
+        if reason is not None:
+            return self._text(kind, path, reason)
         if known != kind:
             self.change(path, kind, known, SPELLING_REASON)
         return known
@@ -239,7 +240,9 @@ def _steps(kind: HiveType) -> tuple[str, ...]:
 
 
 def _refused(kind: HiveType, level: int) -> str | None:
-    """Why a type that is not primitive can only be text, if so."""
+    """Why a type of Hive's can only be text, if so."""
+    if isinstance(kind, PrimitiveType):
+        return _UNSTORABLE.get(kind.name)
     if isinstance(kind, UnionType):
         return UNION_REASON
     if isinstance(kind, StructType) and not kind.fields:

@@ -20,6 +20,7 @@ from ddb_pipeline.hive.normalize import (
 from ddb_pipeline.hive.types import (
     MAX_TYPE_LENGTH,
     Column,
+    DecimalType,
     MapType,
     PrimitiveType,
     StructType,
@@ -261,6 +262,7 @@ def assert_taken_by_every_engine(columns: tuple[Column, ...]) -> None:
             assert not isinstance(part, UnionType)
             if isinstance(part, PrimitiveType):
                 assert part.name not in ("binary", "void", "interval_year_month")
+            assert not isinstance(part, DecimalType)
             if isinstance(part, MapType):
                 assert not children(part.key)
             if isinstance(part, StructType):
