@@ -1,7 +1,6 @@
 """``ddb-pipeline demo``: the whole flow without the UI, counted and checked."""
 
 import json
-import logging
 import shutil
 import sys
 import time
@@ -33,6 +32,7 @@ from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
 from ddb_pipeline.firehose.failed import read_error_object
+from ddb_pipeline.firehose.undeclared import UNDECLARED_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
@@ -72,15 +72,34 @@ class Counts:
     def total(self) -> int:
         return self.rows + self.failed
 
+    @property
+    def held(self) -> int:
+        """Records that wait for columns, so as not to be cut short."""
+        return self.codes.get(UNDECLARED_CODE, 0)
+
+    @property
+    def refused(self) -> int:
+        """Records that Firehose could not convert."""
+        return self.failed - self.held
+
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """The demo's summary; the names are those of its JSON."""
+    """The demo's summary; the names are those of its JSON.
+
+    Attributes:
+        failed_before_fix: records that Firehose refused to convert.
+        redelivered: those of them that are rows now.
+        held: records that waited for a column instead of losing an attribute; rows now.
+        lost: items written that are no row.
+        duplicated: rows beyond one an item.
+    """
 
     items_written: int
     rows: int
     failed_before_fix: int
     redelivered: int
+    held: int
     lost: int
     duplicated: int
     schema_before: dict[str, str]
@@ -232,8 +251,9 @@ class Demo:
         return DemoResult(
             items_written=items,
             rows=rows,
-            failed_before_fix=failed.failed,
-            redelivered=rows - failed.rows,
+            failed_before_fix=failed.refused,
+            redelivered=rows - failed.rows - failed.held,
+            held=failed.held,
             lost=items - len(found),
             duplicated=rows - len(found),
             schema_before=before,
@@ -311,7 +331,6 @@ def demo(items: int, seed: int, delivery_schema: str, as_json: bool) -> None:
 @contextmanager
 def progress(console: Console, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A bar per stage on a terminal; a line per stage elsewhere; nothing where quiet."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
     if quiet:
         yield lambda stage, done, total: None
     elif console.is_terminal:
@@ -356,9 +375,11 @@ def summary(result: DemoResult, settings: Settings) -> str:
     lines = [
         f"{result.items_written} items written, {result.rows} rows in Parquet, "
         f"{result.lost} lost, {result.duplicated} duplicated.",
-        f"{result.failed_before_fix} records failed or waited before the fix:",
+        f"{result.failed_before_fix} records failed before the fix, {result.redelivered} of them "
+        "are rows now;",
+        f"{result.held} were held until a column declared all their attributes.",
         *(f"  {count:>8} {code}" for code, count in sorted(result.failure_codes.items())),
-        f"{result.redelivered} of them are rows now, by {result.runs} Dagster run(s).",
+        f"Mended and redelivered by {result.runs} Dagster run(s).",
         "The crawler wrote, and the fix made of it:",
     ]
     for name, text in sorted(sets.items()):

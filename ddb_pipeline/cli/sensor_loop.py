@@ -9,6 +9,9 @@ import dagster as dg
 from ddb_pipeline.resources.cloud import CloudResource
 
 
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 class RunFailedError(Exception):
     """A run that a sensor asked for failed; the message carries the step's own error."""
 
@@ -29,7 +32,7 @@ class SensorLoop:
         Raises:
             RunFailedError: one of them failed.
         """
-        sensor = self.definitions.get_sensor_def(sensor_name)
+        sensor = self.definitions.get_repository_def().get_sensor_def(sensor_name)
         with dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursors.get(sensor_name),
@@ -54,6 +57,7 @@ class SensorLoop:
             asset_selection=list(selection),
             partition_key=request.partition_key,
             tags={**request.tags, "dagster/run_key": request.run_key or ""},
+            run_config=QUIET,
             raise_on_error=False,
         )
         self.runs += 1
