@@ -6,7 +6,6 @@ import time
 import dagster as dg
 
 from ddb_pipeline.config import PipelineConfig, Settings
-from ddb_pipeline.defs.asset_keys import DYNAMODB_TABLE, selection
 from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
@@ -33,7 +32,6 @@ def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.Sens
         ),
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        target=selection(settings, DYNAMODB_TABLE),
     )
     def demo_traffic(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         now = time.time()

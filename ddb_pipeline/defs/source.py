@@ -52,9 +52,6 @@ def source_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Observes the DynamoDB tables: items, size, state of the stream.",
         minimum_interval_seconds=sensor_interval(settings, embedded=30, aws=300),
         default_status=sensor_status(settings),
-        target=dg.AssetSelection.assets(
-            *(asset_key(pipeline, DYNAMODB_TABLE) for pipeline in settings.pipelines)
-        ),
     )
     def dynamodb_table_sensor(
         context: dg.SensorEvaluationContext, cloud: CloudResource
