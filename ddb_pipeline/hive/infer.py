@@ -290,8 +290,8 @@ def _values(seen: Observation) -> Observation:
     return merged.values or Observation()
 
 
-def conflicts_text(schema: InferredSchema) -> Iterator[str]:
-    """What a person should know of a crawl, a line each."""
+def notes(schema: InferredSchema) -> Iterator[str]:
+    """What a person should know of an inferred schema, a line each."""
     for conflict in schema.conflicts:
         yield f"{conflict}: values of several types are kept as text"
     for path in schema.untyped:

@@ -222,10 +222,15 @@ class _Mender:
         inside = children(kind)
         longest = max(inside, key=_length, default=STRING)
         if _length(longest) - _length(STRING) < excess:
+            self.changes = [c for c in self.changes if not _is_inside(c.path, path)]
             return self._text(kind, path, LENGTH_REASON)
         at = inside.index(longest)
         shorter = self.shortened(longest, path + _steps(kind)[at], excess)
         return with_children(kind, (*inside[:at], shorter, *inside[at + 1 :]))
+
+
+def _is_inside(path: str, container: str) -> bool:
+    return path.startswith(container) and path[len(container) :][:1] in (".", "[", "{")
 
 
 def _length(kind: HiveType) -> int:

@@ -274,7 +274,7 @@ def unordered(columns: Sequence[Column]) -> dict[str, HiveType]:
 
 
 @given(any_schemas, any_schemas, st.sampled_from(Conflicts))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_merging_again_changes_nothing(
     a: list[Column], b: list[Column], conflicts: Conflicts
 ) -> None:
@@ -292,7 +292,7 @@ def test_merging_again_changes_nothing(
 
 
 @given(agreeing, agreeing, agreeing)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_order_and_grouping_make_no_difference(
     a: list[Column], b: list[Column], c: list[Column]
 ) -> None:

@@ -21,6 +21,7 @@ from ddb_pipeline.hive.infer import (
     infer_items,
     inferred_schema,
     merge,
+    notes,
 )
 from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.hive.observation import AttributeValueError
@@ -111,6 +112,7 @@ def test_what_has_no_type_yet_is_told() -> None:
     )
     assert schema.columns == (("m", "struct<y:bigint>"),)
     assert schema.untyped == ("l", "m.x", "n")
+    assert len(list(notes(schema))) == 3
 
 
 WORDS = [f"n{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(60)]
@@ -235,7 +237,7 @@ items = st.lists(st.dictionaries(attributes, values, max_size=4), max_size=4)
 
 
 @given(items, items, items)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_merging_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> None:
     one, two, three = infer_items(a, ("a",)), infer_items(b, ("a",)), infer_items(c, ("a",))
     together = infer_items([*a, *b, *c], ("a",))
@@ -248,7 +250,7 @@ def test_merging_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> None:
 
 
 @given(items, items, items)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_names_beyond_number_merge_in_any_order_too(a: Any, b: Any, c: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observation, "MAX_MAP_KEYS", 1)
@@ -259,7 +261,7 @@ def test_names_beyond_number_merge_in_any_order_too(a: Any, b: Any, c: Any) -> N
 
 
 @given(items)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_every_value_of_a_record_has_a_place_in_the_schema(found: Any) -> None:
     columns = crawled_columns(infer_items(found))
     normalized, _ = normalize_columns(columns)

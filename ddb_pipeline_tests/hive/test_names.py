@@ -4,7 +4,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.hive.names import MAX_NAME_BYTES, column_name, column_names, distinct_names
@@ -75,6 +75,7 @@ names = st.text(st.sampled_from("abAB-_ .é\U0001f600"), max_size=3) | st.text(m
 
 
 @given(names)
+@settings(deadline=None)
 def test_a_column_name_is_its_own(attribute: str) -> None:
     column = column_name(attribute)
     assert column_name(column) == column
@@ -84,6 +85,7 @@ def test_a_column_name_is_its_own(attribute: str) -> None:
 
 
 @given(st.lists(names, unique=True), st.randoms())
+@settings(deadline=None)
 def test_columns_of_a_level_are_distinct_in_any_order(attributes: list[str], rng: object) -> None:
     columns = column_names(attributes)
     assert len(set(columns.values())) == len(attributes)
@@ -94,6 +96,7 @@ def test_columns_of_a_level_are_distinct_in_any_order(attributes: list[str], rng
 
 
 @given(st.lists(names, unique=True, min_size=1), st.data())
+@settings(deadline=None)
 def test_a_table_of_all_spellings_declares_the_columns_of_every_item(
     attributes: list[str], data: st.DataObject
 ) -> None:
@@ -103,6 +106,7 @@ def test_a_table_of_all_spellings_declares_the_columns_of_every_item(
 
 
 @given(st.lists(names))
+@settings(deadline=None)
 def test_names_that_repeat(attributes: list[str]) -> None:
     columns = distinct_names(attributes)
     assert len(set(columns)) == len(attributes)

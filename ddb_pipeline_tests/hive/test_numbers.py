@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.hive.numbers import NumberReach, number_reach, number_type
@@ -64,6 +64,7 @@ reaches = numbers.map(number_reach)
 
 
 @given(st.lists(numbers, min_size=1, max_size=4))
+@settings(deadline=None)
 def test_no_digit_is_lost(texts: list[str]) -> None:
     kind = number_type(reach(*texts))
     for text in texts:
@@ -80,6 +81,7 @@ def test_no_digit_is_lost(texts: list[str]) -> None:
 
 
 @given(reaches, reaches, reaches)
+@settings(deadline=None)
 def test_merging_in_any_order(a: NumberReach, b: NumberReach, c: NumberReach) -> None:
     assert a.merged(b) == b.merged(a)
     assert a.merged(b).merged(c) == a.merged(b.merged(c))

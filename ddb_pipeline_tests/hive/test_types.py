@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.hive.tokens import is_name_character
@@ -237,6 +237,7 @@ def test_sets_are_read_only_where_they_are_asked_for() -> None:
 
 
 @given(st.text(st.sampled_from("abint<>,:;()array setuc10_ \U0001f600\ud83dé-"), max_size=40))
+@settings(deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         kind = parse_type(text)
