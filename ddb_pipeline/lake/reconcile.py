@@ -1,5 +1,6 @@
 """Nothing is lost: every change of the stream is a row or waits with a reason, and is counted."""
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs
 
+from ddb_pipeline.dynamodb.stream import StreamRecord, epoch_seconds, read_record
+from ddb_pipeline.dynamodb.stream_read import read_stream
 from ddb_pipeline.firehose.failed import read_error_object
 from ddb_pipeline.firehose.undeclared import documents
-from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
+from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.lake.layout import ERROR_PREFIX, DeliveryHour
 from ddb_pipeline.lake.stats import list_objects, read_columns
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
     from mypy_boto3_s3.client import S3Client
 
 Identity = tuple[str, ...]
 """What tells one change from another: its event id, or the values of the item's key."""
 
+EVENT_ID = "ddb_event_id"
 SHOWN = 20
 EXACT = Context(prec=400)
 """Room for every digit that a DynamoDB number or a double has."""
@@ -115,9 +121,80 @@ def row_identities(
     return counted
 
 
-def stream_keys(s3: "S3Client", bucket: str) -> list[str]:
-    """Keys of all Parquet under the stream's prefix."""
-    return [stored.key for stored in list_objects(s3, bucket, STREAM_PREFIX)]
+@dataclass(frozen=True, slots=True)
+class ExpectedChanges:
+    """The oldest changes that the stream still holds.
+
+    Attributes:
+        counted: how often each identity changed.
+        since: epoch seconds of the oldest of them; infinity where there is none.
+        complete: whether these are all that had time to arrive, or only the first ``limit``.
+    """
+
+    counted: Counter[Identity]
+    since: float
+    complete: bool
+
+
+def expected_changes(
+    streams: "DynamoDBStreamsClient",
+    stream_arn: str,
+    columns: Sequence[str],
+    *,
+    before: float,
+    limit: int,
+) -> ExpectedChanges:
+    """What must have arrived: changes made before ``before`` (epoch seconds), oldest first.
+
+    ``columns`` are the identity: the event id, or the key's columns. By key only changes with a
+    new image count, since a delete is no row there.
+    """
+    counted: Counter[Identity] = Counter()
+    since = float("inf")
+    for entry in read_stream(streams, stream_arn):
+        record = read_record(entry)
+        moment = epoch_seconds(record.event_time)
+        if moment >= before:
+            continue
+        if counted.total() >= limit:
+            return ExpectedChanges(counted, since, complete=False)
+        found = change_identity(record, columns)
+        if found is not None:
+            counted[found] += 1
+            since = min(since, moment)
+    return ExpectedChanges(counted, since, complete=True)
+
+
+def change_identity(record: StreamRecord, columns: Sequence[str]) -> Identity | None:
+    """What tells this change from others; None for a delete where rows are told by their key."""
+    if tuple(columns) == (EVENT_ID,):
+        return (record.event_id,)
+    if record.new_image is None:
+        return None
+    keys = {column_name(name): value for name, value in record.keys.items()}
+    return tuple(_key_text(keys[column]) for column in columns)
+
+
+def _key_text(value: Mapping[str, Any]) -> str:
+    ((tag, content),) = value.items()
+    if tag == "N":
+        return number_text(content)
+    if isinstance(content, bytes):
+        return b64encode(content).decode("ascii")
+    return str(content)
+
+
+def hour_keys(s3: "S3Client", bucket: str, since: float, until: float) -> list[str]:
+    """Keys of the Parquet delivered from an hour before ``since`` on, epoch seconds."""
+    hours, moment = [], since - 3600
+    while moment < until + 3600:
+        hours.append(DeliveryHour.of(moment))
+        moment += 3600
+    return [
+        stored.key
+        for hour in dict.fromkeys(hours)
+        for stored in list_objects(s3, bucket, hour.prefix)
+    ]
 
 
 def waiting_identities(
