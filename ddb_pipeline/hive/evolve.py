@@ -86,8 +86,8 @@ class Evolution:
 
 
 def merge_columns(
-    current: Sequence[Column],
-    incoming: Sequence[Column],
+    current: Sequence[Column | tuple[str, str]],
+    incoming: Sequence[Column | tuple[str, str]],
     conflicts: Conflicts = Conflicts.KEEP,
 ) -> Evolution:
     """The current columns, widened to hold what the incoming ones hold, then the new ones.
@@ -96,9 +96,10 @@ def merge_columns(
     other; no new column gets one. Merging the same columns again changes nothing.
     """
     merge = _Merge(conflicts)
-    found = {column.name.lower(): column for column in reversed(incoming)}
+    arriving = list(map(Column._make, incoming))
+    found = {column.name.lower(): column for column in reversed(arriving)}
     columns = []
-    for column in current:
+    for column in map(Column._make, current):
         other = found.pop(column.name.lower(), None)
         if other is None:
             merge.vanished.append(Difference(column.name, column.type, ""))
@@ -107,19 +108,23 @@ def merge_columns(
             columns.append(Column(column.name, merge.column(column, other)))
     columns.extend(
         column
-        for column in incoming
+        for column in arriving
         if found.pop(column.name.lower(), None) is not None and merge.accepts(column)
     )
     return Evolution(tuple(columns), merge.diff())
 
 
-def narrowings(old: Sequence[Column], new: Sequence[Column]) -> tuple[Difference, ...]:
+def narrowings(
+    old: Sequence[Column | tuple[str, str]], new: Sequence[Column | tuple[str, str]]
+) -> tuple[Difference, ...]:
     """What the new schema cannot hold of what the old one holds; empty if it only widens."""
     diff = merge_columns(old, new).diff
     return (*diff.vanished, *diff.narrowed, *diff.conflicting)
 
 
-def is_widening(old: Sequence[Column], new: Sequence[Column]) -> bool:
+def is_widening(
+    old: Sequence[Column | tuple[str, str]], new: Sequence[Column | tuple[str, str]]
+) -> bool:
     """Whether every value under the old schema has a place under the new one."""
     return not narrowings(old, new)
 

@@ -5,7 +5,9 @@ deep as they can be written: nothing here recurses, and code that walks a type s
 :func:`fold`, :func:`walk` or :func:`children` instead of calling itself.
 """
 
+import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from ddb_pipeline.hive.tokens import TokenReader
@@ -76,6 +78,7 @@ _CONTAINERS: Final = frozenset({"array", "map", "struct", "uniontype"})
 _TYPE_NAMES: Final = (
     frozenset(PRIMITIVE_TYPES) | _CONTAINERS | {"decimal", "varchar", "char", "unknown"}
 )
+_MAX_INTEGER: Final = 2**31 - 1
 
 
 def parse_type(text: str) -> HiveType:
@@ -112,11 +115,9 @@ def set_positions(text: str) -> tuple[int, ...]:
     at, since Hive never gets there.
     """
     parser = _Parser(text, sets=True)
-    try:
+    with suppress(HiveTypeError):
         for _ in parser.types():
             pass
-    except HiveTypeError:
-        pass
     # Code points before a set are units too: a surrogate pair would have been an error before it.
     return parser.set_positions()
 
@@ -296,8 +297,10 @@ def _length(name: str, parameters: tuple[str, ...], longest: int) -> int:
 
 
 def _integer(token: str) -> int:
-    """Java's Integer.parseInt, for a token of name characters (no sign)."""
-    digits = token.lstrip("0") if token.isdecimal() else ""
-    if not token.isdecimal() or len(digits) > 10 or int(token[-11:]) > 2**31 - 1:
-        raise HiveTypeError(f'For input string: "{token}"')
-    return int(token[-11:])
+    """Java's Integer.parseInt, for a token of name characters (so without a sign)."""
+    if token.isdecimal():
+        # Digits of any script count; leading zeros may be as many as they like.
+        digits = "".join([str(unicodedata.decimal(digit)) for digit in token]).lstrip("0") or "0"
+        if len(digits) <= len(str(_MAX_INTEGER)) and int(digits) <= _MAX_INTEGER:
+            return int(digits)
+    raise HiveTypeError(f'For input string: "{token}"')

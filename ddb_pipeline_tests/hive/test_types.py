@@ -133,6 +133,8 @@ def test_messages_beyond_the_vectors(text: str, message: str) -> None:
     [
         ("decimal(\u0966\u0966\u0967\u0966,\u0662)", "decimal(10,2)"),
         ("varchar(000000000000000000000000010)", "varchar(10)"),
+        ("varchar(" + "\u0966" * 20 + "\u0967)", "varchar(1)"),
+        ("char(" + "0" * 10_000 + "7)", "char(7)"),
         ("int;", "int"),
     ],
 )
