@@ -8,6 +8,7 @@ from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
 from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
+from ddb_pipeline.defs.replay import replay_jobs
 from ddb_pipeline.defs.schema import lake_asset, normalized_asset
 from ddb_pipeline.defs.source import source_sensor, source_specs
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
@@ -37,6 +38,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         asset_checks=[nothing_lost_check(pipeline) for pipeline in settings.pipelines],
+        jobs=replay_jobs(settings),
         sensors=sensors,
         schedules=[crawl_schedule(settings, pipeline) for pipeline in settings.pipelines],
         resources={"cloud": CloudResource.of(settings)},
