@@ -157,6 +157,8 @@ def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Wr
                 numbers += (n1,)
                 texts.append(join((l0, quoted(v0['S']), l1, n1,)))
             return texts
+
+    ``join`` and not an f-string: it refuses a number that is not a string.
     """
     space: dict[str, Any] = {"quoted": quoted, "join": "".join, "UnusualError": UnusualError}
     values, numbers, texts = [], [], []

@@ -171,16 +171,14 @@ def change_document(
             return None
         primary = record.keys
     try:
+        metadata = metadata_members(record) if options.metadata else ""
         members = item_members(primary)
-        if options.metadata:
-            metadata = metadata_members(record)
-            members = f"{metadata},{members}" if members else metadata
-        if images is Images.BOTH:
-            members = _with_old_image(members, record)
+        old = _old_image_member(record) if images is Images.BOTH else ""
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
+    parts = [part for part in (metadata, members, old) if part]
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
-    return ("{" + members + "}").encode("utf-8", "backslashreplace")
+    return f"{{{','.join(parts)}}}".encode("utf-8", "backslashreplace")
 
 
 def metadata_members(record: StreamRecord) -> str:
@@ -235,13 +233,12 @@ def event_id_of(record: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _with_old_image(members: str, record: StreamRecord) -> str:
+def _old_image_member(record: StreamRecord) -> str:
     if record.old_image is None:
         if record.event_name != "INSERT":
             raise _missing_image(record, "OldImage")
-        return members
-    old = f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image)}'
-    return f"{members},{old}" if members else old
+        return ""
+    return f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image)}'
 
 
 def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
