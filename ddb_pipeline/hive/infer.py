@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.names import column_name, reads_as_number
 from ddb_pipeline.hive.numbers import number_type
 from ddb_pipeline.hive.observation import Observation, observe_item
 from ddb_pipeline.hive.types import (
@@ -266,10 +266,11 @@ class _Decision:
 def is_keyed(seen: Observation) -> bool:
     """Whether a map's keys are data rather than names of fields.
 
-    They are if there are too many to be told apart, if most of them look like ids (numbers, dates,
-    hashes, UUIDs), or if there are many and each map has only a few of them, all of one type.
+    They are if one is a number (no struct that Spark can read has such a name), if there are too
+    many to be told apart, if most look like ids (dates, hashes, UUIDs), or if there are many and
+    each map has only a few of them, all of one type.
     """
-    if seen.fields is None:
+    if seen.fields is None or any(map(reads_as_number, seen.fields)):
         return True
     names = len(seen.fields)
     if names >= MIN_ID_KEYS and sum(map(bool, map(_ID, seen.fields))) >= MIN_ID_SHARE * names:

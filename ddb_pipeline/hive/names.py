@@ -1,11 +1,14 @@
 """Attribute names to column names: the one rule, for schemas and for records alike.
 
-A column name is lower case and holds letters and digits of the Basic Multilingual Plane and ``_``
-alone: what else Hive's type grammar, Spark, Athena or Glue trip over (spaces, ``,;:.$=<>{}()-``,
-line breaks, emoji, ...) becomes ``_``, one for each character. Names that the delivery keeps for
-itself (``delivery_date``, ``delivery_hour``, all of ``ddb_...``) get ``item_`` put before them.
-A name longer than Glue allows is cut and ends in a hash of the whole. The rule looks at one name
-only, so a schema and a record that know nothing of each other agree.
+A column name is made of ``a-z``, ``0-9`` and ``_`` alone, which every engine takes without quotes.
+(Hive's type grammar takes more, but Spark 3 cannot open a table that has a struct with a field of
+another name, SPARK-46934, and Athena documents only these.) Capitals become small letters, letters
+with marks lose them (``Größe`` becomes ``grosse``), any other character becomes ``_``. If that was
+a letter, a digit or a symbol beyond ASCII, a hash of the whole name comes after, so that names in
+other scripts do not all look alike. Names that the delivery keeps for itself (``delivery_date``,
+``delivery_hour``, all of ``ddb_...``) get ``item_`` put before them. A name longer than Glue allows
+is cut and ends in the hash. The rule looks at one name only, so a schema and a record that know
+nothing of each other agree.
 
 Where several attributes of one level of one item come to the same column, the one that already is
 the column's name keeps it, or else the first by code points; the others get a hash of their own
@@ -17,6 +20,7 @@ A reader who wants all of ``A`` has to look in both columns: the price of spelli
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -41,6 +45,11 @@ DELIVERY_NAMES: Final = (
 
 _RESERVED: Final = re.compile(r"ddb_|delivery_(?:date|hour)\Z")
 _CLEAN: Final = re.compile(r"(?!ddb_|delivery_(?:date|hour)\Z)[a-z0-9_]{1,255}").fullmatch
+_SPARK_NUMBER: Final = re.compile(r"[0-9]+(?:[lsy]|(?:e[0-9]+)?(?:d|f|bd)?)").fullmatch
+_LETTERS_WITHOUT_MARKS: Final = str.maketrans(
+    {"æ": "ae", "ð": "d", "ø": "o", "þ": "th", "đ": "d", "ı": "i", "ł": "l", "œ": "oe"}
+)
+_MARKS: Final = re.compile("[\u0300-\u036f]+")
 _HASH_DIGITS: Final = 8
 _LONGEST_CACHED: Final = 128
 
@@ -86,14 +95,22 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
+def reads_as_number(name: str) -> bool:
+    """Whether Spark takes a field's name for a number (``7``, ``30d``, ``1e5``) and gives up.
+
+    As a column's own name it is fine.
+    """
+    return _SPARK_NUMBER(name) is not None
+
+
 def _column_name(attribute: str) -> str:
     if _CLEAN(attribute):
         return attribute
-    # Twice, because lower-casing can itself bring in a character that is none of a name's.
-    name = _letters_and_digits(_letters_and_digits(attribute).lower()) or "_"
+    letters = list(map(_ascii, _MARKS.sub("", attribute)))
+    name = "".join([letter or "_" for letter in letters]) or "_"
     if _RESERVED.match(name):
         name = f"item_{name}"
-    if len(name.encode()) > MAX_NAME_BYTES:
+    if None in letters or len(name) > MAX_NAME_BYTES:
         name = _with_hash(name, attribute)
     return name
 
@@ -101,8 +118,15 @@ def _column_name(attribute: str) -> str:
 _cached_column_name = lru_cache(maxsize=8192)(_column_name)
 
 
-def _letters_and_digits(text: str) -> str:
-    return "".join([c if is_name_character(c) and c not in ". $" else "_" for c in text])
+def _ascii(character: str) -> str | None:
+    """What becomes of one character; None if it has nothing in common with any of ASCII."""
+    if character.isascii():
+        return character.lower() if character.isalnum() else "_"
+    # Only what Unicode 13 has, so that each version of Python comes to the same.
+    if not is_name_character(character):
+        return None
+    folded = unicodedata.normalize("NFKD", character).casefold().translate(_LETTERS_WITHOUT_MARKS)
+    return "".join([c for c in folded if c.isascii() and c.isalnum()]) or None
 
 
 def _part(columns: dict[str, str]) -> None:
@@ -129,5 +153,4 @@ def _free_name(column: str, attribute: str, taken: set[str]) -> str:
 
 def _with_hash(name: str, attribute: str) -> str:
     digest = sha256(attribute.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
-    room = MAX_NAME_BYTES - len(digest) - 1
-    return f"{name.encode()[:room].decode(errors='ignore')}_{digest}"
+    return f"{name[: MAX_NAME_BYTES - len(digest) - 1]}_{digest}"

@@ -15,6 +15,8 @@ found                                     becomes
 a container as a map's key                ``string``: JSON's keys are text
 aliases (``long``), capitals, spaces      the type that was meant, as Hive spells it
 names                                     as :mod:`ddb_pipeline.hive.names` has them in records
+a struct with numbers for names           ``map<string,T>``: Spark cannot read such a struct, and
+                                          the names are data; T is string if the fields differ
 what cannot be read, is too long or deep  ``string`` of JSON
 ========================================  ======================================================
 
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ddb_pipeline.hive.dialects import known_type, read_type
-from ddb_pipeline.hive.names import DELIVERY_NAMES, distinct_names
+from ddb_pipeline.hive.names import DELIVERY_NAMES, distinct_names, reads_as_number
 from ddb_pipeline.hive.types import (
     MAX_TYPE_LENGTH,
     STRING,
@@ -61,6 +63,7 @@ EMPTY_STRUCT_REASON: Final = "Parquet has no structs without fields; holds JSON 
 UNION_REASON: Final = "Parquet has no unions; holds JSON text"
 MAP_KEY_REASON: Final = "a map's keys are text in JSON"
 NAME_REASON: Final = "not a name that every engine takes; records have it under the new one"
+NUMBER_NAME_REASON: Final = "Spark takes names like 7 or 30d for numbers; they are data, so a map's"
 DEPTH_REASON: Final = f"nested deeper than {MAX_DEPTH} levels; holds JSON text"
 LENGTH_REASON: Final = f"the column's type is over {MAX_TYPE_LENGTH} characters; holds JSON text"
 
@@ -211,7 +214,12 @@ class _Mender:
             if name != found:
                 self.change(field_path, found, name, NAME_REASON)
             fields.append(StructField(name, self.mended(inside, field_path, level + 1)))
-        return StructType(tuple(fields))
+        if not any(map(reads_as_number, names)):
+            return StructType(tuple(fields))
+        first = fields[0].type
+        value = first if all(field.type == first for field in fields) else STRING
+        self.change(path, kind, MapType(STRING, value), NUMBER_NAME_REASON)
+        return MapType(STRING, value)
 
     def _text(self, kind: HiveType, path: str, reason: str) -> HiveType:
         self.change(path, kind, STRING, reason)

@@ -130,8 +130,9 @@ def keyed(*names: str) -> dict[str, Any]:
         ([keyed(*(f"2026-11-{day:02}" for day in range(1, 9)))], "map<string,bigint>"),
         ([keyed(*(f"{i:08x}-0000-4000-8000-{i:012x}" for i in range(5)))], "map<string,bigint>"),
         ([keyed(*(f"user#{i}" for i in range(1000, 1009)))], "map<string,bigint>"),
+        ([keyed("7d", "30d")], "map<string,bigint>"),
         # Too few to tell.
-        ([keyed("1", "2")], "struct<1:bigint,2:bigint>"),
+        ([keyed("2026-11-24", "2026-11-25")], "struct<2026_11_24:bigint,2026_11_25:bigint>"),
         # Names that hold a digit or two.
         ([keyed(*(f"line{i}" for i in range(8)))], None),
         # Many names, each map with a few of them.
