@@ -8,7 +8,6 @@ import dagster as dg
 
 from ddb_pipeline.resources.cloud import CloudResource
 
-
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -6,21 +6,28 @@ process that was killed, and it saves its state and ends.
 """
 
 import fcntl
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.05
+SUPERVISOR_POLL_SECONDS = 1.0
+
+DEV_VARIABLE = "DAGSTER_IS_DEV_CLI"
+"""Set by ``dagster dev`` for its child processes (dagster._cli.dev)."""
 
 STATE_FILE = "server.json"
 LEASE_FILE = "in_use"
@@ -34,6 +41,7 @@ SECRET_ACCESS_KEY = "test"
 
 _leases: dict[Path, IO[str]] = {}
 _children: dict[int, subprocess.Popen[bytes]] = {}
+_watched: set[Path] = set()
 
 
 class EmbeddedError(Exception):
@@ -71,8 +79,11 @@ def connect(home: Path) -> Endpoint:
         EmbeddedError: it cannot be started, or ``home`` cannot be written.
     """
     home = home.resolve()
+    supervisor = _supervisor()
     _make_home(home)
     _hold_lease(home)
+    if supervisor is not None:
+        _release_after(home, supervisor)
     running = find_running(home)
     if running is not None:
         return running.endpoint
@@ -167,6 +178,56 @@ def _hold_lease(home: Path) -> None:
     lease = _open(home / LEASE_FILE)
     fcntl.flock(lease, fcntl.LOCK_SH)
     _leases[home] = lease
+
+
+def _supervisor() -> psutil.Process | None:
+    """The ``dagster dev`` that this process belongs to; None where it belongs to none.
+
+    Killed, it leaves its web server, daemon and code servers behind, which keep each other alive.
+    They are not to keep the embedded AWS alive too, nor to start it anew.
+
+    Raises:
+        EmbeddedError: this process is such a leftover.
+    """
+    if not os.environ.get(DEV_VARIABLE):
+        return None
+    for ancestor in psutil.Process().parents():
+        if is_dev_command(_command_line(ancestor)):
+            return ancestor
+    raise EmbeddedError(
+        f"The dagster dev that started this process ({os.getpid()}) has ended. End this one too."
+    )
+
+
+def is_dev_command(command_line: list[str]) -> bool:
+    """Whether it is ``dagster dev`` or ``dg dev``, however they are started."""
+    names = [Path(word).name for word in command_line[:4]]
+    return any(
+        program in ("dagster", "dg") and argument == "dev"
+        for program, argument in itertools.pairwise(names)
+    )
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _release_after(home: Path, supervisor: psutil.Process) -> None:
+    """Let go of the lease once the supervisor is gone."""
+
+    def watch() -> None:
+        while supervisor.is_running() and supervisor.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(SUPERVISOR_POLL_SECONDS)
+        lease = _leases.pop(home, None)
+        if lease is not None:
+            lease.close()
+
+    if home not in _watched:
+        _watched.add(home)
+        threading.Thread(target=watch, name="dagster-dev-watch", daemon=True).start()
 
 
 def _start(home: Path) -> ServerState:
