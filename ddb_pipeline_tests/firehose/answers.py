@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ddb_pipeline.firehose.serde import ConversionError
 from ddb_pipeline.hive.types import (
     ArrayType,
     HiveType,
@@ -16,8 +17,6 @@ from ddb_pipeline.hive.types import (
     UnionType,
     parse_type,
 )
-
-from ddb_pipeline.firehose.serde import ConversionError
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

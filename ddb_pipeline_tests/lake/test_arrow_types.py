@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ddb_pipeline.hive.types import ArrayType, HiveType, PrimitiveType, parse_type
 
+from ddb_pipeline.hive.types import ArrayType, HiveType, PrimitiveType, parse_type
 from ddb_pipeline.lake.arrow_types import (
     MAX_TYPE_DEPTH,
     NoParquetTypeError,
