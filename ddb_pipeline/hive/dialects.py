@@ -7,19 +7,14 @@ people and other catalogs write ``STRUCT< a: INT >``, ``long`` or ``double preci
 import re
 from typing import Final
 
+from ddb_pipeline.hive.tree import OpenContainer
 from ddb_pipeline.hive.types import (
     PRIMITIVE_TYPES,
-    ArrayType,
     CharType,
     DecimalType,
     HiveType,
     HiveTypeError,
-    MapType,
     PrimitiveType,
-    SetType,
-    StructField,
-    StructType,
-    UnionType,
     VarcharType,
     parse_crawled_type,
     parse_type,
@@ -84,7 +79,7 @@ def read_type(text: str) -> HiveType:
     except HiveTypeError as error:
         try:
             return _Reader(text).type()
-        except _UnreadableError:
+        except ValueError:
             raise error from None
 
 
@@ -105,31 +100,8 @@ def known_type(name: str) -> HiveType | None:
     return found if isinstance(found, DecimalType | CharType | VarcharType) else None
 
 
-class _UnreadableError(Exception):
+class _UnreadableError(ValueError):
     """No type can be made out."""
-
-
-class _Container:
-    """A container whose end has not been read yet."""
-
-    __slots__ = ("inside", "kind", "names")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.names: list[str] = []
-        self.inside: list[HiveType] = []
-
-    def closed(self) -> HiveType:
-        count = len(self.inside)
-        if self.kind == "struct":
-            return StructType(tuple(map(StructField, self.names, self.inside)))
-        if self.kind == "uniontype":
-            return UnionType(tuple(self.inside))
-        if self.kind == "map" and count == 2:
-            return MapType(*self.inside)
-        if self.kind in ("array", "set") and count == 1:
-            return (SetType if self.kind == "set" else ArrayType)(*self.inside)
-        raise _UnreadableError
 
 
 class _Reader:
@@ -138,7 +110,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
-        self._opened: list[_Container] = []
+        self._opened: list[OpenContainer] = []
 
     def type(self) -> HiveType:
         """The type that the whole text is."""
@@ -160,7 +132,7 @@ class _Reader:
         word, self._at, is_container = found
         if not is_container:
             return PRIMITIVE_TYPES.get(word) or PrimitiveType(word)
-        self._opened.append(_Container(_CONTAINERS[word.lower()]))
+        self._opened.append(OpenContainer(_CONTAINERS[word.lower()]))
         return self._field_or_end()
 
     def _next_or_end(self) -> HiveType | None:

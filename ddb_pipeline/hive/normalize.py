@@ -20,6 +20,7 @@ a struct with numbers for names           ``map<string,T>``: Spark cannot read s
 what cannot be read, is too long or deep  ``string`` of JSON
 ========================================  ======================================================
 
+Types that every engine takes stay, ``char(n)`` and ``varchar(n)`` included.
 A ``string`` loses nothing: the OpenX SerDe writes objects and arrays into it as compact JSON, and
 numbers with the digits that they came with.
 """

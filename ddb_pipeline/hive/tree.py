@@ -218,6 +218,29 @@ PRIMITIVE_TYPES: Final = {
 """Hive's types without parameters, by name."""
 
 
+class OpenContainer:
+    """A container that is being read: what is inside it so far, and the names if it is a struct."""
+
+    __slots__ = ("inside", "kind", "names")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.names: list[str] = []
+        self.inside: list[HiveType] = []
+
+    def closed(self) -> HiveType:
+        """The type that it is. Raises ValueError if it has too many or too few types inside."""
+        if self.kind == "struct":
+            return StructType(tuple(map(StructField, self.names, self.inside)))
+        if self.kind == "uniontype":
+            return UnionType(tuple(self.inside))
+        if self.kind == "map":
+            key, value = self.inside
+            return MapType(key, value)
+        [element] = self.inside
+        return SetType(element) if self.kind == "set" else ArrayType(element)
+
+
 def children(hive_type: HiveType) -> tuple[HiveType, ...]:
     """The types directly inside a type, in the order in which they are printed."""
     if isinstance(hive_type, StructType):

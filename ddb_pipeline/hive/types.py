@@ -24,6 +24,7 @@ from ddb_pipeline.hive.tree import (
     DecimalType,
     HiveType,
     MapType,
+    OpenContainer,
     PrimitiveType,
     SetType,
     StructField,
@@ -128,17 +129,6 @@ def _first(types: tuple[HiveType, ...]) -> HiveType:
     return types[0]
 
 
-class _Open:
-    """A container whose end has not been read yet."""
-
-    __slots__ = ("inside", "kind", "names")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.names: list[str] = []
-        self.inside: list[HiveType] = []
-
-
 class _Parser:
     """One type string on its way from left to right."""
 
@@ -159,7 +149,7 @@ class _Parser:
         return tuple([positions[index] for index in self.set_tokens])
 
     def _type(self) -> HiveType:
-        opened: list[_Open] = []
+        opened: list[OpenContainer] = []
         while True:
             done = self._start(opened)
             while done is not None:
@@ -167,16 +157,16 @@ class _Parser:
                     return done
                 done = self._after(opened, done)
 
-    def _start(self, opened: list[_Open]) -> HiveType | None:
+    def _start(self, opened: list[OpenContainer]) -> HiveType | None:
         """Read a type's beginning: the whole of it, or a container up to its first type."""
         name = self._expect_type()
         if name not in _CONTAINERS and name != "set":
             return self._primitive(name)
         self._expect("<")
-        opened.append(_Open(name))
+        opened.append(OpenContainer(name))
         return self._field(opened) if name == "struct" else None
 
-    def _after(self, opened: list[_Open], done: HiveType) -> HiveType | None:
+    def _after(self, opened: list[OpenContainer], done: HiveType) -> HiveType | None:
         """Go on after a type inside a container: to the next one, or to the container's end."""
         container = opened[-1]
         container.inside.append(done)
@@ -184,7 +174,7 @@ class _Parser:
         if kind == "struct":
             if self._expect(">", ",") == ",":
                 return self._field(opened)
-            return self._struct(opened)
+            return opened.pop().closed()
         if kind == "map" and len(container.inside) == 1:
             self._expect(",")
             return None
@@ -192,23 +182,18 @@ class _Parser:
             return None
         if kind != "uniontype":
             self._expect(">")
-        opened.pop()
-        return _container(kind, container.inside)
+        return opened.pop().closed()
 
-    def _field(self, opened: list[_Open]) -> HiveType | None:
+    def _field(self, opened: list[OpenContainer]) -> HiveType | None:
         """Read a field up to its type. In its place a ``>`` ends the struct, even after a comma."""
         name = self._tokens.take_name()
         if name is None:
             if self._tokens.take(">") is None:
                 raise HiveTypeError(self._tokens.expected("name"))
-            return self._struct(opened)
+            return opened.pop().closed()
         self._expect(":")
         opened[-1].names.append(name)
         return None
-
-    def _struct(self, opened: list[_Open]) -> HiveType:
-        struct = opened.pop()
-        return StructType(tuple(map(StructField, struct.names, struct.inside)))
 
     def _primitive(self, name: str) -> HiveType:
         if name == "unknown":
@@ -251,14 +236,6 @@ class _Parser:
         if token is None:
             raise HiveTypeError(self._tokens.expected(item))
         return token
-
-
-def _container(kind: str, inside: list[HiveType]) -> HiveType:
-    if kind == "uniontype":
-        return UnionType(tuple(inside))
-    if kind == "map":
-        return MapType(*inside)
-    return SetType(*inside) if kind == "set" else ArrayType(*inside)
 
 
 def _decimal(parameters: tuple[str, ...]) -> HiveType:
