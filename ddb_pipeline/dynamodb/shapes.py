@@ -9,6 +9,7 @@ A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -27,8 +28,8 @@ ANY_TAG = ""
 """Stands in a shape for an attribute whose type tag varies, such as one that is NULL at times."""
 MAX_SHAPES = 512
 MAX_MEMBERS = 200
-SIGHTINGS = 3
-"""Making a writer takes as long as some hundred items: not for a shape that does not recur."""
+SIGHTINGS = 8
+"""Making a writer takes as long as writing some twenty items: not for what does not recur."""
 
 
 class UnusualError(Exception):
@@ -87,13 +88,15 @@ class Shapes:
             self._sightings[names] = sightings
             return self._unshaped(names, item, numbers)
         if len(self._writers) >= MAX_SHAPES:
+            # As many as come with a map whose keys are data: what was made first stays.
             return self._unshaped(names, item, numbers)
         return self._make(names, _tags(item))((item,), numbers)[0]
 
     def _unshaped(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         _tags(item)
         texts = (self.value(value, numbers) for value in item.values())
-        return "".join(chain.from_iterable(zip(column_labels(names), texts, strict=True)))
+        labels = _cached_labels(names) if len(names) <= MAX_MEMBERS else column_labels(names)
+        return "".join(chain.from_iterable(zip(labels, texts, strict=True)))
 
     def _generalised(self, names: tuple[str, ...], item: Members) -> Writer:
         """The shape's writer, made again for an item that has other type tags."""
@@ -113,7 +116,7 @@ class Shapes:
     def value(self, value: Mapping[str, Any], numbers: list[str]) -> str:
         """Any attribute value as JSON text."""
         [(tag, content)] = value.items()
-        return self.content(tag)(content, numbers)
+        return self._contents[tag](content, numbers)
 
     def content(self, tag: str) -> ContentWriter:
         """What writes the content under a type tag."""
@@ -198,6 +201,9 @@ def column_labels(names: tuple[str, ...]) -> tuple[str, ...]:
     columns = column_names(names)
     labels = [f",{quoted(columns[name])}:" for name in names]
     return (labels[0][1:], *labels[1:]) if labels else ()
+
+
+_cached_labels = lru_cache(maxsize=1024)(column_labels)
 
 
 def _tags(item: Members) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from ddb_pipeline.dynamodb.values import AttributeValue, Item
 AttributePath = tuple[str, ...]
 """An attribute's name, then the names within the maps below it."""
 
+AttributeFilter = Sequence[tuple[AttributePath, frozenset[str]]]
+"""Paths, each with the values wanted there."""
+
 NUMERIC_PSEUDONYM_BITS = 63
 """A number's pseudonym is a number, so that it fits the column's type: at most a bigint."""
 
@@ -43,7 +46,7 @@ def scalar_at(item: Item, path: AttributePath) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def matches(item: Item, wanted: Sequence[tuple[AttributePath, frozenset[str]]]) -> bool:
+def matches(item: Item, wanted: AttributeFilter) -> bool:
     """Whether every path holds one of its wanted values."""
     return all(scalar_at(item, path) in values for path, values in wanted)
 

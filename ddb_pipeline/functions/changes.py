@@ -14,7 +14,7 @@ from ddb_pipeline.dynamodb.stream import (
     read_record,
 )
 from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.functions.attributes import Redaction, matches, scalar_at
+from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
 
 Transformer = Callable[[Item, StreamRecord], Item | None]
@@ -109,13 +109,22 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
 
 def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Change:
     settings = rules.settings
-    image = read.new_image or read.old_image or read.keys
-    if settings.attribute_filter and not matches(image, settings.attribute_filter):
+    if settings.attribute_filter and not wanted_by(settings.attribute_filter, read):
         return Change(record, read.sequence_number, read)
-    stream = route(settings.routing, read.table, image)
+    stream = route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
     wanted = prepared(read, rules) if rules.edits else read
     document = None if wanted is None else change_document(wanted, settings.options)
     return Change(record, read.sequence_number, read, stream, document)
+
+
+def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:
+    """Whether an image of a change matches the filter, before or after the change.
+
+    An item that ceases to match is delivered once more, and so is a delete of which only the keys
+    are known: else what was delivered of the item would stand for ever.
+    """
+    images = [image for image in (read.new_image, read.old_image) if image is not None]
+    return not images or any(matches(image, attribute_filter) for image in images)
 
 
 def sequence_number_of(record: Any) -> str:

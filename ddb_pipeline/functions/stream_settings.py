@@ -6,7 +6,8 @@
 | DELIVERY_METADATA | `true` (default) or `false`: metadata columns, and deletes with them |
 | IMAGES | `new` (default), `old` or `both` |
 | EVENT_NAMES | of INSERT, MODIFY, REMOVE, separated by commas; all by default |
-| ATTRIBUTE_FILTER | JSON, path to wanted values: `{"kind": ["search", "click"]}`; all must match |
+| ATTRIBUTE_FILTER | JSON, path to wanted values: `{"kind": ["search", "click"]}`; all must match, |
+| | before or after the change; a delete of which only the keys are known passes |
 | TABLE_ROUTES | JSON, DynamoDB table to delivery stream |
 | ROUTE_ATTRIBUTE | path of the attribute that ATTRIBUTE_ROUTES looks at |
 | ATTRIBUTE_ROUTES | JSON, the attribute's value to delivery stream; wins over TABLE_ROUTES |

@@ -228,8 +228,12 @@ def test_attribute_filter() -> None:
         stream_record(1),
         stream_record(2, beta, name="REMOVE"),
     ]
-    function(records)
-    assert function.firehose.event_ids() == ids(0, 2)
+    ceasing = stream_record(3, name="MODIFY")
+    ceasing["dynamodb"]["OldImage"] = records[0]["dynamodb"]["NewImage"]
+    keys_only = stream_record(4, name="REMOVE")
+    del keys_only["dynamodb"]["OldImage"]
+    function([*records, ceasing, keys_only])
+    assert function.firehose.event_ids() == ids(0, 2, 3, 4)
 
 
 def test_without_metadata_deletes_are_not_delivered() -> None:
