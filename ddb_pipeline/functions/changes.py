@@ -18,8 +18,8 @@ from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matche
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
 
 Transformer = Callable[[Item, StreamRecord], Item | None]
-"""Takes an image in DynamoDB's typed form and its record; answers with the image to deliver, or
-None to deliver nothing of this change."""
+"""Takes an image in DynamoDB's typed form and its record; answers with the image to deliver. None
+for the new image, or for the old one of a delete, delivers nothing of the change."""
 
 
 class Problem(NamedTuple):
@@ -169,14 +169,17 @@ def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
     if rules.transformer is None:
         return record
-    images = [
+    new, old = (
         None if image is None else _transformed(image, record, rules.transformer)
         for image in (record.new_image, record.old_image)
-    ]
-    dropped = [before is not None for before in (record.new_image, record.old_image)]
-    if any(was and image is None for was, image in zip(dropped, images, strict=True)):
+    )
+    if record.new_image is not None and new is None:
         return None
-    return record._replace(new_image=images[0], old_image=images[1])
+    if record.new_image is None and record.old_image is not None and old is None:
+        return None
+    # An old image that alone is dropped leaves an empty one: the change itself is wanted.
+    kept_old = {} if old is None and record.old_image is not None else old
+    return record._replace(new_image=new, old_image=kept_old)
 
 
 def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:

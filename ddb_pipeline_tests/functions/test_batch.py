@@ -1,5 +1,6 @@
 """A batch of changes: what is delivered, kept, or asked for again."""
 
+import base64
 import json
 import time
 from typing import Any
@@ -312,9 +313,24 @@ def test_transformer() -> None:
     assert "hidden" not in letters[0]["reason"]
 
 
-def test_kinesis_records() -> None:
-    import base64
+def test_transformer_that_drops_an_image() -> None:
+    def transformer(image: Any, record: Any) -> Any:
+        return image if "keep" in image else None
 
+    rules = Rules(read_settings({**ENVIRONMENT, "IMAGES": "both"}), transformer=transformer)
+    function = Function(rules=rules)
+    keep, drop = {"keep": {"S": "x"}}, {"other": {"S": "x"}}
+    begins, ceases = stream_record(0, keep, name="MODIFY"), stream_record(1, name="MODIFY")
+    begins["dynamodb"]["OldImage"] = drop
+    ceases["dynamodb"]["OldImage"] = keep
+    deletes = [stream_record(2, keep, name="REMOVE"), stream_record(3, name="REMOVE")]
+    assert function([begins, ceases, *deletes]) == ""
+    assert function.firehose.event_ids() == ids(0, 2)
+    assert function.firehose.documents()[0]["ddb_old_image"] == {}
+    assert function.report.filtered == 2
+
+
+def test_kinesis_records() -> None:
     body = stream_record(0)
     body["tableName"] = "search-logs"
     del body["eventSourceARN"], body["dynamodb"]["SequenceNumber"]
