@@ -115,9 +115,7 @@ def dagster_dev(
     environment.pop("DAGSTER_HOME", None)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "-w", str(PROJECT / "workspace.yaml"), "-p", str(port)]
-            if command[0] == "dagster"
-            else [*command, "-p", str(port)],
+            [*command, "-p", str(port)],
             cwd=PROJECT,
             env=environment,
             stdin=subprocess.DEVNULL,
