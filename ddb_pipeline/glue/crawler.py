@@ -20,7 +20,13 @@ from ddb_pipeline.glue.catalog import (
     update_table,
     with_columns,
 )
-from ddb_pipeline.hive.infer import Inference, crawled_columns, infer_items, merge
+from ddb_pipeline.hive.infer import (
+    Inference,
+    InferenceOptions,
+    crawled_columns,
+    infer_items,
+    merge,
+)
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -141,14 +147,19 @@ def recrawled(table: CatalogTable, found: Mapping[str, Any]) -> Definition:
 
 def infer_table(
     dynamodb: "DynamoDBClient", target: CrawlTarget, description: Mapping[str, Any]
-) -> tuple[Inference, int]:
-    """Scan the table within its read budget; the types found and the number of items read."""
+) -> Inference:
+    """Scan the table within its read budget; what its items tell of their types."""
     plan = plan_scan(description, scan_all=target.scan_all, scan_rate=target.scan_rate)
-    inference, items = Inference.empty(), 0
+    keys = key_attributes(description)
+    inference = Inference.empty()
     for page in scan_pages(dynamodb, target.table, plan):
-        inference = merge(inference, infer_items(page))
-        items += len(page)
-    return inference, items
+        inference = merge(inference, infer_items(page, keys))
+    return inference
+
+
+def key_attributes(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """The table's key attributes, partition key first, from DescribeTable's ``Table``."""
+    return tuple(filter(None, (_key(description, "HASH"), _key(description, "RANGE"))))
 
 
 def run_crawl(
@@ -168,10 +179,11 @@ def run_crawl(
     """
     try:
         description = dynamodb.describe_table(TableName=target.table)["Table"]
-        inference, items = infer_table(dynamodb, target, description)
+        inference = infer_table(dynamodb, target, description)
     except ClientError as error:
         raise _dynamodb_error(error, target.table) from error
-    columns = crawled_columns(inference)
+    items = inference.items
+    columns = crawled_columns(inference, InferenceOptions(keys=key_attributes(description)))
     reference = TableReference(database, catalog_table_name(target.table, table_prefix))
     found = crawled_definition(description, reference.name, columns, items)
     existing = find_table(glue, reference)
