@@ -1,0 +1,183 @@
+"""Failed records become rows, once, whatever stops in between."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pyarrow.fs
+import pyarrow.parquet as pq
+import pytest
+
+from ddb_pipeline.embedded.process import Endpoint
+from ddb_pipeline.embedded.stacks import client_arguments
+from ddb_pipeline.firehose.conversion import convert
+from ddb_pipeline.firehose.failed import FailedRecord, read_error_object, write_error_object
+from ddb_pipeline.firehose.undeclared import UNDECLARED_CODE
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
+from ddb_pipeline.lake.stats import list_objects
+
+pytestmark = pytest.mark.embedded
+
+COLUMNS = (Column("ddb_event_id", "string"), Column("id", "string"), Column("n", "bigint"))
+NOON = 1_780_000_000_000
+ERROR_KEY = "errors/format-conversion-failed/2026-05-28/object"
+
+
+def document(event: str, **members: Any) -> bytes:
+    return json.dumps({"ddb_event_id": event, "id": event.upper(), **members}).encode() + b"\n"
+
+
+def failed(*documents: bytes, arrived: int | None = NOON) -> FailedRecord:
+    return FailedRecord(
+        raw_data=b"".join(documents),
+        error_code="DataFormatConversion.InvalidSchema",
+        error_message="The schema is invalid.",
+        arrival_timestamp=arrived,
+    )
+
+
+@dataclass
+class Bucket:
+    """A bucket of the embedded AWS, one for each test."""
+
+    name: str
+    s3: Any
+    filesystem: pyarrow.fs.FileSystem
+
+    def put_errors(self, *records: FailedRecord, extra: bytes = b"") -> None:
+        body = write_error_object(records) + extra
+        self.s3.put_object(Bucket=self.name, Key=ERROR_KEY, Body=body)
+
+    def redeliver(self, columns: tuple[Column, ...] = COLUMNS) -> ObjectRedelivery:
+        (stored,) = list_objects(self.s3, self.name, ERROR_KEY)
+        return redeliver(self.s3, self.filesystem, self.name, stored, columns)
+
+    def rows(self) -> list[dict[str, Any]]:
+        keys = [stored.key for stored in list_objects(self.s3, self.name, "stream/")]
+        return [
+            row
+            for key in keys
+            for row in pq.ParquetFile(f"{self.name}/{key}", filesystem=self.filesystem)
+            .read()
+            .to_pylist()
+        ]
+
+    def events(self) -> list[str]:
+        return sorted(row["ddb_event_id"] for row in self.rows())
+
+    def keys(self, prefix: str) -> list[str]:
+        return [stored.key for stored in list_objects(self.s3, self.name, prefix)]
+
+    def errors(self) -> list[FailedRecord]:
+        body = self.s3.get_object(Bucket=self.name, Key=ERROR_KEY)["Body"].read()
+        return list(read_error_object(body).records)
+
+
+@pytest.fixture
+def bucket(embedded_aws: Endpoint) -> Bucket:
+    arguments = client_arguments(embedded_aws)
+    s3 = boto3.client("s3", **arguments)
+    name = f"redelivery-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    scheme, _, host = embedded_aws.url.partition("://")
+    filesystem = pyarrow.fs.S3FileSystem(
+        endpoint_override=host,
+        scheme=scheme,
+        region=embedded_aws.region,
+        access_key=embedded_aws.access_key_id,
+        secret_key=embedded_aws.secret_access_key,
+    )
+    return Bucket(name, s3, filesystem)
+
+
+def test_all_records_become_rows_in_the_hour_they_arrived(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
+    outcome = bucket.redeliver()
+    assert (outcome.rows, outcome.waiting) == (2, 0)
+    assert bucket.events() == ["a", "b"]
+    (key,) = bucket.keys("stream/")
+    assert key.startswith(DeliveryHour.of(NOON / 1000).prefix)
+    assert bucket.keys("errors/") == []
+    assert len(bucket.keys("redelivered/")) == 1
+
+
+def test_records_of_two_hours_go_to_two_partitions(bucket: Bucket) -> None:
+    bucket.put_errors(
+        failed(document("a", n=1)), failed(document("b", n=2), arrived=NOON + 3_600_000)
+    )
+    assert len(bucket.redeliver().parquet_keys) == 2
+
+
+def test_what_still_fails_stays_with_its_reason_and_the_rest_goes(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)), failed(document("b", n="oops")))
+    outcome = bucket.redeliver()
+    assert (outcome.rows, outcome.waiting) == (1, 1)
+    (waiting,) = bucket.errors()
+    assert waiting.error_code == "DataFormatConversion.MalformedData"
+    assert waiting.attempts_made == 2
+    assert bucket.redeliver((*COLUMNS[:2], Column("n", "string"))).rows == 1
+    assert bucket.events() == ["a", "b"]
+    assert bucket.keys("errors/") == []
+
+
+def test_nothing_is_written_while_nothing_converts(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)))
+    before = bucket.s3.head_object(Bucket=bucket.name, Key=ERROR_KEY)["ETag"]
+    outcome = bucket.redeliver((Column("id", "set<string>"), *COLUMNS))
+    assert (outcome.rows, outcome.waiting) == (0, 1)
+    assert bucket.s3.head_object(Bucket=bucket.name, Key=ERROR_KEY)["ETag"] == before
+    assert bucket.keys("stream/") == bucket.keys("redelivered/") == []
+
+
+def test_undeclared_attributes_wait_for_their_column(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)), failed(document("b", tags=["x"])))
+    assert bucket.redeliver().rows == 1
+    (waiting,) = bucket.errors()
+    assert waiting.error_code == UNDECLARED_CODE
+    assert "tags" in waiting.error_message
+    assert bucket.redeliver((*COLUMNS, Column("tags", "array<string>"))).rows == 1
+    assert [row.get("tags") for row in bucket.rows() if row["id"] == "B"] == [["x"]]
+
+
+def test_stopped_after_the_rows_were_written_a_second_run_writes_no_second_row(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
+
+    def killed(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket.s3, "copy_object", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bucket.redeliver()
+    assert bucket.events() == ["a", "b"]
+    bucket.redeliver()
+    assert bucket.events() == ["a", "b"]
+    assert bucket.keys("errors/") == []
+
+
+@pytest.mark.parametrize("landed", [[], ["a"], ["a", "c"]])
+def test_good_documents_of_a_packed_record_come_once_whatever_firehose_did(
+    bucket: Bucket, landed: list[str]
+) -> None:
+    documents = {event: document(event, n=1) for event in "abc"}
+    if landed:
+        conversion = convert([documents[event] for event in landed], COLUMNS)
+        key = f"{DeliveryHour.of(NOON / 1000).prefix}delivered.parquet"
+        bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=conversion.parquet)
+    bucket.put_errors(failed(*documents.values()))
+    outcome = bucket.redeliver()
+    assert outcome.landed_before == len(landed)
+    assert bucket.events() == ["a", "b", "c"]
+
+
+def test_lines_that_cannot_be_read_are_kept(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)), extra=b"not a failed record\n")
+    assert bucket.redeliver().rows == 1
+    body = bucket.s3.get_object(Bucket=bucket.name, Key=ERROR_KEY)["Body"].read()
+    assert body == b"not a failed record\n"
