@@ -12,6 +12,7 @@ from ddb_pipeline.functions.changes import Change, Problem, Rules, read_changes
 from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
 from ddb_pipeline.functions.held import DeliveryTable, HeldChange, write_held
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.hive.names import DELIVERY_NAMES
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -81,8 +82,11 @@ class _Batch:
         table = self._clients.table
         if table is None:
             return
+        columns = DELIVERY_NAMES if self._rules.settings.options.metadata else ()
         for position, change in enumerate(self._changes):
-            paths = table.undeclared(change.document) if change.document is not None else ()
+            if change.document is None:
+                continue
+            paths = table.undeclared(change.document, change.image, columns)
             if paths:
                 self._held[position] = paths
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.dynamodb.stream import (
+    Images,
     StreamRecord,
     UndecodableRecordError,
     change_document,
@@ -51,6 +52,7 @@ class Change(NamedTuple):
 
     Exactly one of these holds: it has a ``document`` and a ``stream``; it has a ``problem``;
     it has neither, for it is filtered out. ``read`` is None where the record is malformed.
+    ``image`` is the one that the document was written from, None where it is not one as it came.
     """
 
     record: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Change(NamedTuple):
     stream: str = ""
     document: bytes | None = None
     problem: Problem | None = None
+    image: Item | None = None
 
     @property
     def filtered(self) -> bool:
@@ -114,7 +117,11 @@ def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Cha
     stream = route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
     wanted = prepared(read, rules) if rules.edits else read
     document = None if wanted is None else change_document(wanted, settings.options)
-    return Change(record, read.sequence_number, read, stream, document)
+    image = read.keys if read.new_image is None else read.new_image
+    plain = settings.options.images is Images.NEW and rules.transformer is None
+    return Change(
+        record, read.sequence_number, read, stream, document, image=image if plain else None
+    )
 
 
 def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:

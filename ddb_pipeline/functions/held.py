@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.dynamodb.stream import epoch_seconds
+from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.firehose.failed import FailedRecord, write_error_object
 from ddb_pipeline.firehose.undeclared import UNDECLARED_KIND, held, undeclared_paths
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import DeadLetterError
+from ddb_pipeline.functions.declared_images import DeclaredImages
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.hive.declared import Fields, declared
 
@@ -49,10 +51,16 @@ class DeliveryTable:
         self._reference = reference
         self._clock = clock
         self._names: Fields | None = None
+        self._images: DeclaredImages | None = None
         self._read_at = float("-inf")
 
-    def undeclared(self, document: bytes) -> Sequence[str]:
+    def undeclared(
+        self, document: bytes, image: Item | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[str]:
         """Paths of a document that no column would keep.
+
+        Where the document is an ``image`` and these further ``columns``, the image's shape
+        mostly tells that there are none, and the document need not be parsed.
 
         Raises:
             CatalogError: the table cannot be read.
@@ -60,6 +68,8 @@ class DeliveryTable:
         now = self._clock()
         if now >= self._read_at + SCHEMA_SECONDS:
             self._read(now)
+        if image is not None and self._images is not None and self._images.keep(image, columns):
+            return ()
         paths = self._paths(document)
         if paths and now >= self._read_at + RECHECK_SECONDS:
             # Perhaps the column came since: one more look before the document waits.
@@ -70,6 +80,7 @@ class DeliveryTable:
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
         self._names = None if table is None else declared(table.columns)
+        self._images = None if self._names is None else DeclaredImages(self._names)
         self._read_at = now
 
     def _paths(self, document: bytes) -> Sequence[str]:
