@@ -1,6 +1,7 @@
 """DynamoDB: real exports to S3, point-in-time recovery from the template, streams kept on disk."""
 
 import contextvars
+import itertools
 import json
 import logging
 import threading
@@ -28,9 +29,20 @@ def install(endpoint: str) -> None:
     from ministack.services import dynamodb
     from ministack.services.cloudformation import provisioners
 
+    _install_sequence_numbers(dynamodb)
     _install_stream_state(dynamodb)
     _install_recovery(dynamodb, provisioners)
     _install_export(dynamodb, endpoint)
+
+
+def _install_sequence_numbers(dynamodb: Any) -> None:
+    """Sequence numbers as DynamoDB's: 21 to 40 digits without leading zeros."""
+    counter = itertools.count(1)
+
+    def next_number() -> str:
+        return f"{int(time.time() * 1000)}{next(counter):010d}"
+
+    dynamodb._next_stream_seq = next_number
 
 
 def _install_stream_state(dynamodb: Any) -> None:

@@ -1,0 +1,127 @@
+"""Replay jobs on the embedded AWS: a window of the stream, a saved event, a table-change event."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.demo.search_logs import SearchLogs
+from ddb_pipeline.demo.traffic import write_items
+from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
+from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.resources.cloud import CloudResource
+
+pytestmark = pytest.mark.embedded
+
+ITEMS = 40
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    home = tmp_path_factory.mktemp("replay")
+    yield Settings(
+        home=home,
+        pipelines=(PipelineConfig(name="replayed", bucket="replayed-lake", schema_fix="dagster"),),
+    )
+    stop(home / "embedded")
+
+
+@pytest.fixture(scope="module")
+def cloud(settings: Settings) -> CloudResource:
+    cloud = CloudResource.of(settings)
+    items = SearchLogs(1, b"k" * 32).items(ITEMS, 1_780_000_000.0)
+    write_items(cloud.dynamodb, "replayed", items)
+    return cloud
+
+
+def run(settings: Settings, job: str, config: dict[str, Any]) -> dg.ExecuteInProcessResult:
+    (op,) = (node.name for node in build_defs(settings).resolve_job_def(job).nodes)
+    return (
+        build_defs(settings)
+        .resolve_job_def(job)
+        .execute_in_process(run_config={"ops": {op: {"config": config}}}, raise_on_error=False)
+    )
+
+
+def counts(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    assert result.success
+    (handled,) = [e for e in result.all_node_events if e.is_successful_output]
+    return {k: v.value for k, v in handled.step_output_data.metadata.items()}
+
+
+def test_a_window_of_the_stream(settings: Settings, cloud: CloudResource) -> None:
+    found = counts(run(settings, "replay_stream", {"pipeline": "replayed"}))
+    assert found["received"] == ITEMS
+    assert found["delivered"] + found["held"] == ITEMS
+
+
+def test_part_of_a_shard(settings: Settings, cloud: CloudResource) -> None:
+    table = cloud.dynamodb.describe_table(TableName="replayed")["Table"]
+    records = list(read_stream(cloud.dynamodb_streams, table["LatestStreamArn"]))
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    window = {"first_sequence_number": numbers[3], "last_sequence_number": numbers[9]}
+    assert (
+        counts(run(settings, "replay_stream", {"pipeline": "replayed", **window}))["received"] == 7
+    )
+
+
+def test_a_batch_that_an_event_source_mapping_gave_up_on(
+    settings: Settings, cloud: CloudResource
+) -> None:
+    table = cloud.dynamodb.describe_table(TableName="replayed")["Table"]
+    arn = table["LatestStreamArn"]
+    shard = cloud.dynamodb_streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]
+    records = list(read_stream(cloud.dynamodb_streams, arn))
+    message = {
+        "requestContext": {"condition": "RetryAttemptsExhausted"},
+        "DDBStreamBatchInfo": {
+            "shardId": shard["ShardId"],
+            "startSequenceNumber": records[0]["dynamodb"]["SequenceNumber"],
+            "endSequenceNumber": records[4]["dynamodb"]["SequenceNumber"],
+            "batchSize": 5,
+            "streamArn": arn,
+        },
+    }
+    config = {"pipeline": "replayed", "failure_message": json.dumps(message)}
+    assert counts(run(settings, "replay_stream", config))["received"] == 5
+
+
+def test_a_saved_event(settings: Settings, cloud: CloudResource) -> None:
+    table = cloud.dynamodb.describe_table(TableName="replayed")["Table"]
+    arn = table["LatestStreamArn"]
+    records = list(read_stream(cloud.dynamodb_streams, arn))[:6]
+    event = json.loads(json.dumps(lambda_event(records, arn)))
+    assert (
+        counts(run(settings, "replay_event", {"pipeline": "replayed", "event": event}))["received"]
+        == 6
+    )
+
+
+def test_an_unknown_pipeline_fails_the_run(settings: Settings, cloud: CloudResource) -> None:
+    assert not run(settings, "replay_stream", {"pipeline": "nobody"}).success
+
+
+def test_a_table_change_event_fixes_the_table(settings: Settings, cloud: CloudResource) -> None:
+    cloud.glue.create_table(
+        DatabaseName="replayed",
+        TableInput={
+            "Name": "replayed",
+            "StorageDescriptor": {"Columns": [{"Name": "tags", "Type": "set<string>"}]},
+        },
+    )
+    event = {
+        "source": "aws.glue",
+        "detail-type": "Glue Data Catalog Database State Change",
+        "detail": {
+            "databaseName": "replayed",
+            "typeOfChange": "CreateTable",
+            "changedTables": ["replayed", "another"],
+        },
+    }
+    assert run(settings, "fix_schema_on_event", {"event": event}).success
+    table = cloud.glue.get_table(DatabaseName="replayed", Name="replayed")["Table"]
+    assert table["StorageDescriptor"]["Columns"][0]["Type"] == "array<string>"
