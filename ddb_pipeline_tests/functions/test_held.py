@@ -1,0 +1,132 @@
+"""Changes that the delivery table would cut short: held whole, the others delivered."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ddb_pipeline.firehose.failed import parse_error_object
+from ddb_pipeline.functions.batch import Clients, process
+from ddb_pipeline.functions.held import RECHECK_SECONDS, SCHEMA_SECONDS, DeliveryTable
+from ddb_pipeline.functions.report import Report
+from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.hive.names import DELIVERY_NAMES
+from ddb_pipeline_tests.functions.events import (
+    FIRST,
+    S3,
+    Firehose,
+    event_of,
+    rules_of,
+    stream_record,
+)
+
+TABLE = TableReference("search", "search_logs_lake")
+STRING = {"S": "x"}
+
+
+class Glue:
+    """Answers with the delivery table once it is declared, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.columns: list[dict[str, str]] = []
+        self.reads = 0
+
+    def declare(self, *attributes: str) -> None:
+        names = (*DELIVERY_NAMES, "id", *attributes)
+        self.columns = [{"Name": name, "Type": "string"} for name in names]
+
+    def get_table(self, *, DatabaseName: str, Name: str) -> dict[str, Any]:
+        assert (DatabaseName, Name) == (TABLE.database, TABLE.name)
+        self.reads += 1
+        if not self.columns:
+            raise ClientError({"Error": {"Code": "EntityNotFoundException"}}, "GetTable")
+        table = {"Name": Name, "StorageDescriptor": {"Columns": self.columns}}
+        return {"Table": table}
+
+
+class Function:
+    """The function with a delivery table and a clock of its own."""
+
+    def __init__(self, glue: Glue, s3: S3 | None = None) -> None:
+        self.now = 1000.0
+        self.firehose = Firehose()
+        self.s3 = s3 or S3()
+        self.report = Report()
+        self.table = DeliveryTable(glue, TABLE, clock=lambda: self.now)  # type: ignore[arg-type]
+
+    def __call__(self, records: Sequence[Any]) -> str:
+        self.report = Report()
+        clients = Clients(self.firehose, self.s3, self.table)  # type: ignore[arg-type]
+        rules = rules_of()
+        return process(event_of(records), rules, clients, self.report, time.monotonic() + 5)
+
+
+@pytest.fixture
+def glue() -> Glue:
+    return Glue()
+
+
+def test_undeclared_attributes_wait_whole(glue: Glue) -> None:
+    glue.declare("a")
+    function = Function(glue)
+    records = [
+        stream_record(0, {"a": STRING}),
+        stream_record(1, {"New Attribute": STRING}),
+        stream_record(2, name="REMOVE"),
+        stream_record(3, {"empty": {"NULL": True}}),
+    ]
+    assert function(records) == ""
+    assert function.firehose.event_ids() == ["event-0", "event-2", "event-3"]
+    ((key, body),) = function.s3.objects.items()
+    assert key.startswith("letters/errors/undeclared-attributes/2023-11-14/")
+    (held,) = parse_error_object(body)
+    assert b'"ddb_event_id":"event-1"' in held.raw_data
+    assert "new_attribute" in held.error_message
+    assert function.report.held == 1
+
+
+def test_a_retry_overwrites(glue: Glue) -> None:
+    glue.declare()
+    function = Function(glue)
+    for _ in range(2):
+        function([stream_record(1, {"new": STRING})])
+    assert len(function.s3.objects) == 1
+
+
+def test_nothing_is_held_while_there_is_no_table(glue: Glue) -> None:
+    function = Function(glue)
+    assert function([stream_record(0, {"new": STRING})]) == ""
+    assert function.firehose.event_ids() == ["event-0"]
+
+
+def test_column_that_came_since(glue: Glue) -> None:
+    glue.declare()
+    function = Function(glue)
+    function([stream_record(0)])
+    glue.declare("new")
+    function.now += RECHECK_SECONDS
+    function([stream_record(1, {"new": STRING})])
+    assert function.firehose.event_ids() == ["event-0", "event-1"]
+    assert function.s3.objects == {}
+
+
+def test_the_table_is_not_read_for_every_batch(glue: Glue) -> None:
+    glue.declare("a")
+    function = Function(glue)
+    for number in range(20):
+        function([stream_record(number, {"a": STRING})])
+    assert glue.reads == 1
+    function.now += SCHEMA_SECONDS
+    function([stream_record(20, {"a": STRING})])
+    assert glue.reads == 2
+
+
+def test_held_change_that_cannot_be_written_is_a_failure(glue: Glue) -> None:
+    glue.declare()
+    function = Function(glue, S3(refuses=lambda: True))
+    records = [stream_record(0), stream_record(1, {"new": STRING}), stream_record(2)]
+    assert function(records) == str(FIRST + 1)
+    assert "s3:PutObject" in function.report.errors[0]
+    assert function.report.held == 0
