@@ -11,15 +11,23 @@ A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import binary_text, boolean_text, null_text, quoted
 from ddb_pipeline.hive.names import column_names
 
 Members = Mapping[str, Mapping[str, Any]]
-Writer = Callable[[Sequence[Members], list[str]], list[str]]
-"""Answers with the members of maps of one shape as JSON texts and adds the texts of their numbers,
-unchecked."""
+
+
+class Writer(NamedTuple):
+    """A shape's two functions: for one map, and for many in one go.
+
+    They answer with the maps' members as JSON text and add the texts of their numbers, unchecked.
+    """
+
+    one: Callable[[Members, list[str]], str]
+    many: Callable[[Sequence[Members], list[str]], list[str]]
+
 
 ContentWriter = Callable[[Any, list[str]], str]
 
@@ -64,10 +72,10 @@ class Shapes:
             return self._unmade(names, item, numbers)
         collected = len(numbers)
         try:
-            return writer((item,), numbers)[0]
+            return writer.one(item, numbers)
         except KeyError:
             del numbers[collected:]
-            return self._generalised(names, item)((item,), numbers)[0]
+            return self._generalised(names, item).one(item, numbers)
 
     def all_members(self, items: Sequence[Members], numbers: list[str]) -> list[str]:
         """As ``members``, for maps that probably have one shape."""
@@ -75,7 +83,7 @@ class Shapes:
         if writer is not None:
             collected = len(numbers)
             try:
-                return writer(items, numbers)
+                return writer.many(items, numbers)
             except (KeyError, UnusualError):
                 del numbers[collected:]
         return [self.members(item, numbers) for item in items]
@@ -90,7 +98,7 @@ class Shapes:
         if len(self._writers) >= MAX_SHAPES:
             # As many as come with a map whose keys are data: what was made first stays.
             return self._unshaped(names, item, numbers)
-        return self._make(names, _tags(item))((item,), numbers)[0]
+        return self._make(names, _tags(item)).one(item, numbers)
 
     def _unshaped(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         _tags(item)
@@ -147,21 +155,18 @@ class Shapes:
 def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Writer:
     """Generate a shape's writer.
 
-    For ``id`` (S) and ``n`` (N) its source is::
+    For ``id`` (S) and ``n`` (N) the source for one map is::
 
-        def write(items, numbers):
-            texts = []
-            for item in items:
-                v0 = item[k0]
-                v1 = item[k1]
-                n1 = v1['N']
-                if len(item) != 2 or len(v0) + len(v1) != 2:
-                    raise UnusualError
-                numbers += (n1,)
-                texts.append(join((l0, quoted(v0['S']), l1, n1,)))
-            return texts
+        def one(item, numbers):
+            v0 = item[k0]
+            v1 = item[k1]
+            n1 = v1['N']
+            if len(item) != 2 or len(v0) + len(v1) != 2: raise UnusualError
+            numbers += (n1,)
+            return join((l0, quoted(v0['S']), l1, n1,))
 
-    ``join`` and not an f-string: it refuses a number that is not a string.
+    and for many the same in a loop. ``join`` and not an f-string, for it refuses a number that is
+    not a string.
     """
     space: dict[str, Any] = {"quoted": quoted, "join": "".join, "UnusualError": UnusualError}
     values, numbers, texts = [], [], []
@@ -188,12 +193,14 @@ def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Wr
         *values,
         f"if len(item) != {count} or {lengths} != {count}: raise UnusualError",
         *([f"numbers += ({', '.join(numbers)},)"] if numbers else []),
-        f"texts.append(join(({', '.join(texts)}{',' if texts else ''})))",
     ]
-    head = "def write(items, numbers):\n texts = []\n for item in items:\n  "
-    exec(head + "\n  ".join(body) + "\n return texts", space)
-    writer: Writer = space["write"]
-    return writer
+    text = f"join(({', '.join(texts)}{',' if texts else ''}))"
+    one = ["def one(item, numbers):", *body, f"return {text}"]
+    loop = ["for item in items:", *(f" {line}" for line in body), f" texts.append({text})"]
+    many = ["def many(items, numbers):", "texts = []", *loop, "return texts"]
+    for source in (one, many):
+        exec("\n ".join(source), space)
+    return Writer(space["one"], space["many"])
 
 
 def column_labels(names: tuple[str, ...]) -> tuple[str, ...]:

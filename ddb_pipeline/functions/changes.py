@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
@@ -33,7 +34,7 @@ class Problem(NamedTuple):
 NO_REDACTION = Redaction()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """The settings with everything looked up that they name."""
 
@@ -41,10 +42,15 @@ class Rules:
     redaction: Redaction = NO_REDACTION
     transformer: Transformer | None = None
 
-    @property
+    @cached_property
     def edits(self) -> bool:
         """Whether images are changed on the way."""
         return self.transformer is not None or bool(self.redaction)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a document is one image in the shape in which it came."""
+        return self.transformer is None and self.settings.options.images is Images.NEW
 
 
 class Change(NamedTuple):
@@ -118,10 +124,8 @@ def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Cha
     wanted = prepared(read, rules) if rules.edits else read
     document = None if wanted is None else change_document(wanted, settings.options)
     image = read.keys if read.new_image is None else read.new_image
-    plain = settings.options.images is Images.NEW and rules.transformer is None
-    return Change(
-        record, read.sequence_number, read, stream, document, image=image if plain else None
-    )
+    written = image if rules.plain else None
+    return Change(record, read.sequence_number, read, stream, document, None, written)
 
 
 def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:
