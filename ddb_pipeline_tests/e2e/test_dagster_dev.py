@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from ddb_pipeline_tests.e2e.dagster_dev import DagsterDev, dagster_dev
 
@@ -66,12 +67,18 @@ def test_no_run_failed(server: DagsterDev) -> None:
     assert [run for run in server.runs() if run["status"] == "FAILURE"] == []
 
 
+def skip_invitation(page: Page) -> None:
+    """Dagster invites each user once to its community, over whatever page is open."""
+    skip = page.get_by_role("button", name="Skip")
+    page.wait_for_timeout(5000)
+    if skip.is_visible():
+        skip.click()
+
+
 def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> None:
     if CHROMIUM is None:
         assert "DDB_PIPELINE_REQUIRE_BROWSER" not in os.environ, "Chromium is not installed"
         pytest.skip("Chromium is not installed (Debian package: chromium)")
-    from playwright.sync_api import expect, sync_playwright
-
     screenshots = Path(os.environ.get("DDB_PIPELINE_SCREENSHOTS", tmp_path))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -82,6 +89,7 @@ def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> Non
             f"{server.url}/locations/ddb_pipeline/asset-groups/search_logs/lineage",
             wait_until="domcontentloaded",
         )
+        skip_invitation(page)
         for name in CHAIN:
             expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
         page.wait_for_timeout(3000)
@@ -91,6 +99,7 @@ def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> Non
             wait_until="domcontentloaded",
         )
         expect(page.get_by_text(re.compile("array<")).first).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(3000)
         page.screenshot(path=screenshots / "normalized-schema.png")
         page.goto(
             f"{server.url}/locations/ddb_pipeline/sensors/glue_table_change_sensor",
