@@ -168,7 +168,7 @@ DEMO_PIPELINE: Mapping[str, Any] = {
     "name": "search_logs",
     "delivery_schema": "crawled",
     "schema_fix": "dagster",
-    "crawl_schedule": "*/5 * * * *",
+    "crawl_schedule": "*/2 * * * *",
     "buffer_seconds": 3,
 }
 """What runs where nothing is configured: the original design, so that failure and cure are seen."""

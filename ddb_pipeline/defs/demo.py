@@ -6,20 +6,18 @@ import time
 import dagster as dg
 
 from ddb_pipeline.config import PipelineConfig, Settings
-from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
-from ddb_pipeline.glue.catalog import find_table
 from ddb_pipeline.resources.cloud import CloudResource
 
-FIRST_ITEMS = 100
-BULK_ITEMS = 1000
-TRICKLE_ITEMS = 20
+BUSY_ITEMS = 150
+BUSY_TICKS = 8
+TRICKLE_ITEMS = 10
 REFINEMENTS_AFTER_SECONDS = 180.0
 
 
 def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.SensorDefinition:
-    """A few items first, many once the catalog knows the table, then a trickle.
+    """A busy minute, then a trickle, so that deliveries are under way whenever a crawl ends.
 
     After three minutes the items carry ``refinements``, a String Set that was not there before.
     """
@@ -30,18 +28,15 @@ def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.Sens
             "Writes anonymised search logs to the demo's DynamoDB table; a new String Set "
             "attribute appears after three minutes."
         ),
-        minimum_interval_seconds=10,
+        minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def demo_traffic(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         now = time.time()
         cursor = json.loads(context.cursor or "{}")
         started_at = cursor.get("started_at", now)
-        count = FIRST_ITEMS
-        if cursor:
-            if find_table(cloud.glue, crawled_reference(pipeline)) is None:
-                return dg.SensorResult(skip_reason="Waiting for the first crawl.")
-            count = TRICKLE_ITEMS if cursor.get("bulk") else BULK_ITEMS
+        ticks = cursor.get("ticks", 0)
+        count = BUSY_ITEMS if ticks < BUSY_TICKS else TRICKLE_ITEMS
         logs = SearchLogs(
             int(now * 1000),
             pseudonym_key(settings.home / "demo-pseudonym.key"),
@@ -49,7 +44,7 @@ def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.Sens
         )
         written = write_items(cloud.dynamodb, pipeline.dynamodb_table, logs.items(count, now))
         return dg.SensorResult(
-            cursor=json.dumps({"started_at": started_at, "bulk": bool(cursor)}),
+            cursor=json.dumps({"started_at": started_at, "ticks": ticks + 1}),
             skip_reason=f"Wrote {written} items.",
         )
 

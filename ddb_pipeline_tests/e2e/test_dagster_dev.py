@@ -6,9 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from ddb_pipeline.embedded.process import connect
+from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline_tests.e2e.dagster_dev import DagsterDev, dagster_dev
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -109,3 +112,15 @@ def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> Non
         page.wait_for_timeout(2000)
         page.screenshot(path=screenshots / "sensor.png")
         browser.close()
+
+
+def test_a_recrawl_makes_records_fail_and_they_come_back(server: DagsterDev) -> None:
+    s3 = boto3.client("s3", **client_arguments(connect(server.log.parent / "home" / "embedded")))
+
+    def came_back() -> bool:
+        listed = s3.list_objects_v2(
+            Bucket="search-logs-lake", Prefix="redelivered/errors/format-conversion-failed/"
+        )
+        return listed["KeyCount"] > 0
+
+    server.wait(came_back, 400, "records that failed on a set and were redelivered")
