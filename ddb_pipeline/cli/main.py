@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ddb_pipeline.cli.demo import demo
+from ddb_pipeline.cli.deploy import deploy, package
 from ddb_pipeline.cli.schema import crawl, fix
 
 
@@ -19,7 +20,7 @@ def cli() -> None:
     """
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix)
+COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix, package, deploy)
 for command in COMMANDS:
     cli.add_command(command)  # type: ignore[arg-type]
 

@@ -217,6 +217,13 @@ def execute_change_set(
     return stack_outputs(cloudformation, stack)
 
 
+def discard_change_set(cloudformation: "CloudFormationClient", change_set: ChangeSet) -> None:
+    """Delete a change set that is not to be executed, and the stack if it was made for it."""
+    cloudformation.delete_change_set(StackName=change_set.stack, ChangeSetName=change_set.name)
+    if change_set.creates_stack:
+        cloudformation.delete_stack(StackName=change_set.stack)
+
+
 def failure_reasons(cloudformation: "CloudFormationClient", stack: str) -> str:
     """Why resources of the stack failed, newest first."""
     events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
