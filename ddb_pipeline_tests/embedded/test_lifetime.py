@@ -144,6 +144,36 @@ def test_a_restart_keeps_everything(home: Path) -> None:
     assert len(before) == 1
 
 
+def test_what_a_delivery_stream_buffers_survives_a_restart(home: Path) -> None:
+    endpoint = connect(home)
+    s3, glue, firehose = (client_of(endpoint, name) for name in ("s3", "glue", "firehose"))
+    s3.create_bucket(Bucket="kept")
+    glue.create_database(DatabaseInput={"Name": "kept"})
+    columns = [{"Name": "id", "Type": "string"}]
+    glue.create_table(
+        DatabaseName="kept", TableInput={"Name": "t", "StorageDescriptor": {"Columns": columns}}
+    )
+    role = "arn:aws:iam::000000000000:role/delivery"
+    schema = {"RoleARN": role, "DatabaseName": "kept", "TableName": "t", "Region": "us-east-1"}
+    firehose.create_delivery_stream(
+        DeliveryStreamName="kept",
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": role,
+            "BucketARN": "arn:aws:s3:::kept",
+            "BufferingHints": {"IntervalInSeconds": 2, "SizeInMBs": 64},
+            "DataFormatConversionConfiguration": {
+                "SchemaConfiguration": schema,
+                "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+                "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+            },
+        },
+    )
+    firehose.put_record(DeliveryStreamName="kept", Record={"Data": b'{"id":"a"}'})
+    assert stop(home)
+    s3 = client_of(connect(home), "s3")
+    wait(lambda: s3.list_objects_v2(Bucket="kept")["KeyCount"] == 1, 10)
+
+
 def stream_records(endpoint: Endpoint, stream: str) -> list[str]:
     streams = client_of(endpoint, "dynamodbstreams")
     shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
