@@ -1,10 +1,13 @@
 """Fixtures that rooms share: one embedded AWS for the whole test run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import boto3
 import pytest
 
 from ddb_pipeline.embedded.process import Endpoint, connect, stop
+from ddb_pipeline.embedded.stacks import client_arguments
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +16,10 @@ def embedded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]
     home = tmp_path_factory.mktemp("embedded-aws")
     yield connect(home)
     stop(home)
+
+
+@pytest.fixture(scope="session")
+def aws_client(embedded_aws: Endpoint) -> Callable[[str], Any]:
+    """Makes boto3 clients of the embedded AWS by service name."""
+    create: Any = boto3.session.Session().client
+    return lambda service: create(service, **client_arguments(embedded_aws))

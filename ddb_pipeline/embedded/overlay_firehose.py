@@ -9,8 +9,7 @@ import binascii
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.embedded.loopback import client
+from ddb_pipeline.embedded.request_scope import request_scope
 from ddb_pipeline.firehose.configuration import (
     ConfigurationError,
     DeliveryConfiguration,
@@ -263,26 +263,12 @@ def _deliver_when_due() -> None:
         for (account, region, _), stream in list(firehose._streams._data.items()):
             if not stream.get(BUFFER):
                 continue
-            with _delivering, _scope(account, region):
+            with _delivering, request_scope(account, region):
                 try:
                     deliver_due(firehose, stream, time.time())
                 except (ClientError, BotoCoreError) as error:
                     logger.warning("Delivery of %s is tried again: %s", stream["name"], error)
                     time.sleep(RETRY_SECONDS)
-
-
-@contextmanager
-def _scope(account: str, region: str) -> Iterator[None]:
-    """ministack keeps its state by the account and region of the request under way."""
-    from ministack.core import responses
-
-    account_token = responses._request_account_id.set(account)
-    region_token = responses._request_region.set(region)
-    try:
-        yield
-    finally:
-        responses._request_account_id.reset(account_token)
-        responses._request_region.reset(region_token)
 
 
 def deliver_due(firehose: Any, stream: dict[str, Any], now: float) -> None:

@@ -5,10 +5,11 @@ ministack skips a reported failure, which loses the record, and retries an excep
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ddb_pipeline.embedded.request_scope import request_scope
 
 logger = logging.getLogger("ddb_pipeline.embedded.lambda")
 
@@ -65,22 +66,9 @@ def poll() -> bool:
 
     forward = False
     for account, region, mapping in list(lambda_svc._iter_all_esms()):
-        with _scope(account, region):
+        with request_scope(account, region):
             forward = _poll_mapping(lambda_svc, mapping) or forward
     return forward
-
-
-@contextmanager
-def _scope(account: str, region: str) -> Iterator[None]:
-    from ministack.core import responses
-
-    account_token = responses._request_account_id.set(account)
-    region_token = responses._request_region.set(region)
-    try:
-        yield
-    finally:
-        responses._request_account_id.reset(account_token)
-        responses._request_region.reset(region_token)
 
 
 def _table_of(mapping: Mapping[str, Any]) -> str | None:

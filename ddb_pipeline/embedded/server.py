@@ -59,6 +59,8 @@ def main() -> None:
             "pip install -e '.[local]'"
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    for chatty in ("ministack", "persistence"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
@@ -190,8 +192,10 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
 
 def save_now_and_then(ministack: Any, ended: asyncio.Event) -> None:
     """Save the state every half minute, for the case that this process is killed."""
-    while not ended.is_set():
+    while True:
         time.sleep(SAVE_SECONDS)
+        if ended.is_set():
+            return
         ministack.save_all(ministack._build_persistence_save_dict())
 
 

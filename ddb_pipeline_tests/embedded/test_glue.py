@@ -1,4 +1,4 @@
-"""The overlay's Glue against a boto3 client, beside moto where moto is right."""
+"""The overlay's Glue against a boto3 aws_client, beside moto where moto is right."""
 
 import json
 import threading
@@ -12,8 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.glue.crawler import CrawlError, run_crawler
 from ddb_pipeline.glue.repair import DATABASE_CHANGE, TABLE_CHANGE
 
@@ -23,15 +21,9 @@ Create = Callable[[str], Any]
 
 
 @pytest.fixture
-def client(embedded_aws: Endpoint) -> Create:
-    create: Any = boto3.session.Session().client
-    return lambda service: create(service, **client_arguments(embedded_aws))
-
-
-@pytest.fixture
-def database(client: Create) -> str:
+def database(aws_client: Create) -> str:
     name = f"g{uuid.uuid4().hex[:12]}"
-    client("glue").create_database(DatabaseInput={"Name": name})
+    aws_client("glue").create_database(DatabaseInput={"Name": name})
     return name
 
 
@@ -41,9 +33,9 @@ def table_input(name: str = "t", kind: str = "string", **members: Any) -> dict[s
 
 
 @pytest.fixture
-def events(client: Create, database: str) -> Callable[[], list[dict[str, Any]]]:
+def events(aws_client: Create, database: str) -> Callable[[], list[dict[str, Any]]]:
     """Glue's events of this database that came through a rule into a queue since the last call."""
-    sqs, rules = client("sqs"), client("events")
+    sqs, rules = aws_client("sqs"), aws_client("events")
     url = sqs.create_queue(QueueName=database)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     pattern = {"source": ["aws.glue"], "detail": {"databaseName": [database]}}
@@ -75,9 +67,9 @@ def told(events: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
 
 
 def test_each_change_is_an_event_of_its_own_detail_type(
-    client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
+    aws_client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    glue = client("glue")
+    glue = aws_client("glue")
     keys = {"PartitionKeys": [{"Name": "day", "Type": "string"}]}
     glue.create_table(DatabaseName=database, TableInput=table_input(**keys))
     assert told(events()) == [(DATABASE_CHANGE, "CreateTable", ["t"])]
@@ -101,9 +93,9 @@ def test_each_change_is_an_event_of_its_own_detail_type(
 
 
 def test_what_fails_is_no_event(
-    client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
+    aws_client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    glue = client("glue")
+    glue = aws_client("glue")
     glue.create_table(DatabaseName=database, TableInput=table_input())
     events()
     with pytest.raises(ClientError):
@@ -116,9 +108,9 @@ def test_what_fails_is_no_event(
 
 
 def test_the_version_is_a_lock_that_threads_cannot_slip_through(
-    client: Create, database: str
+    aws_client: Create, database: str
 ) -> None:
-    glue = client("glue")
+    glue = aws_client("glue")
     glue.create_table(DatabaseName=database, TableInput=table_input())
     refused = []
 
@@ -163,19 +155,19 @@ def versions_story(glue: Any, database: str) -> list[tuple[str, str]]:
     return sorted(kinds)
 
 
-def test_versions_are_kept_as_moto_keeps_them(client: Create, database: str) -> None:
+def test_versions_are_kept_as_moto_keeps_them(aws_client: Create, database: str) -> None:
     with mock_aws():
         moto = boto3.client("glue", "us-east-1")
         moto.create_database(DatabaseInput={"Name": "d"})
         expected = versions_story(moto, "d")
-    assert versions_story(client("glue"), database) == expected
+    assert versions_story(aws_client("glue"), database) == expected
     assert [kind for _, kind in expected] == ["v0", "v1", "v2"]
 
 
 def test_an_update_that_skips_the_archive_replaces_the_version_before(
-    client: Create, database: str
+    aws_client: Create, database: str
 ) -> None:
-    glue = client("glue")
+    glue = aws_client("glue")
     glue.create_table(DatabaseName=database, TableInput=table_input(kind="v0"))
     glue.update_table(DatabaseName=database, TableInput=table_input(kind="v1"))
     glue.update_table(DatabaseName=database, TableInput=table_input(kind="v2"), SkipArchive=True)
@@ -195,7 +187,7 @@ def test_an_update_that_skips_the_archive_replaces_the_version_before(
     ],
 )
 def test_partition_expressions_as_moto_reads_them(
-    client: Create, database: str, expression: str
+    aws_client: Create, database: str, expression: str
 ) -> None:
     def found(glue: Any, name: str) -> list[list[str]]:
         keys = [{"Name": "day", "Type": "string"}, {"Name": "hour", "Type": "string"}]
@@ -218,12 +210,12 @@ def test_partition_expressions_as_moto_reads_them(
         moto = boto3.client("glue", "us-east-1")
         moto.create_database(DatabaseInput={"Name": "d"})
         expected = found(moto, "d")
-    assert found(client("glue"), database) == expected
+    assert found(aws_client("glue"), database) == expected
     assert expected
 
 
-def test_a_malformed_expression_is_refused(client: Create, database: str) -> None:
-    glue = client("glue")
+def test_a_malformed_expression_is_refused(aws_client: Create, database: str) -> None:
+    glue = aws_client("glue")
     keys = [{"Name": "day", "Type": "string"}]
     glue.create_table(DatabaseName=database, TableInput=table_input(PartitionKeys=keys))
     for expression in ("day =", "nobody = '1'", "day = '1' day", "day # 1", "(day = '1'"):
@@ -232,8 +224,8 @@ def test_a_malformed_expression_is_refused(client: Create, database: str) -> Non
         assert error.value.response["Error"]["Code"] == "InvalidInputException", expression
 
 
-def test_tables_come_in_pages(client: Create, database: str) -> None:
-    glue = client("glue")
+def test_tables_come_in_pages(aws_client: Create, database: str) -> None:
+    glue = aws_client("glue")
     for number in range(105):
         glue.create_table(DatabaseName=database, TableInput=table_input(f"t{number:03d}"))
     pages = list(glue.get_paginator("get_tables").paginate(DatabaseName=database))
@@ -241,9 +233,9 @@ def test_tables_come_in_pages(client: Create, database: str) -> None:
 
 
 @pytest.fixture
-def crawled(client: Create, database: str) -> Iterator[str]:
+def crawled(aws_client: Create, database: str) -> Iterator[str]:
     """A DynamoDB table with a crawler of the same name, writing to ``database``."""
-    dynamodb, glue = client("dynamodb"), client("glue")
+    dynamodb, glue = aws_client("dynamodb"), aws_client("glue")
     dynamodb.create_table(
         TableName=database,
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -270,8 +262,8 @@ def crawled(client: Create, database: str) -> Iterator[str]:
     glue.delete_crawler(Name=database)
 
 
-def test_a_crawler_writes_sets_as_awss_does(client: Create, crawled: str) -> None:
-    glue = client("glue")
+def test_a_crawler_writes_sets_as_awss_does(aws_client: Create, crawled: str) -> None:
+    glue = aws_client("glue")
     assert run_crawler(glue, crawled, poll_seconds=0.1).status == "SUCCEEDED"
     table = glue.get_table(DatabaseName=crawled, Name=crawled)["Table"]
     assert {c["Name"]: c["Type"] for c in table["StorageDescriptor"]["Columns"]} == {
@@ -284,8 +276,8 @@ def test_a_crawler_writes_sets_as_awss_does(client: Create, crawled: str) -> Non
     assert table["Parameters"]["classification"] == "dynamodb"
 
 
-def test_a_recrawl_puts_the_sets_back(client: Create, crawled: str) -> None:
-    glue = client("glue")
+def test_a_recrawl_puts_the_sets_back(aws_client: Create, crawled: str) -> None:
+    glue = aws_client("glue")
     run_crawler(glue, crawled, poll_seconds=0.1)
     glue.update_table(
         DatabaseName=crawled,
@@ -302,8 +294,8 @@ def test_a_recrawl_puts_the_sets_back(client: Create, crawled: str) -> None:
     assert len(again) == len(versions)
 
 
-def test_a_crawl_of_a_missing_table_fails_and_says_so(client: Create, database: str) -> None:
-    glue = client("glue")
+def test_a_crawl_of_a_missing_table_fails_and_says_so(aws_client: Create, database: str) -> None:
+    glue = aws_client("glue")
     glue.create_crawler(
         Name=database,
         Role="arn:aws:iam::000000000000:role/crawl",
@@ -314,8 +306,8 @@ def test_a_crawl_of_a_missing_table_fails_and_says_so(client: Create, database: 
         run_crawler(glue, database, poll_seconds=0.1)
 
 
-def test_a_crawl_asked_for_while_one_runs_comes_after_it(client: Create, crawled: str) -> None:
-    glue = client("glue")
+def test_a_crawl_asked_for_while_one_runs_comes_after_it(aws_client: Create, crawled: str) -> None:
+    glue = aws_client("glue")
     seen: list[str] = []
     threads = [
         threading.Thread(
@@ -331,6 +323,6 @@ def test_a_crawl_asked_for_while_one_runs_comes_after_it(client: Create, crawled
     assert seen == ["SUCCEEDED"] * 4
 
 
-def test_an_unknown_crawler_is_named(client: Create) -> None:
+def test_an_unknown_crawler_is_named(aws_client: Create) -> None:
     with pytest.raises(CrawlError, match="Glue crawler 'nobody' does not exist"):
-        run_crawler(client("glue"), "nobody")
+        run_crawler(aws_client("glue"), "nobody")

@@ -8,15 +8,12 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.dynamodb.export_read import read_export, read_items, s3_objects
 from ddb_pipeline.dynamodb.stream_read import parse_failure, read_failed_batch
 from ddb_pipeline.embedded.overlay_lambda import done, given_up
-from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.embedded.stacks import client_arguments
 
 pytestmark = pytest.mark.embedded
 
@@ -87,35 +84,29 @@ def test_given_up(mapping: dict[str, int], attempts: int, age: int, expected: st
 
 
 @pytest.fixture
-def client(embedded_aws: Endpoint) -> Create:
-    create: Any = boto3.session.Session().client
-    return lambda service: create(service, **client_arguments(embedded_aws))
-
-
-@pytest.fixture
-def table(client: Create) -> str:
+def table(aws_client: Create) -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
-    client("dynamodb").create_table(
+    aws_client("dynamodb").create_table(
         TableName=name,
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
-    client("s3").create_bucket(Bucket=name)
+    aws_client("s3").create_bucket(Bucket=name)
     return name
 
 
-def put(client: Create, table: str, count: int) -> None:
+def put(aws_client: Create, table: str, count: int) -> None:
     for number in range(count):
-        client("dynamodb").put_item(TableName=table, Item={"id": {"S": str(number)}})
+        aws_client("dynamodb").put_item(TableName=table, Item={"id": {"S": str(number)}})
 
 
-def create_function(client: Create, name: str, mode: str, **mapping: Any) -> None:
+def create_function(aws_client: Create, name: str, mode: str, **mapping: Any) -> None:
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
         archive.writestr("function.py", FUNCTION)
-    client("lambda").create_function(
+    aws_client("lambda").create_function(
         FunctionName=name,
         Runtime="python3.12",
         Handler="function.handler",
@@ -124,14 +115,14 @@ def create_function(client: Create, name: str, mode: str, **mapping: Any) -> Non
         Code={"ZipFile": body.getvalue()},
         Environment={"Variables": {"BUCKET": name, "MODE": mode}},
     )
-    stream = client("dynamodb").describe_table(TableName=name)["Table"]["LatestStreamArn"]
-    client("lambda").create_event_source_mapping(
+    stream = aws_client("dynamodb").describe_table(TableName=name)["Table"]["LatestStreamArn"]
+    aws_client("lambda").create_event_source_mapping(
         FunctionName=name, EventSourceArn=stream, StartingPosition="TRIM_HORIZON", **mapping
     )
 
 
-def batches(client: Create, bucket: str) -> list[list[str]]:
-    s3 = client("s3")
+def batches(aws_client: Create, bucket: str) -> list[list[str]]:
+    s3 = aws_client("s3")
     listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
     bodies = (s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed)
     return [json.loads(body) for body in bodies]
@@ -144,22 +135,22 @@ def wait(done: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def test_a_reported_failure_is_where_the_next_batch_begins(client: Create, table: str) -> None:
-    put(client, table, 5)
-    create_function(client, table, "third", FunctionResponseTypes=["ReportBatchItemFailures"])
-    wait(lambda: len(batches(client, table)) >= 2)
-    assert batches(client, table)[:2] == [["0", "1", "2", "3", "4"], ["2", "3", "4"]]
+def test_a_reported_failure_is_where_the_next_batch_begins(aws_client: Create, table: str) -> None:
+    put(aws_client, table, 5)
+    create_function(aws_client, table, "third", FunctionResponseTypes=["ReportBatchItemFailures"])
+    wait(lambda: len(batches(aws_client, table)) >= 2)
+    assert batches(aws_client, table)[:2] == [["0", "1", "2", "3", "4"], ["2", "3", "4"]]
 
 
 def test_a_batch_given_up_on_is_named_in_the_queue_and_can_be_read_again(
-    client: Create, table: str
+    aws_client: Create, table: str
 ) -> None:
-    sqs = client("sqs")
+    sqs = aws_client("sqs")
     url = sqs.create_queue(QueueName=table)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
-    put(client, table, 3)
+    put(aws_client, table, 3)
     create_function(
-        client,
+        aws_client,
         table,
         "raise",
         MaximumRetryAttempts=1,
@@ -175,21 +166,21 @@ def test_a_batch_given_up_on_is_named_in_the_queue_and_can_be_read_again(
     batch = parse_failure(messages[0]["Body"])
     assert batch.reason == "RetryAttemptsExhausted"
     assert '"0"' not in messages[0]["Body"]
-    again = read_failed_batch(client("dynamodbstreams"), batch)
+    again = read_failed_batch(aws_client("dynamodbstreams"), batch)
     assert [record["dynamodb"]["Keys"]["id"]["S"] for record in again] == ["0", "1", "2"]
-    assert batches(client, table) == [["0", "1", "2"]] * 2
+    assert batches(aws_client, table) == [["0", "1", "2"]] * 2
 
 
-def enable_recovery(client: Create, table: str) -> None:
-    client("dynamodb").update_continuous_backups(
+def enable_recovery(aws_client: Create, table: str) -> None:
+    aws_client("dynamodb").update_continuous_backups(
         TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
 
 
-def test_an_export_has_the_real_layout(client: Create, table: str) -> None:
-    dynamodb = client("dynamodb")
-    enable_recovery(client, table)
-    put(client, table, 250)
+def test_an_export_has_the_real_layout(aws_client: Create, table: str) -> None:
+    dynamodb = aws_client("dynamodb")
+    enable_recovery(aws_client, table)
+    put(aws_client, table, 250)
     dynamodb.put_item(TableName=table, Item={"id": {"S": "s"}, "raw": {"B": b"\x00"}})
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     started = dynamodb.export_table_to_point_in_time(
@@ -207,24 +198,24 @@ def test_an_export_has_the_real_layout(client: Create, table: str) -> None:
     assert finished["ItemCount"] == 251
     folder = finished["ExportManifest"].rpartition("manifest-summary.json")[0]
     assert folder.startswith("exports/AWSDynamoDB/")
-    opened = s3_objects(client("s3"), table)
+    opened = s3_objects(aws_client("s3"), table)
     export = read_export(opened, folder)
     items = [item for file in export.files for item in read_items(opened, file)]
     assert {item["id"]["S"] for item in items} == {*map(str, range(250)), "s"}
     assert {"id": {"S": "s"}, "raw": {"B": "AA=="}} in items
 
 
-def test_without_point_in_time_recovery_an_export_is_refused(client: Create, table: str) -> None:
-    arn = client("dynamodb").describe_table(TableName=table)["Table"]["TableArn"]
+def test_without_recovery_an_export_is_refused(aws_client: Create, table: str) -> None:
+    arn = aws_client("dynamodb").describe_table(TableName=table)["Table"]["TableArn"]
     with pytest.raises(ClientError) as error:
-        client("dynamodb").export_table_to_point_in_time(TableArn=arn, S3Bucket=table)
+        aws_client("dynamodb").export_table_to_point_in_time(TableArn=arn, S3Bucket=table)
     assert error.value.response["Error"]["Code"] == "PointInTimeRecoveryUnavailableException"
 
 
-def test_stream_records_have_a_size_and_a_number_as_dynamodbs(client: Create, table: str) -> None:
-    put(client, table, 1)
-    streams = client("dynamodbstreams")
-    stream = client("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]
+def test_stream_records_look_like_dynamodbs(aws_client: Create, table: str) -> None:
+    put(aws_client, table, 1)
+    streams = aws_client("dynamodbstreams")
+    stream = aws_client("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]
     shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
     iterator = streams.get_shard_iterator(
         StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
