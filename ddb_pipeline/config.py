@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ddb_pipeline.hive.infer import Shape
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -81,6 +83,10 @@ class PipelineConfig(BaseModel):
     delivery_schema: DeliverySchema = DeliverySchema.LAKE
     schema_fix: SchemaFix = SchemaFix.BOTH
     crawl_with: CrawlWith = CrawlWith.GLUE
+    shapes: Mapping[str, Shape] = Field(
+        default={},
+        description="By path (orders[].lines): struct, map or json, for the built-in crawl.",
+    )
     crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),

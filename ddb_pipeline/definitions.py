@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ddb_pipeline.config import Settings, Target, load_settings
-from ddb_pipeline.defs.checks import nothing_lost_check
+from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
 from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
@@ -37,7 +37,11 @@ def build_defs(settings: Settings) -> dg.Definitions:
         sensors += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[nothing_lost_check(pipeline) for pipeline in settings.pipelines],
+        asset_checks=[
+            check(pipeline)
+            for pipeline in settings.pipelines
+            for check in (type_conflicts_check, nothing_lost_check)
+        ],
         jobs=replay_jobs(settings),
         sensors=sensors,
         schedules=[crawl_schedule(settings, pipeline) for pipeline in settings.pipelines],

@@ -1,5 +1,6 @@
 """Fixtures that rooms share: one embedded AWS for the whole test run."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,3 +24,22 @@ def aws_client(embedded_aws: Endpoint) -> Callable[[str], Any]:
     """Makes boto3 clients of the embedded AWS by service name."""
     create: Any = boto3.session.Session().client
     return lambda service: create(service, **client_arguments(embedded_aws))
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A Spark session of one thread, on loopback, whose tables are forgotten with it."""
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    sql = pytest.importorskip("pyspark.sql")
+    builder = sql.SparkSession.builder.master("local[1]")
+    for name, value in {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.session.timeZone": "UTC",
+    }.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()

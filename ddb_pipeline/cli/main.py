@@ -8,7 +8,7 @@ import click
 
 from ddb_pipeline.cli.demo import demo
 from ddb_pipeline.cli.deploy import deploy, package
-from ddb_pipeline.cli.schema import crawl, fix
+from ddb_pipeline.cli.schema import crawl, ddl, fix
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ def cli() -> None:
     """
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix, package, deploy)
+COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix, ddl, package, deploy)
 for command in COMMANDS:
     cli.add_command(command)  # type: ignore[arg-type]
 

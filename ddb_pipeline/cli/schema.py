@@ -1,12 +1,13 @@
-"""``ddb-pipeline crawl`` and ``ddb-pipeline fix``: the schema from a terminal."""
+"""``ddb-pipeline crawl``, ``fix`` and ``ddl``: the schema from a terminal."""
 
 import json
 
 import click
 
 from ddb_pipeline.config import load_settings
-from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl
+from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.repair import Repair, fix_table
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -93,3 +94,21 @@ def crawl(
     click.echo(f"{result.table}: {verb}, {len(result.columns)} columns from {result.items} items.")
     for column in result.columns:
         click.echo(f"  {column.name}: {column.type}")
+
+
+@click.command()
+@click.argument("database")
+@click.argument("table")
+@click.option(
+    "--dialect",
+    type=click.Choice([dialect.value for dialect in Dialect]),
+    default=Dialect.SPARK.value,
+    show_default=True,
+    help="hive is also Athena's.",
+)
+@click.option("--location", default="", help="Where this reader finds the data.")
+def ddl(database: str, table: str, dialect: str, location: str) -> None:
+    """Print the CREATE TABLE statement for a Glue table over Parquet."""
+    cloud = CloudResource.of(load_settings())
+    found = read_table(cloud.glue, TableReference(database, table))
+    click.echo(create_statement(found, Dialect(dialect), location=location) + ";")

@@ -1,11 +1,14 @@
-"""The check that nothing is lost: stream records = rows + records that wait."""
+"""Checks that read the data itself: nothing is lost, no attribute has types in conflict."""
 
 import time
 
 import dagster as dg
 
 from ddb_pipeline.config import DeliverySchema, PipelineConfig
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.metadata import markdown_table
+from ddb_pipeline.glue.crawler import CrawlTarget, key_attributes, observe_table
+from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.reconcile import (
     EVENT_ID,
@@ -48,6 +51,47 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         )
 
     return nothing_lost
+
+
+def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset_key(pipeline, CRAWLED_CATALOG_TABLE),
+        name="type_conflicts",
+        description=(
+            "In a sample of the table's items, no attribute has values of types that no column "
+            "type but string holds."
+        ),
+    )
+    def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
+        target = CrawlTarget(pipeline.dynamodb_table, scan_all=False)
+        observed = observe_table(cloud.dynamodb, target)
+        options = InferenceOptions(key_attributes(observed.description), pipeline.shapes)
+        schema = inferred_schema(observed.inference, options)
+        return dg.AssetCheckResult(
+            passed=not schema.conflicts,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "items_read": observed.inference.items,
+                "conflicts": len(schema.conflicts),
+                "attributes": dg.MetadataValue.md(conflict_table(schema)),
+                "without_column": dg.MetadataValue.json(list(schema.untyped)),
+                "maps_keyed_by_data": dg.MetadataValue.json(list(schema.keyed)),
+            },
+        )
+
+    return type_conflicts
+
+
+def conflict_table(schema: InferredSchema) -> str:
+    """Attributes in conflict as Markdown: a row for each of DynamoDB's types seen there."""
+    rows = [
+        (f"`{conflict.path}`", tag, str(count), ", ".join(f"`{key}`" for key in keys))
+        for conflict in schema.conflicts
+        for (tag, count), (_, keys) in zip(conflict.counts, conflict.examples, strict=True)
+    ]
+    if not rows:
+        return "No conflicts."
+    return markdown_table(("attribute", "type", "values", "keys of items"), rows)
 
 
 def identity_columns(cloud: CloudResource, pipeline: PipelineConfig) -> list[str]:

@@ -48,7 +48,12 @@ def crawl(
     else:
         target = CrawlTarget(pipeline.dynamodb_table)
         result = run_crawl(
-            cloud.dynamodb, cloud.glue, target, pipeline.database, pipeline.table_prefix
+            cloud.dynamodb,
+            cloud.glue,
+            target,
+            pipeline.database,
+            pipeline.table_prefix,
+            pipeline.shapes,
         )
         log.info("Crawled %d items of %s.", result.items, pipeline.dynamodb_table)
     return read_table(cloud.glue, crawled_reference(pipeline))

@@ -9,6 +9,8 @@ from ddb_pipeline.hive.normalize import ColumnChange
 from ddb_pipeline.hive.types import Column
 
 LONGEST_TYPE = 200
+COLUMN_SCHEMA = "dagster/column_schema"
+"""Where Dagster's UI looks for an asset's columns."""
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
@@ -20,7 +22,7 @@ def schema_metadata(
 ) -> dict[str, dg.MetadataValue]:
     """What every catalog table asset shows."""
     return {
-        "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(columns)),
+        COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
         "dagster/table_name": dg.MetadataValue.text(str(table)),
         "table_version": dg.MetadataValue.text(version),
         "columns": dg.MetadataValue.int(len(columns)),
@@ -31,11 +33,13 @@ def changes_table(changes: Sequence[ColumnChange]) -> dg.MetadataValue:
     """Column types before and after, as a Markdown table."""
     if not changes:
         return dg.MetadataValue.md("Nothing to change.")
-    rows = ["| column | at | before | after | reason |", "|---|---|---|---|---|"]
-    for c in changes:
-        cells = (c.column, c.path, _code(c.before), _code(c.after), c.reason)
-        rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return dg.MetadataValue.md("\n".join(rows))
+    rows = [(c.column, c.path, _code(c.before), _code(c.after), c.reason) for c in changes]
+    return dg.MetadataValue.md(markdown_table(("column", "at", "before", "after", "reason"), rows))
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
 def _code(text: str) -> str:

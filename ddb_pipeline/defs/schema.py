@@ -1,6 +1,6 @@
 """The schema: the crawled table mended in place, the lake table widened after it, their checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -12,13 +12,13 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.defs.crawl import RETRY, crawled_reference
-from ddb_pipeline.defs.metadata import changes_table, schema_metadata
+from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, changes_table, schema_metadata
 from ddb_pipeline.deploy.stack import lake_table
-from ddb_pipeline.glue.catalog import TableReference, read_table
+from ddb_pipeline.glue.catalog import CatalogTable, TableReference, read_table, version_before
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.repair import fix_table, pending_changes
-from ddb_pipeline.hive.evolve import render_markdown
-from ddb_pipeline.hive.types import HiveTypeError, parse_type
+from ddb_pipeline.hive.evolve import SchemaDiff, narrowings, render_markdown
+from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
 from ddb_pipeline.lake.layout import STREAM_PREFIX
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -120,14 +120,23 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 name="only_widening",
                 asset=asset_key(pipeline, LAKE_TABLE),
+                description=(
+                    "The table has every column that it had when last materialised, with the "
+                    "same type or one that holds all its values."
+                ),
+            ),
+            dg.AssetCheckSpec(
+                name="crawl_fits",
+                asset=asset_key(pipeline, LAKE_TABLE),
                 description="No column of the crawl contradicts the lake's type for it.",
-            )
+            ),
         ],
     )
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         source = read_table(cloud.glue, crawled_reference(pipeline))
+        known = materialized_columns(context.instance, asset_key(pipeline, LAKE_TABLE))
         update = widen_lake_table(
             cloud.glue, lake_reference(pipeline), lake_location(pipeline), source.columns
         )
@@ -141,16 +150,54 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             },
             data_version=dg.DataVersion(table.fingerprint),
             check_results=[
-                dg.AssetCheckResult(
-                    check_name="only_widening",
-                    passed=not diff.conflicting,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={
-                        "conflicts": len(diff.conflicting),
-                        "diff": dg.MetadataValue.md(render_markdown(diff)),
-                    },
-                )
+                only_widening(known or columns_before(cloud, table), table),
+                crawl_fits(diff),
             ],
         )
 
     return lake_table_asset
+
+
+def materialized_columns(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> tuple[Column, ...] | None:
+    """The columns that an asset had when it was last materialised; None where it never was."""
+    event = instance.get_latest_materialization_event(key)
+    materialization = event.asset_materialization if event is not None else None
+    schema = materialization.metadata.get(COLUMN_SCHEMA) if materialization else None
+    if not isinstance(schema, dg.TableSchemaMetadataValue):
+        return None
+    return tuple(Column(column.name, column.type) for column in schema.schema.columns)
+
+
+def columns_before(cloud: CloudResource, table: CatalogTable) -> tuple[Column, ...]:
+    """The columns of the version that this one replaced; none where that is not known."""
+    before = version_before(cloud.glue, table)
+    return before.columns if before else ()
+
+
+def only_widening(before: Sequence[Column], table: CatalogTable) -> dg.AssetCheckResult:
+    """Fails where another writer took away what rows of the lake are stored under."""
+    lost = narrowings(before, table.columns)
+    return dg.AssetCheckResult(
+        check_name="only_widening",
+        passed=not lost,
+        metadata={
+            "version": table.version_id,
+            "columns_before": len(before),
+            "narrowed": dg.MetadataValue.json([[d.path, d.before, d.after] for d in lost]),
+        },
+    )
+
+
+def crawl_fits(diff: SchemaDiff) -> dg.AssetCheckResult:
+    """Warns of types in conflict: the lake keeps its own, and such values fail until decided."""
+    return dg.AssetCheckResult(
+        check_name="crawl_fits",
+        passed=not diff.conflicting,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "conflicts": len(diff.conflicting),
+            "diff": dg.MetadataValue.md(render_markdown(diff)),
+        },
+    )

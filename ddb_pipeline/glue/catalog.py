@@ -29,7 +29,8 @@ TABLE_INPUT_MEMBERS = (
     "TargetTable",
 )
 """What UpdateTable accepts of GetTable's answer (botocore's ``TableInput``, without
-``ViewDefinition``, whose input and output shapes differ)."""
+``ViewDefinition``, whose input and output shapes differ, and ``FederatedTable``, which older
+versions of botocore refuse)."""
 
 DENIED_CODES = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedException"})
 MAX_ATTEMPTS = 20
@@ -160,6 +161,36 @@ def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
         version_id=table.get("VersionId", ""),
         definition=table_input(table),
     )
+
+
+def read_version(
+    glue: "GlueClient", reference: TableReference, version_id: str
+) -> CatalogTable | None:
+    """One archived version of a catalog table; None where there is none of that id.
+
+    Raises:
+        PermissionMissingError: ``glue:GetTableVersion`` is denied.
+    """
+    try:
+        answer = glue.get_table_version(
+            DatabaseName=reference.database, TableName=reference.name, VersionId=version_id
+        )
+    except ClientError as error:
+        if error_code(error) == "EntityNotFoundException":
+            return None
+        raise translated(error, reference, "glue:GetTableVersion") from error
+    table: Mapping[str, Any] = answer["TableVersion"].get("Table", {})
+    return CatalogTable(reference, version_id, table_input(table))
+
+
+def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | None:
+    """The version that this one replaced; None for a first one, and where it was not archived.
+
+    Version ids are integers as text, each one more than the last (Glue API, GetTableVersion).
+    """
+    if not table.version_id.isdigit():
+        return None
+    return read_version(glue, table.reference, str(int(table.version_id) - 1))
 
 
 def find_table(glue: "GlueClient", reference: TableReference) -> CatalogTable | None:

@@ -23,6 +23,7 @@ from ddb_pipeline.glue.catalog import (
 from ddb_pipeline.hive.infer import (
     Inference,
     InferenceOptions,
+    Shape,
     crawled_columns,
     infer_items,
     merge,
@@ -55,6 +56,14 @@ class CrawlTarget:
     table: str
     scan_all: bool = True
     scan_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTable:
+    """A table's items as a scan saw them, beside DescribeTable's ``Table``."""
+
+    description: Mapping[str, Any]
+    inference: Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +154,22 @@ def recrawled(table: CatalogTable, found: Mapping[str, Any]) -> Definition:
     return table.definition if unchanged else updated
 
 
-def infer_table(
-    dynamodb: "DynamoDBClient", target: CrawlTarget, description: Mapping[str, Any]
-) -> Inference:
-    """Scan the table within its read budget; what its items tell of their types."""
-    plan = plan_scan(description, scan_all=target.scan_all, scan_rate=target.scan_rate)
-    keys = key_attributes(description)
-    inference = Inference.empty()
-    for page in scan_pages(dynamodb, target.table, plan):
-        inference = merge(inference, infer_items(page, keys))
-    return inference
+def observe_table(dynamodb: "DynamoDBClient", target: CrawlTarget) -> ObservedTable:
+    """Scan the table within its read budget; what its items tell of their types.
+
+    Raises:
+        CrawlError: the table is missing or may not be read.
+    """
+    try:
+        description = dynamodb.describe_table(TableName=target.table)["Table"]
+        plan = plan_scan(description, scan_all=target.scan_all, scan_rate=target.scan_rate)
+        keys = key_attributes(description)
+        inference = Inference.empty()
+        for page in scan_pages(dynamodb, target.table, plan):
+            inference = merge(inference, infer_items(page, keys))
+    except ClientError as error:
+        raise _dynamodb_error(error, target.table) from error
+    return ObservedTable(description, inference)
 
 
 def key_attributes(description: Mapping[str, Any]) -> tuple[str, ...]:
@@ -168,22 +183,25 @@ def run_crawl(
     target: CrawlTarget,
     database: str,
     table_prefix: str = "",
+    shapes: Mapping[str, Shape] | None = None,
 ) -> CrawlResult:
     """Crawl a DynamoDB table without a Glue crawler and write what it would.
 
-    The table is written only where its columns changed, under its VersionId.
+    The table is written only where its columns changed, under its VersionId. ``shapes`` says by
+    path what is to be made of a map, as in :class:`ddb_pipeline.hive.infer.InferenceOptions`.
 
     Raises:
         CrawlError: the DynamoDB table is missing or may not be read.
         CatalogError: the catalog table may not be written.
     """
-    try:
-        description = dynamodb.describe_table(TableName=target.table)["Table"]
-        inference = infer_table(dynamodb, target, description)
-    except ClientError as error:
-        raise _dynamodb_error(error, target.table) from error
-    items = inference.items
-    columns = crawled_columns(inference, InferenceOptions(keys=key_attributes(description)))
+    observed = observe_table(dynamodb, target)
+    description, inference, items = (
+        observed.description,
+        observed.inference,
+        observed.inference.items,
+    )
+    options = InferenceOptions(keys=key_attributes(description), shapes=shapes or {})
+    columns = crawled_columns(inference, options)
     reference = TableReference(database, catalog_table_name(target.table, table_prefix))
     found = crawled_definition(description, reference.name, columns, items)
     existing = find_table(glue, reference)

@@ -35,8 +35,9 @@ pytestmark = pytest.mark.embedded
 GONE_SECONDS = 15.0
 
 CLIENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored where a gate runs in the background
 from ddb_pipeline.embedded.process import connect
 print(connect(Path(sys.argv[1])).url, flush=True)
 time.sleep(600)

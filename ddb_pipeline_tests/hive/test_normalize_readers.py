@@ -1,8 +1,6 @@
 """Mended columns held against their readers: Spark's type parser, Parquet, the OpenX SerDe."""
 
 import random
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,23 +24,11 @@ def test_parquet_and_firehose_take_every_mended_table() -> None:
         assert OpenXJsonSerDe(columns).deserialize(b"{}") == dict.fromkeys(schema.names)
 
 
-@pytest.fixture(scope="module")
-def parse_in_spark() -> Iterator[Any]:
+@pytest.fixture
+def parse_in_spark(spark: Any) -> Any:
     """Spark's parser for the type strings of a Hive metastore or Glue."""
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java")
-    sql = pytest.importorskip("pyspark.sql")
-    builder = sql.SparkSession.builder.master("local[1]")
-    for name, value in {
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-    }.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    parsers = session._jvm.org.apache.spark.sql.catalyst.parser
-    yield getattr(getattr(parsers, "CatalystSqlParser$"), "MODULE$").parseDataType
-    session.stop()
+    parsers = spark._jvm.org.apache.spark.sql.catalyst.parser
+    return getattr(getattr(parsers, "CatalystSqlParser$"), "MODULE$").parseDataType
 
 
 def test_spark_reads_every_mended_type_unquoted(parse_in_spark: Any) -> None:
