@@ -24,6 +24,7 @@ import psutil
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.05
+ANSWER_SECONDS = 5.0
 SUPERVISOR_POLL_SECONDS = 1.0
 
 DEV_VARIABLE = "DAGSTER_IS_DEV_CLI"
@@ -32,6 +33,8 @@ DEV_VARIABLE = "DAGSTER_IS_DEV_CLI"
 STATE_FILE = "server.json"
 LEASE_FILE = "in_use"
 START_LOCK_FILE = "start.lock"
+RUNNING_LOCK_FILE = "running.lock"
+"""Held by the server for its whole life: what tells one that is slow to answer from none."""
 LOG_FILE = "server.log"
 STATUS_PATH = "/_ddb_pipeline/status"
 
@@ -89,8 +92,35 @@ def connect(home: Path) -> Endpoint:
         return running.endpoint
     with _open(home / START_LOCK_FILE) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        return (_wait_for_running(home) or _start(home)).endpoint
+
+
+def _wait_for_running(home: Path) -> ServerState | None:
+    """The server that runs for ``home``, however long it takes to answer; None if none runs.
+
+    Raises:
+        EmbeddedError: one runs and does not answer.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
         running = find_running(home)
-        return (running or _start(home)).endpoint
+        if running is not None or not _is_locked(home / RUNNING_LOCK_FILE):
+            return running
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                f"The embedded AWS of {home} runs and does not answer within "
+                f"{START_SECONDS:.0f} s. Look at {home / LOG_FILE} and end it by hand."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _is_locked(path: Path) -> bool:
+    with _open(path) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def status(home: Path) -> ServerState | None:
@@ -148,7 +178,7 @@ def log_tail(home: Path, lines: int = 12) -> str:
 def _ask(port: int) -> dict[str, Any] | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}{STATUS_PATH}", timeout=5) as answer:
+        with opener.open(f"http://127.0.0.1:{port}{STATUS_PATH}", timeout=ANSWER_SECONDS) as answer:
             document = json.load(answer)
     except (OSError, ValueError):
         return None

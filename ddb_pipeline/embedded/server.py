@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ddb_pipeline.embedded.process import (
     ACCESS_KEY_ID,
     LEASE_FILE,
     REGION,
+    RUNNING_LOCK_FILE,
     SECRET_ACCESS_KEY,
     STATE_FILE,
     STATUS_PATH,
@@ -61,12 +62,24 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     for chatty in ("ministack", "persistence"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    running = hold_running_lock(home)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     port: int = listener.getsockname()[1]
     configure(home, port)
-    asyncio.run(serve(home, port, listener))
+    with running:
+        asyncio.run(serve(home, port, listener))
+
+
+def hold_running_lock(home: Path) -> IO[str]:
+    """Be the one server of ``home`` until this process ends."""
+    lock = (home / RUNNING_LOCK_FILE).open("a", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"Another server already runs for {home}.")
+    return lock
 
 
 def configure(home: Path, port: int) -> None:
@@ -121,7 +134,15 @@ async def serve(home: Path, port: int, listener: socket.socket) -> None:
     threading.Thread(
         target=watch_lease, args=(home, lambda: loop.call_soon_threadsafe(ended.set)), daemon=True
     ).start()
-    threading.Thread(target=save_now_and_then, args=(ministack, ended), daemon=True).start()
+    saving = threading.Lock()
+    threading.Thread(
+        target=save_now_and_then, args=(ministack, saving), daemon=True, name="save"
+    ).start()
+
+    async def may_end() -> None:
+        """Ministack saves as it shuts down, to the same files: never beside a save under way."""
+        await ended.wait()
+        await asyncio.to_thread(saving.acquire)
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -130,7 +151,7 @@ async def serve(home: Path, port: int, listener: socket.socket) -> None:
     config.loglevel = "WARNING"
     ready = announced(status_page(ministack.app, home), home, ServerState(os.getpid(), port))
     resume()
-    await hypercorn_serve(ready, config, shutdown_trigger=ended.wait)  # type: ignore[arg-type]
+    await hypercorn_serve(ready, config, shutdown_trigger=may_end)  # type: ignore[arg-type]
     suspend()
     ministack.save_all(ministack._build_persistence_save_dict())
     (home / STATE_FILE).unlink(missing_ok=True)
@@ -190,13 +211,12 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
         return
 
 
-def save_now_and_then(ministack: Any, ended: asyncio.Event) -> None:
+def save_now_and_then(ministack: Any, saving: threading.Lock) -> None:
     """Save the state every half minute, for the case that this process is killed."""
     while True:
         time.sleep(SAVE_SECONDS)
-        if ended.is_set():
-            return
-        ministack.save_all(ministack._build_persistence_save_dict())
+        with saving:
+            ministack.save_all(ministack._build_persistence_save_dict())
 
 
 if __name__ == "__main__":

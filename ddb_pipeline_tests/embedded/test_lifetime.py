@@ -80,6 +80,20 @@ def test_two_processes_share_one_server(home: Path) -> None:
     assert connect(home) == first
 
 
+def test_a_server_too_busy_to_answer_gets_no_second_one_beside_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers on one home would each save over the other's state."""
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.5)
+    first = connect(home)
+    running = status(home)
+    assert running is not None
+    os.kill(running.pid, signal.SIGSTOP)
+    threading.Timer(3.0, os.kill, (running.pid, signal.SIGCONT)).start()
+    assert connect(home) == first
+    assert status(home) == running
+
+
 def test_two_homes_have_two_servers(home: Path, tmp_path: Path) -> None:
     one, other = connect(home), connect(tmp_path / "other")
     try:
