@@ -1,0 +1,132 @@
+"""Columns of number texts as Arrow numbers: whole columns at a time, and never a digit lost.
+
+Arrow's own casts are exact where they succeed on what is let through to them, but refuse a whole
+column for one value (``1E+2`` as an integer), read ``0x10`` as 16, and round decimals to doubles.
+So the texts are looked at first, and those that are out of the ordinary are converted one by one.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ddb_pipeline.hive.types import PRIMITIVE_TYPES, DecimalType, HiveType, PrimitiveType
+from ddb_pipeline.lake.arrow_types import arrow_type
+from ddb_pipeline.lake.export_exact import INTEGER_BITS, ExportValueError, Read, value_reader
+
+DOUBLE: Final = PRIMITIVE_TYPES["double"]
+
+Mask = npt.NDArray[np.bool_]
+
+_MINUS: Final = ord("-")
+_NINE: Final = ord("9")
+"""``-``, ``.``, ``/`` and the digits are what lies between these two in ASCII."""
+
+_SAFE_DOUBLE_LENGTH: Final = 15
+"""A number of at most so many characters has at most as many digits: it comes out
+of a double as it went in (IEEE 754, DBL_DIG)."""
+
+_SMALL_INTEGER: Final = r"^-?[0-9]{1,18}$"
+_JSON_NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+
+
+class Converted(NamedTuple):
+    """A column, and which of its values are not in it yet: those the exact way has to look at."""
+
+    values: pa.Array
+    slow: Mask | None
+
+
+def numbers(texts: pa.Array, kind: HiveType) -> Converted:
+    """Number texts, nulls among them, as values of an integer, double, float or decimal type."""
+    target = arrow_type(kind)
+    if isinstance(kind, PrimitiveType) and kind.name in INTEGER_BITS:
+        return _integers(texts, target, kind)
+    if kind == DOUBLE:
+        return _doubles(texts)
+    if isinstance(kind, DecimalType) and _is_plain(texts):
+        try:
+            return Converted(pc.cast(texts, target), None)
+        except pa.ArrowInvalid:
+            pass
+    return _all_one_by_one(texts, kind)
+
+
+def number_texts(texts: pa.Array) -> Converted:
+    """Number texts that stay text: those in JSON's grammar as they are."""
+    good = pc.match_substring_regex(texts, _JSON_NUMBER)
+    slow = to_mask(pc.invert(good.fill_null(True)))
+    return Converted(texts, slow if slow.any() else None)
+
+
+def to_mask(values: pa.Array) -> Mask:
+    mask: Mask = values.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
+    return mask
+
+
+def _is_plain(texts: pa.Array) -> bool:
+    """Whether there are only digits, points and minus signs (and slashes) in all of the texts."""
+    _, offsets, data = texts.buffers()
+    if data is None:
+        return True
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    return not len(content) or bool(content.min() >= _MINUS and content.max() <= _NINE)
+
+
+def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted:
+    if _is_plain(texts):
+        try:
+            return Converted(pc.cast(texts, target), None)
+        except pa.ArrowInvalid:
+            pass
+    ordinary = pc.match_substring_regex(texts, _SMALL_INTEGER)
+    values = pc.cast(pc.if_else(ordinary, texts, None), pa.int64())
+    try:
+        return _one_by_one(texts, pc.cast(values, target), pc.invert(ordinary), kind)
+    except pa.ArrowInvalid:
+        return _all_one_by_one(texts, kind)
+
+
+def _doubles(texts: pa.Array) -> Converted:
+    if not _is_plain(texts):
+        return _all_one_by_one(texts, DOUBLE)
+    try:
+        values = pc.cast(texts, pa.float64())
+    except pa.ArrowInvalid:
+        return _all_one_by_one(texts, DOUBLE)
+    lengths = pc.binary_length(texts)
+    if (pc.max(lengths).as_py() or 0) <= _SAFE_DOUBLE_LENGTH:
+        return Converted(values, None)
+    # Many digits are the same number again where a double's shortest text is the text itself.
+    doubtful = pc.and_(
+        pc.greater(lengths, _SAFE_DOUBLE_LENGTH),
+        pc.not_equal(pc.cast(values, pa.string()), texts),
+    )
+    return _one_by_one(texts, values, doubtful, DOUBLE)
+
+
+def _all_one_by_one(texts: pa.Array, kind: HiveType) -> Converted:
+    return _one_by_one(texts, pa.nulls(len(texts), arrow_type(kind)), pc.is_valid(texts), kind)
+
+
+def _one_by_one(texts: pa.Array, values: pa.Array, doubtful: pa.Array, kind: HiveType) -> Converted:
+    """Put the doubtful values in by the exact way; those it refuses are slow."""
+    positions = np.flatnonzero(to_mask(doubtful.fill_null(False)))
+    if not len(positions):
+        return Converted(values, None)
+    read: Read = value_reader(kind)
+    replaced: list[Any] = []
+    slow = np.zeros(len(texts), np.bool_)
+    for position, text in zip(positions, texts.take(pa.array(positions)).to_pylist(), strict=True):
+        try:
+            replaced.append(read({"N": text}))
+        except ExportValueError:
+            replaced.append(None)
+            slow[position] = True
+    mask = np.zeros(len(texts), np.bool_)
+    mask[positions] = True
+    values = pc.replace_with_mask(values, pa.array(mask), pa.array(replaced, values.type))
+    return Converted(values, slow if slow.any() else None)
