@@ -26,7 +26,7 @@ from ddb_pipeline.hive.types import (
 )
 from ddb_pipeline.lake.arrow_types import arrow_type
 from ddb_pipeline.lake.export_exact import INTEGER_BITS, SET_ELEMENTS
-from ddb_pipeline.lake.export_numbers import Converted, Mask, number_texts, numbers, to_mask
+from ddb_pipeline.lake.export_numbers import Converted, Mask, either, number_texts, numbers, to_mask
 
 BOOLEAN: Final = PRIMITIVE_TYPES["boolean"]
 _NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
@@ -44,7 +44,7 @@ def members(
         child = parsed.field(position)
         column = column_name(field.name)
         if column not in fields:
-            slow = _either(slow, _valid(child))
+            slow = either(slow, _valid(child))
         elif len(child) > child.null_count:
             by_column.setdefault(column, []).append(child)
     arrays = []
@@ -57,10 +57,10 @@ def members(
         most = max(spellings, key=lambda child: len(child) - child.null_count)
         for child in spellings:
             if child is not most:
-                slow = _either(slow, _valid(child))
+                slow = either(slow, _valid(child))
         converted = value(most, kind)
         arrays.append(converted.values)
-        slow = _either(slow, converted.slow)
+        slow = either(slow, converted.slow)
     return arrays, slow
 
 
@@ -77,15 +77,15 @@ def value(parsed: pa.Array, kind: HiveType) -> Converted:
     slow = _not_one_tag(parsed, tags)
     null = tags.pop("NULL", None)
     if null is not None and not pa.types.is_boolean(null.type):
-        slow = _either(slow, _valid(null))
+        slow = either(slow, _valid(null))
     chosen = _chosen_tags(tags, kind)
     for tag, content in tags.items():
         if tag not in chosen:
-            slow = _either(slow, _valid(content))
+            slow = either(slow, _valid(content))
     if not chosen:
         return Converted(pa.nulls(length, arrow_type(kind)), slow)
     converted = _content({tag: tags[tag] for tag in chosen}, kind)
-    return Converted(converted.values, _either(slow, converted.slow))
+    return Converted(converted.values, either(slow, converted.slow))
 
 
 def _not_one_tag(parsed: pa.StructArray, tags: Mapping[str, pa.Array]) -> Mask | None:
@@ -156,7 +156,7 @@ def _texts(tags: Mapping[str, pa.Array]) -> Converted:
         if tag == "BOOL":
             converted = Converted(pc.cast(converted.values, pa.string()), converted.slow)
         parts.append(converted.values)
-        slow = _either(slow, converted.slow)
+        slow = either(slow, converted.slow)
     return Converted(parts[0] if len(parts) == 1 else pc.coalesce(*parts), slow)
 
 
@@ -167,7 +167,7 @@ def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
     elements = content.flatten()
     inner = _elements(tag, elements, kind.element)
     if elements.null_count:
-        inner = Converted(inner.values, _either(inner.slow, ~_valid(elements)))
+        inner = Converted(inner.values, either(inner.slow, ~_valid(elements)))
     offsets = content.offsets
     first = offsets[0].as_py()
     if first:
@@ -250,10 +250,3 @@ def _valid(array: pa.Array) -> Mask:
 
 def _nulls(array: pa.Array) -> pa.Array | None:
     return pc.is_null(array) if array.null_count else None
-
-
-def _either(one: Mask | None, other: Mask | None) -> Mask | None:
-    if one is None or other is None:
-        return other if one is None else one
-    both: Mask = one | other
-    return both

@@ -24,7 +24,7 @@ _MINUS: Final = ord("-")
 _NINE: Final = ord("9")
 """``-``, ``.``, ``/`` and the digits are what lies between these two in ASCII."""
 
-_SAFE_DOUBLE_LENGTH: Final = 15
+SAFE_DOUBLE_LENGTH: Final = 15
 """A number of at most so many characters has at most as many digits: it comes out
 of a double as it went in (IEEE 754, DBL_DIG)."""
 
@@ -46,7 +46,7 @@ def numbers(texts: pa.Array, kind: HiveType) -> Converted:
         return _integers(texts, target, kind)
     if kind == DOUBLE:
         return _doubles(texts)
-    if isinstance(kind, DecimalType) and _is_plain(texts):
+    if isinstance(kind, DecimalType) and is_plain(texts):
         try:
             return Converted(pc.cast(texts, target), None)
         except pa.ArrowInvalid:
@@ -61,12 +61,20 @@ def number_texts(texts: pa.Array) -> Converted:
     return Converted(texts, slow if slow.any() else None)
 
 
+def either(one: Mask | None, other: Mask | None) -> Mask | None:
+    """Rows that are in one of two masks; None is a mask without any."""
+    if one is None or other is None:
+        return other if one is None else one
+    both: Mask = one | other
+    return both
+
+
 def to_mask(values: pa.Array) -> Mask:
     mask: Mask = values.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
     return mask
 
 
-def _is_plain(texts: pa.Array) -> bool:
+def is_plain(texts: pa.Array) -> bool:
     """Whether there are only digits, points and minus signs (and slashes) in all of the texts."""
     _, offsets, data = texts.buffers()
     if data is None:
@@ -77,7 +85,7 @@ def _is_plain(texts: pa.Array) -> bool:
 
 
 def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted:
-    if _is_plain(texts):
+    if is_plain(texts):
         try:
             return Converted(pc.cast(texts, target), None)
         except pa.ArrowInvalid:
@@ -91,21 +99,24 @@ def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted
 
 
 def _doubles(texts: pa.Array) -> Converted:
-    if not _is_plain(texts):
+    if not is_plain(texts):
         return _all_one_by_one(texts, DOUBLE)
     try:
         values = pc.cast(texts, pa.float64())
     except pa.ArrowInvalid:
         return _all_one_by_one(texts, DOUBLE)
-    lengths = pc.binary_length(texts)
-    if (pc.max(lengths).as_py() or 0) <= _SAFE_DOUBLE_LENGTH:
-        return Converted(values, None)
-    # Many digits are the same number again where a double's shortest text is the text itself.
-    doubtful = pc.and_(
-        pc.greater(lengths, _SAFE_DOUBLE_LENGTH),
-        pc.not_equal(pc.cast(values, pa.string()), texts),
-    )
-    return _one_by_one(texts, values, doubtful, DOUBLE)
+    return _one_by_one(texts, values, doubtful_doubles(texts, values), DOUBLE)
+
+
+def doubtful_doubles(texts: pa.Array, values: pa.Array) -> pa.Array:
+    """Which of the texts may have had more digits than the doubles that were made of them.
+
+    Many digits are the same number again where the double's shortest text is the text itself.
+    """
+    long = pc.greater(pc.binary_length(texts), SAFE_DOUBLE_LENGTH)
+    if not pc.any(long).as_py():
+        return long
+    return pc.and_(long, pc.not_equal(pc.cast(values, pa.string()), texts))
 
 
 def _all_one_by_one(texts: pa.Array, kind: HiveType) -> Converted:
