@@ -212,7 +212,7 @@ def _write(
     folder = export_folder(summary.prefix, export_id)
     put(f"{folder}{STARTED}", b"")
     written = tuple(_write_data(lines, put, folder, files, file_bytes))
-    manifest = b"".join(_file_line(file) for file in written)
+    manifest = b"".join(file_line(file) for file in written)
     summary = replace(
         summary,
         export_arn=f"{summary.table_arn}/export/{export_id}",
@@ -306,7 +306,8 @@ def _change_document(change: ItemChange, view: str) -> dict[str, Any]:
     return document
 
 
-def _file_line(file: DataFile) -> bytes:
+def file_line(file: DataFile) -> bytes:
+    """A data file's line in ``manifest-files.json``."""
     document = {
         "itemCount": file.item_count,
         "md5Checksum": file.md5,
