@@ -29,6 +29,7 @@ SAFE_DOUBLE_LENGTH: Final = 15
 of a double as it went in (IEEE 754, DBL_DIG)."""
 
 _SMALL_INTEGER: Final = r"^-?[0-9]{1,18}$"
+_SMALL_DOUBLE: Final = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?$"
 _JSON_NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
@@ -46,11 +47,8 @@ def numbers(texts: pa.Array, kind: HiveType) -> Converted:
         return _integers(texts, target, kind)
     if kind == DOUBLE:
         return _doubles(texts)
-    if isinstance(kind, DecimalType) and is_plain(texts):
-        try:
-            return Converted(pc.cast(texts, target), None)
-        except pa.ArrowInvalid:
-            pass
+    if isinstance(kind, DecimalType):
+        return _decimals(texts, target, kind)
     return _all_one_by_one(texts, kind)
 
 
@@ -85,11 +83,9 @@ def is_plain(texts: pa.Array) -> bool:
 
 
 def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted:
-    if is_plain(texts):
-        try:
-            return Converted(pc.cast(texts, target), None)
-        except pa.ArrowInvalid:
-            pass
+    whole = _cast_if_plain(texts, target)
+    if whole is not None:
+        return Converted(whole, None)
     ordinary = pc.match_substring_regex(texts, _SMALL_INTEGER)
     values = pc.cast(pc.if_else(ordinary, texts, None), pa.int64())
     try:
@@ -98,14 +94,42 @@ def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted
         return _all_one_by_one(texts, kind)
 
 
+def _decimals(texts: pa.Array, target: pa.DataType, kind: DecimalType) -> Converted:
+    whole = _cast_if_plain(texts, target)
+    if whole is not None:
+        return Converted(whole, None)
+    ordinary = pc.match_substring_regex(texts, _ordinary_decimal(kind))
+    values = pc.cast(pc.if_else(ordinary, texts, None), target)
+    return _one_by_one(texts, values, pc.invert(ordinary), kind)
+
+
+def _ordinary_decimal(kind: DecimalType) -> str:
+    """Numbers whose digits all have a place in the type."""
+    digits = kind.precision - kind.scale
+    whole = f"[0-9]{{1,{digits}}}" if digits else "0"
+    fraction = rf"(\.[0-9]{{1,{kind.scale}}})?" if kind.scale else ""
+    return f"^-?{whole}{fraction}$"
+
+
 def _doubles(texts: pa.Array) -> Converted:
+    values = _cast_if_plain(texts, pa.float64())
+    if values is not None:
+        return _one_by_one(texts, values, doubtful_doubles(texts, values), DOUBLE)
+    ordinary = pc.match_substring_regex(texts, _SMALL_DOUBLE)
+    ordinary_texts = pc.if_else(ordinary, texts, None)
+    values = pc.cast(ordinary_texts, pa.float64())
+    doubtful = doubtful_doubles(ordinary_texts, values).fill_null(False)
+    return _one_by_one(texts, values, pc.or_(doubtful, pc.invert(ordinary)), DOUBLE)
+
+
+def _cast_if_plain(texts: pa.Array, target: pa.DataType) -> pa.Array | None:
+    """All of the texts as numbers where the cast takes them as they are."""
     if not is_plain(texts):
-        return _all_one_by_one(texts, DOUBLE)
+        return None
     try:
-        values = pc.cast(texts, pa.float64())
+        return pc.cast(texts, target)
     except pa.ArrowInvalid:
-        return _all_one_by_one(texts, DOUBLE)
-    return _one_by_one(texts, values, doubtful_doubles(texts, values), DOUBLE)
+        return None
 
 
 def doubtful_doubles(texts: pa.Array, values: pa.Array) -> pa.Array:
