@@ -1,0 +1,116 @@
+"""Partition directories for rows: ``hash(user,16)``, ``date(searched_at)`` or a column itself."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DEFAULT_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
+"""Where Hive, Spark and Athena look for rows without a value."""
+
+MAX_BUCKETS: Final = 1000
+_EXPRESSION: Final = re.compile(
+    r"\s*(?:(?P<function>hash|date)\s*\(\s*)?(?P<column>[^\s(),]+)\s*"
+    r"(?:,\s*(?P<buckets>[0-9]{1,4})\s*)?(?P<close>\))?\s*"
+).fullmatch
+_MILLISECONDS_FROM: Final = 10**11
+"""Epoch numbers from here on are taken for milliseconds: in seconds it would be the year 5138."""
+
+
+class PartitionError(ValueError):
+    """A partition expression that cannot be read, or does not fit the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBy:
+    """How rows are dealt out to directories.
+
+    Attributes:
+        function: ``hash`` (bucket of a key's text by CRC-32), ``date`` (UTC day of an ISO 8601
+            text, or of a number of seconds or milliseconds), or empty for the value itself.
+        column: the column looked at; under ``hash`` and ``date`` it stays in the files.
+        buckets: how many, under ``hash``.
+    """
+
+    function: str
+    column: str
+    buckets: int = 0
+
+    @property
+    def directory(self) -> str:
+        """The partition key's name."""
+        suffix = {"hash": "_bucket", "date": "_date"}.get(self.function, "")
+        return self.column + suffix
+
+
+def parse_partition_by(text: str, schema: pa.Schema) -> PartitionBy:
+    """Read a partition expression.
+
+    Raises:
+        PartitionError: it is none, or names a column that is not there or of another type.
+    """
+    match = _EXPRESSION(text)
+    function = match["function"] or "" if match else ""
+    if match is None or bool(function) != bool(match["close"]):
+        raise PartitionError(
+            f"{text!r} is no partition expression. Write hash(column,16), date(column) or column."
+        )
+    column, buckets = match["column"], int(match["buckets"] or 0)
+    if column not in schema.names:
+        raise PartitionError(f"{text!r}: there is no column {column!r} in {schema.names}.")
+    kind = schema.field(column).type
+    if pa.types.is_nested(kind):
+        raise PartitionError(f"{text!r}: column {column!r} is {kind}, not a single value.")
+    if (function == "hash") != bool(buckets) or buckets > MAX_BUCKETS:
+        raise PartitionError(f"{text!r}: hash takes a number of buckets, 1 to {MAX_BUCKETS}.")
+    if function == "date" and not (pa.types.is_string(kind) or pa.types.is_int64(kind)):
+        raise PartitionError(f"{text!r}: a date is made of a string or bigint, not of {kind}.")
+    if not function and len(schema) == 1:
+        raise PartitionError(f"{text!r}: no column would be left in the files.")
+    return PartitionBy(function, column, buckets)
+
+
+def partitions(table: pa.Table, by: PartitionBy) -> Iterator[tuple[str, pa.Table]]:
+    """The table's rows by directory, ``user_bucket=3``, each directory once."""
+    if not len(table):
+        return
+    values = _values(table.column(by.column).combine_chunks(), by).dictionary_encode()
+    numbers = values.indices.fill_null(-1).to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    rows = (table if by.function else table.drop_columns([by.column])).take(pa.array(order))
+    ends = np.flatnonzero(np.diff(numbers[order], append=-2)) + 1
+    for start, end in pairwise([0, *ends.tolist()]):
+        number = int(numbers[order[start]])
+        name = _directory_name(values.dictionary[number].as_py() if number >= 0 else None)
+        yield f"{by.directory}={name}", rows.slice(start, end - start)
+
+
+def _directory_name(value: str | None) -> str:
+    return quote(value, safe=" -_.") if value else DEFAULT_PARTITION
+
+
+def _values(column: pa.Array, by: PartitionBy) -> pa.Array:
+    if by.function == "hash":
+        keys = pc.cast(column, pa.string()).dictionary_encode()
+        buckets = [str(zlib.crc32(k.encode()) % by.buckets) for k in keys.dictionary.to_pylist()]
+        return pa.array(buckets, pa.string()).take(keys.indices)
+    if by.function == "date":
+        return _days(column)
+    return pc.cast(column, pa.string())
+
+
+def _days(column: pa.Array) -> pa.Array:
+    if pa.types.is_string(column.type):
+        days = pc.utf8_slice_codeunits(column, 0, 10)
+        return pc.if_else(pc.match_substring_regex(days, r"^\d{4}-\d{2}-\d{2}$"), days, None)
+    milliseconds = pc.if_else(
+        pc.greater_equal(pc.abs(column), _MILLISECONDS_FROM), column, pc.multiply(column, 1000)
+    )
+    return pc.strftime(pc.cast(milliseconds, pa.timestamp("ms")), format="%Y-%m-%d")
