@@ -28,6 +28,8 @@ SUMMARY = "manifest-summary"
 FILES = "manifest-files"
 STARTED = "_started"
 CHECKSUM_SUFFIX = ".md5"
+DYNAMODB_JSON = "DYNAMODB_JSON"
+ION = "ION"
 NEW_AND_OLD_IMAGES = "NEW_AND_OLD_IMAGES"
 NEW_IMAGES = "NEW_IMAGES"
 
@@ -74,7 +76,7 @@ class ExportSummary:
     from_time: str = ""
     to_time: str = ""
     view: str = ""
-    output_format: str = "DYNAMODB_JSON"
+    output_format: str = DYNAMODB_JSON
     sse_algorithm: str = "AES256"
     sse_kms_key_id: str | None = None
     manifest_files_key: str = ""

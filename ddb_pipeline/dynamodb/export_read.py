@@ -13,9 +13,11 @@ from isal import isal_zlib
 
 from ddb_pipeline.dynamodb.export import (
     CHECKSUM_SUFFIX,
+    DYNAMODB_JSON,
     FILES,
     FULL_VERSION,
     INCREMENTAL_VERSION,
+    ION,
     SUMMARY,
     DataFile,
     Export,
@@ -23,6 +25,7 @@ from ddb_pipeline.dynamodb.export import (
     ItemChange,
     md5_text,
 )
+from ddb_pipeline.dynamodb.export_ion import IonValueError, ion_lines
 from ddb_pipeline.dynamodb.values import Item
 
 if TYPE_CHECKING:
@@ -112,16 +115,17 @@ def read_export(open_object: Open, folder: str) -> Export:
 
 
 def read_blocks(
-    open_object: Open, file: DataFile, block_bytes: int = BLOCK_BYTES
+    open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
 ) -> Iterator[bytes]:
-    """A data file's lines in blocks of about ``block_bytes``, each of whole lines, streamed.
+    """A data file's lines in blocks of about 2 MiB, each of whole lines, streamed.
 
-    The checksum is known at the end only: take nothing as final before the iterator is exhausted.
+    An export in Amazon Ion is read as the same lines of DynamoDB's JSON. The checksum is known at
+    the end only: take nothing as final before the iterator is exhausted.
     Lines are not counted here, since whoever reads them does; see ``check_item_count``.
 
     Raises:
         ChecksumError: the bytes are not the manifest's.
-        MalformedExportError: it is not gzip, or it is missing.
+        MalformedExportError: it is not gzip or not Ion, or it is missing.
     """
     try:
         source = open_object(file.key)
@@ -132,7 +136,12 @@ def read_blocks(
     with source:
         digesting = _Digesting(source)
         try:
-            yield from _whole_lines(_gunzipped(digesting), block_bytes)
+            contents = _gunzipped(digesting)
+            if output_format == ION:
+                contents = ion_lines(_Contents(contents))
+            yield from _whole_lines(contents)
+        except IonValueError as error:
+            raise MalformedExportError(file.key, f"{error}. Export again.") from error
         except _GZIP_ERRORS as error:
             raise MalformedExportError(file.key, f"it is not whole gzip: {error}") from error
     if file.md5 and digesting.md5() != file.md5:
@@ -173,13 +182,13 @@ def _gunzipped(source: "_Digesting") -> Iterator[bytes]:
         raise EOFError("it ends too early")
 
 
-def _whole_lines(contents: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
+def _whole_lines(contents: Iterator[bytes]) -> Iterator[bytes]:
     gathered: list[bytes] = []
     size = 0
     for content in contents:
         gathered.append(content)
         size += len(content)
-        end = content.rfind(b"\n") + 1 if size >= block_bytes else 0
+        end = content.rfind(b"\n") + 1 if size >= BLOCK_BYTES else 0
         if end:
             gathered[-1] = content[:end]
             yield b"".join(gathered)
@@ -188,14 +197,16 @@ def _whole_lines(contents: Iterator[bytes], block_bytes: int) -> Iterator[bytes]
         yield b"".join(gathered)
 
 
-def read_lines(open_object: Open, file: DataFile) -> Iterator[bytes]:
+def read_lines(
+    open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
+) -> Iterator[bytes]:
     """A data file's lines without their newlines, streamed; empty ones are left out.
 
     Raises:
         ExportError: see ``read_blocks`` and ``check_item_count``.
     """
     count = 0
-    for block in read_blocks(open_object, file):
+    for block in read_blocks(open_object, file, output_format):
         for line in block.split(b"\n"):
             stripped = line.rstrip(b"\r")
             if stripped:
@@ -204,26 +215,30 @@ def read_lines(open_object: Open, file: DataFile) -> Iterator[bytes]:
     check_item_count(file, count)
 
 
-def read_items(open_object: Open, file: DataFile) -> Iterator[Item]:
+def read_items(
+    open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
+) -> Iterator[Item]:
     """The items of a full export's data file.
 
     Raises:
         ExportError: see ``read_lines``; also a line that is not an item.
     """
-    for number, line in enumerate(read_lines(open_object, file), 1):
+    for number, line in enumerate(read_lines(open_object, file, output_format), 1):
         item = _object(file.key, number, line).get("Item")
         if not isinstance(item, dict):
             raise MalformedExportError(file.key, f"line {number} holds no Item.")
         yield item
 
 
-def read_changes(open_object: Open, file: DataFile) -> Iterator[ItemChange]:
+def read_changes(
+    open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
+) -> Iterator[ItemChange]:
     """The item states of an incremental export's data file.
 
     Raises:
         ExportError: see ``read_lines``; also a line that is not such a state.
     """
-    for number, line in enumerate(read_lines(open_object, file), 1):
+    for number, line in enumerate(read_lines(open_object, file, output_format), 1):
         document = _object(file.key, number, line)
         try:
             yield ItemChange(
@@ -253,6 +268,24 @@ def s3_objects(s3: "S3Client", bucket: str) -> Open:
         return body  # type: ignore[return-value]
 
     return open_object
+
+
+class _Contents:
+    """Contents as they come, as a file."""
+
+    def __init__(self, contents: Iterator[bytes]) -> None:
+        self._contents = contents
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._rest:
+            content = next(self._contents, None)
+            if content is None:
+                return b""
+            self._rest = content
+        end = size if size >= 0 else len(self._rest)
+        data, self._rest = self._rest[:end], self._rest[end:]
+        return data
 
 
 class _Digesting:

@@ -101,8 +101,12 @@ def infer_export(
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
-    work = side_by_side(tasks, lambda task: infer_task(open_object, task, counter.add), workers)
-    for one in work:
+    written_as = export.summary.output_format
+
+    def infer(task: Task) -> Inference:
+        return infer_task(open_object, task, counter.add, written_as)
+
+    for one in side_by_side(tasks, infer, workers):
         counter.done()
         found = merge(found, one)
     return found
@@ -148,7 +152,14 @@ def convert_export(
     tasks = plan_tasks(export.files)
     staging = destination.staging(fingerprint)
     destination.filesystem.create_dir(staging, recursive=True)
-    converter = TaskConverter(open_object, names, destination.filesystem, staging, options)
+    converter = TaskConverter(
+        open_object,
+        names,
+        destination.filesystem,
+        staging,
+        options,
+        export.summary.output_format,
+    )
     done = {report.number: report for report in converter.reports()}
     counter = _Counter(export, len(tasks), on_progress)
     for report in done.values():

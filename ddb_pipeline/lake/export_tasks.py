@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs
 
-from ddb_pipeline.dynamodb.export import DataFile
+from ddb_pipeline.dynamodb.export import DYNAMODB_JSON, DataFile
 from ddb_pipeline.dynamodb.export_read import Open, check_item_count, read_blocks
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.types import Column
@@ -89,7 +89,9 @@ def plan_tasks(files: Sequence[DataFile], task_items: int = TASK_ITEMS) -> tuple
     return tuple(tasks)
 
 
-def infer_task(open_object: Open, task: Task, on_items: OnItems) -> Inference:
+def infer_task(
+    open_object: Open, task: Task, on_items: OnItems, output_format: str = DYNAMODB_JSON
+) -> Inference:
     """What the items of a task tell of their types.
 
     Raises:
@@ -98,7 +100,7 @@ def infer_task(open_object: Open, task: Task, on_items: OnItems) -> Inference:
     inference = ExportInference()
     for file in task.files:
         counted = 0
-        for block in read_blocks(open_object, file):
+        for block in read_blocks(open_object, file, output_format):
             before = inference.inference.items
             refused = inference.add(block)
             found = inference.inference.items - before + refused
@@ -117,6 +119,7 @@ class TaskConverter:
     filesystem: pyarrow.fs.FileSystem
     staging: str
     options: PartOptions
+    output_format: str = DYNAMODB_JSON
 
     def convert(self, task: Task, on_items: OnItems) -> TaskReport:
         """Convert a task and leave its report.
@@ -132,7 +135,7 @@ class TaskConverter:
         try:
             for file in task.files:
                 counted = 0
-                for block in read_blocks(self.open_object, file):
+                for block in read_blocks(self.open_object, file, self.output_format):
                     rows = reader.rows(block)
                     writer.write(rows.table)
                     rejected.write(file.key, rows.rejected)
