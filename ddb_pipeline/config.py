@@ -192,9 +192,7 @@ def load_settings(
     environment = os.environ if environment is None else environment
     directory = directory or Path.cwd()
     source, data = _read_file(environment, directory)
-    target = environment.get(TARGET_VARIABLE, "").strip() or "embedded"
-    if target not in {member.value for member in Target}:
-        raise ConfigError(f"{TARGET_VARIABLE} is {target!r}; it takes 'embedded' or 'aws'.")
+    target = wanted_target(environment).value
     if target == "aws" and not data.get("pipelines"):
         raise ConfigError(
             f"{TARGET_VARIABLE}=aws needs pipelines to run: write {directory / CONFIG_FILE} "
@@ -214,6 +212,19 @@ def load_settings(
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_readable(error, source)) from error
+
+
+def wanted_target(environment: Mapping[str, str] | None = None) -> Target:
+    """The AWS that ``DDB_PIPELINE_TARGET`` names; the embedded one where it is not set.
+
+    Raises:
+        ConfigError: it names neither.
+    """
+    environment = os.environ if environment is None else environment
+    target = environment.get(TARGET_VARIABLE, "").strip() or "embedded"
+    if target not in {member.value for member in Target}:
+        raise ConfigError(f"{TARGET_VARIABLE} is {target!r}; it takes 'embedded' or 'aws'.")
+    return Target(target)
 
 
 def first_start(home: Path) -> datetime:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ddb_pipeline.cli.convert_export import convert_export_command
 from ddb_pipeline.cli.demo import demo
 from ddb_pipeline.cli.deploy import deploy, package
 from ddb_pipeline.cli.schema import crawl, ddl, fix
@@ -20,7 +21,15 @@ def cli() -> None:
     """
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix, ddl, package, deploy)
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    demo,
+    crawl,
+    fix,
+    ddl,
+    convert_export_command,
+    package,
+    deploy,
+)
 for command in COMMANDS:
     cli.add_command(command)  # type: ignore[arg-type]
 

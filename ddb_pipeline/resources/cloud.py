@@ -11,6 +11,7 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from ddb_pipeline.config import PipelineConfig, Settings, Target
+from ddb_pipeline.resources.filesystem import s3_filesystem
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -107,16 +108,4 @@ class CloudResource(ResourceWithBoto3Configuration):
 
     def filesystem(self) -> pyarrow.fs.FileSystem:
         """The lake's object store for pyarrow; paths are ``bucket/key``."""
-        arguments = self.client_arguments()
-        endpoint = arguments["endpoint_url"]
-        options: dict[str, Any] = {"region": arguments["region_name"]}
-        if endpoint:
-            scheme, _, host = endpoint.partition("://")
-            options |= {"endpoint_override": host, "scheme": scheme}
-        if arguments["aws_access_key_id"]:
-            options |= {
-                "access_key": arguments["aws_access_key_id"],
-                "secret_key": arguments["aws_secret_access_key"],
-                "session_token": arguments.get("aws_session_token"),
-            }
-        return pyarrow.fs.S3FileSystem(**options)
+        return s3_filesystem(self.client_arguments())

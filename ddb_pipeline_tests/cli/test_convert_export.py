@@ -1,0 +1,111 @@
+"""``ddb-pipeline convert-export`` as a person runs it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from ddb_pipeline.cli.main import cli
+from ddb_pipeline_tests.lake.exports import order, write_local_export
+
+
+def run(*arguments: Any, status: int = 0) -> str:
+    result = CliRunner().invoke(cli, ["convert-export", *map(str, arguments)])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_local_export(tmp_path / "export", map(order, range(300)))
+
+
+def test_types_from_all_items(tmp_path: Path, source: Path) -> None:
+    told = run(source, tmp_path / "lake")
+    assert told.startswith("300 rows of 6 columns in 1 files, 0.0 MB, in ")
+    assert told.rstrip().endswith(str(tmp_path / "lake"))
+    schema = pq.read_schema(next((tmp_path / "lake").glob("*.parquet")))
+    assert schema.names == ["day", "id", "n", "note", "tags", "total"]
+
+
+def test_the_folder_above_will_do(tmp_path: Path, source: Path) -> None:
+    assert "300 rows" in run(source.parent.parent, tmp_path / "lake")
+
+
+SCHEMAS: list[Any] = [
+    {"id": "string", "n": "bigint", "total": "decimal(9,2)", "tags": "array<string>"},
+    [{"Name": "id", "Type": "string"}, {"Name": "n", "Type": "int"}],
+    {"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "string"}]}}},
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_schema_file(tmp_path: Path, source: Path, schema: Any) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(schema))
+    told = json.loads(run(source, tmp_path / "lake", "--schema", file, "--json", status=1))
+    # Attributes that the file does not name are not dropped in silence.
+    assert (told["rows"], told["rejected"]) == (0, 300)
+    rest = {"day": "string", "note": "string"}
+    if isinstance(schema, dict) and "id" in schema:
+        file.write_text(json.dumps(schema | rest))
+        told = json.loads(run(source, tmp_path / "whole", "--schema", file, "--json"))
+        assert (told["rows"], told["rejected"], told["items"]) == (300, 0, 300)
+        assert told["columns"][0] == ["id", "string"]
+
+
+REFUSED: list[tuple[str, str]] = [
+    ("{", "is not JSON"),
+    ("{}", "holds no columns"),
+    ("[1]", "holds no columns"),
+    ('{"a":"set<string>"}', "column 'a': Error: type expected"),
+    ('{"a":"uniontype<int>"}', "Union type not implemented"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_a_bad_schema_file(tmp_path: Path, source: Path, text: str, reason: str) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(text)
+    assert reason in run(source, tmp_path / "lake", "--schema", file, status=2)
+
+
+def test_partitions_and_what_is_told_of_rejected_lines(tmp_path: Path) -> None:
+    items = [*map(order, range(50)), {"id": {"S": "x"}, "n": {"S": "text"}}]
+    source = write_local_export(tmp_path / "export", items)
+    told = run(source, tmp_path / "lake", "--partition-by", "date(day)")
+    assert "n: 50 N, 1 S: values of several types are kept as text" in told
+    assert (tmp_path / "lake" / "day_date=2026-11-01").is_dir()
+    columns = dict.fromkeys(("id", "day", "note", "total"), "string") | {
+        "n": "bigint",
+        "tags": "array<string>",
+    }
+    (tmp_path / "schema.json").write_text(json.dumps(columns))
+    told = run(source, tmp_path / "strict", "--schema", tmp_path / "schema.json", status=1)
+    assert "50 rows of 6 columns" in told
+    assert "1 line(s) are no rows: " in told
+
+
+CALLS: list[tuple[Sequence[str], str]] = [
+    (["nowhere", "lake"], "is not there. Give the export's own folder"),
+    (["{source}", "lake", "--partition-by", "hash(id)"], "hash takes a number of buckets"),
+    (["{source}", "lake", "--partition-by", "hash(nothing,4)"], "there is no column 'nothing'"),
+    (["{source}", "lake", "--partition-by", "tags"], "not a single value"),
+    (["{source}", "lake", "--partition-by", "?("], "is no partition expression"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), CALLS)
+def test_refused_calls(
+    tmp_path: Path, source: Path, arguments: Sequence[str], reason: str, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = ["convert-export", *(argument.format(source=source) for argument in arguments)]
+    result = CliRunner().invoke(cli, filled)
+    assert result.exit_code == 1
+    assert reason in str(result.exception)
+    assert not (tmp_path / "lake").exists()
