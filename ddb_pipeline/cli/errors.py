@@ -6,6 +6,7 @@ from ddb_pipeline.config import ConfigError
 from ddb_pipeline.deploy.bundle import BundleError
 from ddb_pipeline.deploy.stack import DeployError
 from ddb_pipeline.dynamodb.export_read import ExportError
+from ddb_pipeline.dynamodb.export_request import ExportRequestError
 from ddb_pipeline.embedded.process import EmbeddedError
 from ddb_pipeline.glue.catalog import CatalogError
 from ddb_pipeline.glue.crawler import CrawlError
@@ -23,6 +24,7 @@ PRODUCT_ERRORS = (
     DeployError,
     EmbeddedError,
     ExportError,
+    ExportRequestError,
     PartitionError,
     PublishError,
     RunFailedError,

@@ -9,6 +9,7 @@ import click
 from ddb_pipeline.cli.convert_export import convert_export_command
 from ddb_pipeline.cli.demo import demo
 from ddb_pipeline.cli.deploy import deploy, package
+from ddb_pipeline.cli.export import export_command
 from ddb_pipeline.cli.schema import crawl, ddl, fix
 
 
@@ -26,6 +27,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     crawl,
     fix,
     ddl,
+    export_command,
     convert_export_command,
     package,
     deploy,

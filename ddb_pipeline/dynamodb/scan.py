@@ -1,5 +1,6 @@
 """Parallel scan of a table within a budget of read capacity."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Queue
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -17,6 +20,14 @@ Item = Mapping[str, Mapping[str, Any]]
 ON_DEMAND_READ_UNITS = 40_000
 """The default read quota of an on-demand table, units a second (DynamoDB service quotas)."""
 MAX_SEGMENTS = 8
+MAX_ATTEMPTS = 12
+MAX_PAUSE_SECONDS = 30.0
+THROTTLED = (
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "InternalServerError",
+)
 BYTES_PER_SEGMENT = 64 * 1024 * 1024
 
 
@@ -133,10 +144,32 @@ def _segment_pages(
     }
     pages = 0
     while plan.pages_per_segment is None or pages < plan.pages_per_segment:
-        answer: Mapping[str, Any] = dynamodb.scan(**request)
+        answer = _page(dynamodb, request)
         pages += 1
         yield answer["Items"]
         if "LastEvaluatedKey" not in answer:
             return
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         budget.spend(float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)))
+
+
+def _page(
+    dynamodb: "DynamoDBClient",
+    request: Mapping[str, Any],
+    sleep: Callable[[float], None] = time.sleep,
+    draw: Callable[[], float] = random.random,
+) -> Mapping[str, Any]:
+    """One page, asked for again with full jitter while the table is throttled.
+
+    boto3's own retries are over after a second or two; a table that others use may take longer.
+    """
+    for attempt in range(MAX_ATTEMPTS):
+        try:
+            answer: Mapping[str, Any] = dynamodb.scan(**request)
+            return answer
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code not in THROTTLED or attempt == MAX_ATTEMPTS - 1:
+                raise
+            sleep(draw() * min(MAX_PAUSE_SECONDS, 0.5 * 2**attempt))
+    raise AssertionError("the last attempt raises or returns")
