@@ -35,7 +35,7 @@ from ddb_pipeline.lake.export_tasks import (
     plan_tasks,
 )
 from ddb_pipeline.lake.parts import Part, PartOptions, total_rows
-from ddb_pipeline.lake.publish import Destination, publish, published
+from ddb_pipeline.lake.publish import Destination, publish, published, sole_writer
 
 Columns = Sequence[Column | tuple[str, str]]
 Outcome = TypeVar("Outcome")
@@ -145,36 +145,46 @@ def convert_export(
     options = options or PartOptions()
     names = tuple(Column(*column) for column in columns)
     fingerprint = _fingerprint(export, names, options)
-    told = published(destination, fingerprint)
-    if told is not None:
-        parts = tuple(Part(**part) for part in told.pop("parts"))
-        return replace(Conversion(**told, parts=parts), resumed_tasks=0)
-    tasks = plan_tasks(export.files)
-    staging = destination.staging(fingerprint)
-    destination.filesystem.create_dir(staging, recursive=True)
-    converter = TaskConverter(
-        open_object,
-        names,
-        destination.filesystem,
-        staging,
-        options,
-        export.summary.output_format,
-    )
+    with sole_writer(destination, fingerprint):
+        told = published(destination, fingerprint)
+        if told is not None:
+            parts = tuple(Part(**part) for part in told.pop("parts"))
+            return replace(Conversion(**told, parts=parts), resumed_tasks=0)
+        converter = TaskConverter(
+            open_object,
+            names,
+            destination.filesystem,
+            destination.staging(fingerprint),
+            options,
+            export.summary.output_format,
+        )
+        tasks = plan_tasks(export.files)
+        counter = _Counter(export, len(tasks), on_progress)
+        resumed, reports = _all_reports(
+            tasks, converter, run_tasks or _on_threads(workers), counter
+        )
+        conversion = _summed(export, reports, resumed)
+        files = [part.path for part in conversion.parts]
+        files += [report.rejected_file for report in reports if report.rejected_file]
+        publish(destination, fingerprint, files, asdict(conversion))
+    return conversion
+
+
+def _all_reports(
+    tasks: Sequence[Task], converter: TaskConverter, run_tasks: RunTasks, counter: "_Counter"
+) -> tuple[int, list[TaskReport]]:
+    """How many tasks an earlier run had done, and the reports of all in the tasks' order."""
+    converter.filesystem.create_dir(converter.staging, recursive=True)
     done = {report.number: report for report in converter.reports()}
-    counter = _Counter(export, len(tasks), on_progress)
     for report in done.values():
         counter.add(report.items)
         counter.done()
+    resumed = len(done)
     left = [task for task in tasks if task.number not in done]
-    for report in (run_tasks or _on_threads(workers))(left, converter, counter.add):
+    for report in run_tasks(left, converter, counter.add):
         done[report.number] = report
         counter.done()
-    reports = [done[task.number] for task in tasks]
-    conversion = _summed(export, reports, len(tasks) - len(left))
-    files = [part.path for part in conversion.parts]
-    files += [report.rejected_file for report in reports if report.rejected_file]
-    publish(destination, fingerprint, files, asdict(conversion))
-    return conversion
+    return resumed, [done[task.number] for task in tasks]
 
 
 def _require_full(export: Export) -> None:

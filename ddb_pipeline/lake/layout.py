@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 
 STREAM_PREFIX = "stream/"
 """Parquet landed by the delivery stream and by redelivery, one directory an hour."""
+SNAPSHOT_PREFIX = "snapshot/"
+"""The whole table as of an export, one directory an export."""
 ERROR_PREFIX = "errors/"
 """Error objects, by kind: what waits to be delivered again."""
 CONVERSION_FAILED_PREFIX = "errors/format-conversion-failed/"

@@ -6,10 +6,12 @@ see them when their partition is registered after that. Names with an underscore
 are not seen by Spark, Hive, Athena and pyarrow.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,9 +63,10 @@ def published(destination: Destination, fingerprint: str) -> dict[str, Any] | No
     names = sorted(info.base_name for info in filesystem.get_file_info(selector))
     # Copies of a publication that was stopped: it goes on.
     begun = f"{STAGING}-{fingerprint}" in names and SUCCESS not in names
-    if names and not begun:
+    foreign = [name for name in names if not name.startswith(STAGING)]
+    if foreign and not begun:
         raise PublishError(
-            f"{path} is not empty ({', '.join(names[:3])}). Give another destination, or remove "
+            f"{path} is not empty ({', '.join(foreign[:3])}). Give another destination, or remove "
             "it first."
         )
     return None
@@ -82,6 +85,7 @@ def publish(
         if os.path.isdir(destination.path):
             os.rmdir(destination.path)
         os.rename(staging, destination.path)
+        _drop_stagings(destination)
         return
 
     def copy(name: str) -> None:
@@ -90,7 +94,44 @@ def publish(
     with ThreadPoolExecutor(COPIES, thread_name_prefix="publish") as pool:
         list(pool.map(copy, names))
     _write(filesystem, f"{destination.path}/{SUCCESS}", success)
-    filesystem.delete_dir(staging)
+    _drop_stagings(destination)
+
+
+@contextmanager
+def sole_writer(destination: Destination, fingerprint: str) -> Iterator[None]:
+    """Keep two processes from writing the same local staging folder at once.
+
+    An object store has no such lock: there, whoever starts conversions sees to it.
+
+    Raises:
+        PublishError: another process is at it.
+    """
+    if not destination.local:
+        yield
+        return
+    path = f"{destination.staging(fingerprint)}.lock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PublishError(
+                f"Another process is converting to {destination.path}. Wait for it."
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                os.remove(path)
+
+
+def _drop_stagings(destination: Destination) -> None:
+    """Remove what conversions with other options or columns have begun here and left."""
+    folder, _, stem = destination.staging("").rpartition("/")
+    selector = pyarrow.fs.FileSelector(folder, allow_not_found=True)
+    for info in destination.filesystem.get_file_info(selector):
+        if info.base_name.startswith(stem) and info.type == pyarrow.fs.FileType.Directory:
+            destination.filesystem.delete_dir(info.path)
 
 
 def _drop_others(filesystem: pyarrow.fs.FileSystem, staging: str, names: Sequence[str]) -> None:

@@ -327,6 +327,13 @@ def test_in_an_object_store(aws_client: Callable[[str], Any], tmp_path: Path) ->
     source = write_local_export(tmp_path, map(order, range(200)))
     target = Destination(filesystem, "convert-export/lake/orders")
     by = PartOptions(partition_by=PartitionBy("hash", "id", 2))
+    options = PartOptions(compression="gzip")
+
+    def stop(tasks: Any, converter: Any, on_items: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_export(*opened(source), COLUMNS, target, options=options, run_tasks=stop)
     told = convert_export(*opened(source), COLUMNS, target, options=by)
     keys = {o["Key"] for o in s3.list_objects_v2(Bucket="convert-export")["Contents"]}
     expected = {f"lake/orders/{part.path}" for part in told.parts} | {"lake/orders/_SUCCESS"}
@@ -336,3 +343,33 @@ def test_in_an_object_store(aws_client: Callable[[str], Any], tmp_path: Path) ->
     ).to_table()
     assert pc.sum(table["n"]).as_py() == sum(range(200))
     assert convert_export(*opened(source), COLUMNS, target, options=by) == told
+
+
+def test_two_processes_do_not_convert_to_the_same_place_at_once(tmp_path: Path) -> None:
+    source = write_local_export(tmp_path, map(order, range(20)))
+    seen: list[str] = []
+
+    def again(tasks: Any, converter: export_tasks.TaskConverter, on_items: Any) -> Any:
+        with pytest.raises(PublishError, match="Another process"):
+            converted(source, tmp_path / "lake")
+        seen.append("refused")
+        return (converter.convert(task, on_items) for task in tasks)
+
+    assert converted(source, tmp_path / "lake", run_tasks=again).rows == 20
+    assert seen == ["refused"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["AWSDynamoDB", "lake"]
+
+
+def test_what_other_options_left_behind_is_removed(tmp_path: Path) -> None:
+    source = write_local_export(tmp_path, map(order, range(20)))
+
+    def stop(tasks: Any, converter: Any, on_items: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        converted(
+            source, tmp_path / "lake", run_tasks=stop, options=PartOptions(compression="gzip")
+        )
+    assert [path for path in tmp_path.iterdir() if ".converting" in path.name]
+    converted(source, tmp_path / "lake")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["AWSDynamoDB", "lake"]
