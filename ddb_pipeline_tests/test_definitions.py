@@ -16,6 +16,7 @@ bucket = "our-lake"
 name = "orders"
 bucket = "our-orders"
 delivery_schema = "crawled"
+start = 2026-03-01T00:00:00Z
 crawl_with = "builtin"
 """
 

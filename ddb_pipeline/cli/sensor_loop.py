@@ -50,10 +50,14 @@ class SensorLoop:
 
     def _execute(self, request: dg.RunRequest) -> None:
         selection: Sequence[dg.AssetKey] = request.asset_selection or ()
-        job = self.definitions.resolve_implicit_global_asset_job_def()
+        job = (
+            self.definitions.resolve_job_def(request.job_name)
+            if request.job_name
+            else self.definitions.resolve_implicit_global_asset_job_def()
+        )
         result = job.execute_in_process(
             instance=self.instance,
-            asset_selection=list(selection),
+            asset_selection=list(selection) or None,
             partition_key=request.partition_key,
             tags={**request.tags, "dagster/run_key": request.run_key or ""},
             run_config=QUIET,
@@ -66,7 +70,7 @@ class SensorLoop:
                 for event in result.all_events
                 if event.is_step_failure and event.step_failure_data.error
             ]
-            names = ", ".join(key.to_user_string() for key in selection)
+            names = request.job_name or ", ".join(key.to_user_string() for key in selection)
             raise RunFailedError(f"Materialising {names} failed: {'; '.join(failures)}")
 
 

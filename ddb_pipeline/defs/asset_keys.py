@@ -1,8 +1,14 @@
 """The names under which a pipeline's assets, groups and runs are known to Dagster."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
 
 from ddb_pipeline.config import PipelineConfig, Settings, Target
 
@@ -12,6 +18,7 @@ NORMALIZED_SCHEMA = "normalized_schema"
 LAKE_TABLE = "lake_table"
 PARQUET_STREAM = "parquet_stream"
 REDELIVERED_RECORDS = "redelivered_records"
+PARQUET_SNAPSHOT = "parquet_snapshot"
 
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"
@@ -32,6 +39,22 @@ def selection(settings: Settings, *names: str) -> dg.AssetSelection:
     """These assets of every pipeline."""
     keys = [asset_key(pipeline, name) for pipeline in settings.pipelines for name in names]
     return dg.AssetSelection.assets(*keys)
+
+
+def asset_job_name(pipeline: PipelineConfig, name: str) -> str:
+    return f"{pipeline.name}_{name}"
+
+
+def asset_jobs(settings: Settings, name: str) -> "list[UnresolvedAssetJobDefinition]":
+    """One job for each pipeline's asset: partitions differ between pipelines, and what one job or
+    one sensor's target holds must have the same."""
+    return [
+        dg.define_asset_job(
+            asset_job_name(pipeline, name),
+            selection=dg.AssetSelection.assets(asset_key(pipeline, name)),
+        )
+        for pipeline in settings.pipelines
+    ]
 
 
 def run_tags(pipeline: PipelineConfig, stage: str) -> dict[str, str]:

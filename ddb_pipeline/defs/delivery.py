@@ -14,9 +14,10 @@ from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     PARQUET_STREAM,
     UNFINISHED,
+    asset_job_name,
+    asset_jobs,
     asset_key,
     run_tags,
-    selection,
     sensor_interval,
     sensor_status,
 )
@@ -115,7 +116,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Materialises the hours of parquet_stream in which objects appeared.",
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
-        target=selection(settings, PARQUET_STREAM),
+        jobs=asset_jobs(settings, PARQUET_STREAM),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         cursor: dict[str, dict[str, list[str | float]]] = json.loads(context.cursor or "{}")
@@ -159,6 +160,6 @@ def hour_run(pipeline: PipelineConfig, hour: DeliveryHour, version: str) -> dg.R
     return dg.RunRequest(
         run_key=f"{pipeline.name}:delivery:{hour.partition_key}:{version}:{int(time.time())}",
         partition_key=hour.partition_key,
-        asset_selection=[asset_key(pipeline, PARQUET_STREAM)],
+        job_name=asset_job_name(pipeline, PARQUET_STREAM),
         tags=run_tags(pipeline, STAGE),
     )
