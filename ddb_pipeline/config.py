@@ -26,6 +26,7 @@ CONFIG_FILE = ".ddb_pipeline.toml"
 NAME = r"^[a-z][a-z0-9_]{2,39}$"
 DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
 BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
 
@@ -62,6 +63,13 @@ class CrawlWith(Enum):
     BUILTIN = "builtin"
 
 
+class ExportWith(Enum):
+    """How the whole table gets to S3."""
+
+    EXPORT = "export"
+    SCAN = "scan"
+
+
 class PipelineConfig(BaseModel):
     """One DynamoDB table on its way to the lake.
 
@@ -88,6 +96,14 @@ class PipelineConfig(BaseModel):
         description="By path (orders[].lines): struct, map or json, for the built-in crawl.",
     )
     crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
+    export_prefix: str = Field(
+        default="exports", pattern=PREFIX, description="Where exports lie in the lake's bucket."
+    )
+    export_with: ExportWith = Field(
+        default=ExportWith.EXPORT,
+        description="DynamoDB's export (point-in-time recovery on) or a scan in its layout.",
+    )
+    export_schedule: str = Field(default="", description="Cron of the export, UTC; none if empty.")
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="First hour of the lake's partitions, UTC.",
@@ -175,6 +191,7 @@ DEMO_PIPELINE: Mapping[str, Any] = {
     "delivery_schema": "crawled",
     "schema_fix": "dagster",
     "crawl_schedule": "*/2 * * * *",
+    "export_schedule": "*/10 * * * *",
     "buffer_seconds": 3,
 }
 """What runs where nothing is configured: the original design, so that failure and cure are seen."""

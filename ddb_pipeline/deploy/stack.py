@@ -69,6 +69,10 @@ def lake_table(pipeline: PipelineConfig) -> str:
     return f"{crawled_table(pipeline)}_lake"
 
 
+def snapshot_table(pipeline: PipelineConfig) -> str:
+    return f"{crawled_table(pipeline)}_snapshot"
+
+
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
@@ -82,6 +86,7 @@ def stack_parameters(
         "TablePrefix": pipeline.table_prefix,
         "CrawledTableName": crawled_table(pipeline),
         "LakeTableName": lake_table(pipeline),
+        "SnapshotTableName": snapshot_table(pipeline),
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
         "BufferSeconds": str(pipeline.buffer_seconds),

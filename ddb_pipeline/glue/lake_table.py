@@ -55,7 +55,7 @@ class LakeTableUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LakePartition:
-    """One hour of the lake: its values in the order of the partition keys, and its directory."""
+    """A partition: its values in the order of the partition keys, and its directory."""
 
     values: tuple[str, ...]
     location: str
@@ -127,7 +127,7 @@ def widen_lake_table(
 def register_partitions(
     glue: "GlueClient", table: CatalogTable, partitions: Sequence[LakePartition]
 ) -> int:
-    """Make the hours known to readers of the lake table; answers with how many were new.
+    """Make partitions known to readers of a table; answers with how many were new.
 
     Raises:
         CatalogError: a partition could not be created for another reason than being there.
