@@ -1,0 +1,157 @@
+"""An export to Parquet: this project's converter against what people use, side by side.
+
+    python -m ddb_pipeline_tests.benchmarks.export [--items 1000000] [--peer-files 1] [--folder F]
+
+Generates orders of about 600 bytes of DynamoDB's JSON in 8 gzipped data files, then converts them
+each way in turn, each in a process of its own, held to one core and then to all. What is counted is
+CPU seconds from the gzipped file to zstd Parquet, without imports. Peers go at a steady rate, so
+that they get the first files only (``--peer-files`` for one core; as many for each core). All values
+that this project wrote are compared with boto3's TypeDeserializer (``--no-check`` leaves that out).
+dynamodb-json takes part where it is installed.
+"""
+
+import argparse
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+from ddb_pipeline_tests.benchmarks.export_items import write_benchmark_export
+
+OURS = "ddb_pipeline"
+PEERS = ("boto3 + pandas", "awswrangler's way", "dynamodb-json")
+Measured = dict[str, float]
+MASK = 2**64 - 1
+
+
+def measured(way: str, folder: Path, output: Path, workers: int, files: int) -> Measured:
+    """Run a way in a process of its own."""
+    shutil.rmtree(output, ignore_errors=True)
+    module = "ddb_pipeline_tests.benchmarks.export_ways"
+    arguments = [sys.executable, "-m", module, way, folder, output, workers, files]
+    done = subprocess.run(list(map(str, arguments)), check=True, capture_output=True, text=True)
+    told: Measured = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def line(way: str, told: Measured) -> str:
+    return (
+        f"{way:20}{told['rows']:>10,.0f} rows{told['rows'] / told['cpu']:>10,.0f} rows/CPU s"
+        f"{told['rows'] / told['wall']:>10,.0f} rows/s{told['peak_mb']:>8,.0f} MB peak"
+        f"{told['size_mb']:>8,.1f} MB Parquet"
+    )
+
+
+def summed(rows: Iterator[dict[str, Any]]) -> tuple[int, int]:
+    """A sum over the rows that is equal for equal rows in any order, and how many there are."""
+    total = count = 0
+    for row in rows:
+        text = json.dumps(plain(row), sort_keys=True, ensure_ascii=False)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        total += int.from_bytes(digest, "big")
+        count += 1
+    return total & MASK, count
+
+
+def plain(value: Any) -> Any:
+    """One spelling for what both sides read: numbers by value, sets sorted, nulls left out."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, set):
+        return sorted(map(plain, value))
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bool | str):
+        return value
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    return str(number.normalize()) if number else "0"
+
+
+def sets_sorted(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of Parquet, whose sets are lists, in the order of a sorted set."""
+    row["tags"] = sorted(row["tags"])
+    row["shelves"] = sorted(map(plain, row["shelves"]))
+    return row
+
+
+def reference_sum(path: Path) -> tuple[int, int]:
+    from boto3.dynamodb.types import TypeDeserializer
+
+    deserialize = TypeDeserializer().deserialize
+    with gzip.open(path, "rb") as lines:
+        return summed(
+            {name: deserialize(value) for name, value in json.loads(text)["Item"].items()}
+            for text in lines
+        )
+
+
+def parquet_sum(path: Path) -> tuple[int, int]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(10_000)
+        return summed(sets_sorted(row) for batch in batches for row in batch.to_pylist())
+
+
+def same_values(folder: Path, output: Path) -> tuple[bool, int]:
+    """Whether the rows are, value by value, what TypeDeserializer reads of the items."""
+    with Pool() as pool:
+        expected = pool.map(reference_sum, sorted((folder / "data").iterdir()))
+        found = pool.map(parquet_sum, sorted(output.glob("*.parquet")))
+    totals = [tuple(map(sum, zip(*sums, strict=True))) for sums in (expected, found)]
+    (wanted, count), (got, rows) = totals
+    return wanted & MASK == got & MASK and count == rows, rows
+
+
+def run(folder: Path, items: int, peer_files: int, check: bool) -> None:
+    say = partial(print, flush=True)
+    cores = len(os.sched_getaffinity(0))
+    write_benchmark_export(folder, items)
+    output = folder / "output"
+    infer = measured("inference", folder, output, 1, 8)
+    say(line("inference", infer))
+    own = {workers: measured(OURS, folder, output, workers, 8) for workers in (1, cores)}
+    say(line(f"{OURS}, 1 core", own[1]))
+    say(line(f"{OURS}, {cores} cores", own[cores]))
+    if check:
+        same, rows = same_values(folder, output)
+        say(f"values equal to TypeDeserializer's in {rows:,} rows: {same}")
+    say(f"{cores} cores are {own[1]['wall'] / own[cores]['wall']:.2f} times as fast as one")
+    for peer in PEERS:
+        if peer == "dynamodb-json" and importlib.util.find_spec("dynamodb_json") is None:
+            say("dynamodb-json is not installed: pip install dynamodb-json")
+            continue
+        one = measured(peer, folder, output, 1, peer_files)
+        both = measured(peer, folder, output, cores, peer_files * cores)
+        say(line(f"{peer}, 1 core", one))
+        say(line(f"{peer}, {cores} cores", both))
+        cpu = (own[1]["rows"] / own[1]["cpu"]) / (one["rows"] / one["cpu"])
+        wall = (own[cores]["rows"] / own[cores]["wall"]) / (both["rows"] / both["wall"])
+        say(f"  ratio to {peer}: {cpu:.1f} per CPU second, {wall:.1f} by the clock on all cores")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--peer-files", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="Kept, and used again if it is there.")
+    parser.add_argument("--no-check", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        run(folder, arguments.items, arguments.peer_files, not arguments.no_check)
+
+
+if __name__ == "__main__":
+    main()

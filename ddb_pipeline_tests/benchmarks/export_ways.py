@@ -1,0 +1,184 @@
+"""One way of converting an export to Parquet, in a process of its own, measured from inside.
+
+    python -m ddb_pipeline_tests.benchmarks.export_ways WAY EXPORT DESTINATION WORKERS FILES
+
+Prints one line of JSON. Only the conversion is measured, not the imports.
+"""
+
+import gzip
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ddb_pipeline.dynamodb.export import Export, ExportSummary
+from ddb_pipeline.dynamodb.export_read import Open
+
+Rows = list[dict[str, Any]]
+CHUNK_ITEMS = 50_000
+
+
+def local_export(folder: Path, files: int) -> tuple[Open, Export]:
+    """The export's first data files, as an export of their own."""
+    import pyarrow.fs
+
+    from ddb_pipeline.lake.export_source import open_export
+
+    open_object, export = open_export(pyarrow.fs.LocalFileSystem(), str(folder))
+    chosen = export.files[:files]
+    summary: ExportSummary = export.summary
+    members = {f: getattr(summary, f) for f in summary.__dataclass_fields__}
+    members["item_count"] = sum(file.item_count for file in chosen)
+    return open_object, Export(ExportSummary(**members), chosen)
+
+
+def ours(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """This project's converter by the columns that its inference finds (not measured here)."""
+    import pyarrow as pa
+    import pyarrow.fs
+
+    from ddb_pipeline.lake.convert_export import convert_export
+    from ddb_pipeline.lake.publish import Destination
+
+    pa.set_cpu_count(workers)
+    columns = [tuple(column) for column in json.loads((folder / "columns.json").read_text())]
+    target = Destination(pyarrow.fs.LocalFileSystem(), str(destination))
+    open_object, export = local_export(folder, files)
+    return convert_export(open_object, export, columns, target, workers=workers).rows
+
+
+def inference(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """This project's inference over all items; leaves the columns for the conversion."""
+    import pyarrow as pa
+
+    from ddb_pipeline.hive.infer import inferred_schema
+    from ddb_pipeline.hive.normalize import replace_sets
+    from ddb_pipeline.lake.convert_export import infer_export
+
+    pa.set_cpu_count(workers)
+    found = infer_export(*local_export(folder, files), workers=workers)
+    columns = [(c.name, replace_sets(c.type)) for c in inferred_schema(found).columns]
+    (folder / "columns.json").write_text(json.dumps(columns))
+    return found.items
+
+
+def chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
+    chunk = []
+    with gzip.open(path, "rb") as lines:
+        for line in lines:
+            chunk.append(json.loads(line)["Item"])
+            if len(chunk) == CHUNK_ITEMS:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def boto3_pandas(path: Path, destination: Path) -> int:
+    """boto3's TypeDeserializer item by item, pandas' own to_parquet."""
+    import pandas as pd
+    from boto3.dynamodb.types import TypeDeserializer
+
+    deserialize = TypeDeserializer().deserialize
+    rows = 0
+    for number, chunk in enumerate(chunks(path)):
+        frame = pd.DataFrame([{n: deserialize(v) for n, v in item.items()} for item in chunk])
+        frame.to_parquet(destination / f"{path.stem}-{number}.parquet", compression="zstd")
+        rows += len(frame)
+    return rows
+
+
+def awswrangler_way(path: Path, destination: Path) -> int:
+    """What awswrangler.dynamodb does after a scan: TypeDeserializer, columns, Arrow, pandas."""
+    import pyarrow as pa
+    from boto3.dynamodb.types import TypeDeserializer
+
+    rows = 0
+    for number, chunk in enumerate(chunks(path)):
+        deserializer = TypeDeserializer()
+        items = [
+            {
+                name: value["B"] if next(iter(value)) == "B" else deserializer.deserialize(value)
+                for name, value in item.items()
+            }
+            for item in chunk
+        ]
+        names = list(dict.fromkeys(name for item in items for name in item))
+        columns = [[item.get(name) for item in items] for name in names]
+        frame = pa.Table.from_arrays(list(map(pa.array, columns)), names).to_pandas()
+        frame.to_parquet(destination / f"{path.stem}-{number}.parquet", compression="zstd")
+        rows += len(frame)
+    return rows
+
+
+def dynamodb_json(path: Path, destination: Path) -> int:
+    """The package dynamodb-json, pandas' own to_parquet."""
+    import pandas as pd
+    from dynamodb_json import json_util
+
+    rows = 0
+    for number, chunk in enumerate(chunks(path)):
+        frame = pd.DataFrame([json_util.loads(item) for item in chunk])
+        # It leaves numbers with an exponent as they are, {"N": "1e-05"}, which no column takes.
+        weights = [w["N"] if isinstance(w, dict) else w for w in frame["weight"]]
+        frame["weight"] = pd.to_numeric(weights)
+        frame.to_parquet(destination / f"{path.stem}-{number}.parquet", compression="zstd")
+        rows += len(frame)
+    return rows
+
+
+def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int, int], int]:
+    """A way that knows one file at a time, over several by processes."""
+
+    def run(folder: Path, destination: Path, workers: int, files: int) -> int:
+        destination.mkdir(parents=True)
+        paths: Sequence[Path] = sorted((folder / "data").iterdir())[:files]
+        if workers == 1:
+            return sum(one_file(path, destination) for path in paths)
+        with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+            return sum(pool.map(partial(one_file, destination=destination), paths))
+
+    return run
+
+
+WAYS: dict[str, Callable[[Path, Path, int, int], int]] = {
+    "ddb_pipeline": ours,
+    "inference": inference,
+    "boto3 + pandas": of_files(boto3_pandas),
+    "awswrangler's way": of_files(awswrangler_way),
+    "dynamodb-json": of_files(dynamodb_json),
+}
+
+
+def cpu_seconds() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def main() -> None:
+    way, folder, destination, workers, files = sys.argv[1:]
+    cores = sorted(os.sched_getaffinity(0))[: int(workers)]
+    os.sched_setaffinity(0, cores)
+    import pandas  # noqa: F401  (what all ways import, before the clock starts)
+    import pyarrow.parquet  # noqa: F401
+
+    began, cpu = time.perf_counter(), cpu_seconds()
+    rows = WAYS[way](Path(folder), Path(destination), int(workers), int(files))
+    wall, cpu = time.perf_counter() - began, cpu_seconds() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak += int(workers) * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    size = sum(f.stat().st_size for f in Path(destination).rglob("*.parquet"))
+    told = {"rows": rows, "wall": wall, "cpu": cpu, "peak_mb": peak / 1024, "size_mb": size / 1e6}
+    print(json.dumps(told))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
