@@ -12,6 +12,7 @@ NORMALIZED_SCHEMA = "normalized_schema"
 LAKE_TABLE = "lake_table"
 PARQUET_STREAM = "parquet_stream"
 REDELIVERED_RECORDS = "redelivered_records"
+RELEVANCE_SCORES = "relevance_scores"
 
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"

@@ -199,9 +199,8 @@ class RelevanceJob:
         low, high = min(0.0, bounds[0]), max(1.0, bounds[1])
         width = (high - low) / BINS
         bin_of = F.least(F.floor((F.col("score") - low) / width), F.lit(BINS - 1))
-        counted = {
-            r["bin"]: r["count"] for r in scores.groupBy(bin_of.alias("bin")).count().collect()
-        }
+        bins = scores.groupBy(bin_of.alias("bin")).count().collect()
+        counted = {row["bin"]: row["count"] for row in bins}
         title = f"{rows:,} scores, query and document pairs by score"
         return presentation.histogram_image(
             [counted.get(index, 0) for index in range(BINS)], low, high, title
@@ -214,12 +213,10 @@ class RelevanceJob:
             for name, count in entry.counts.items():
                 sums[name] = sums.get(name, 0) + count
         for name, count in sums.items():
-            if count and (name.startswith("no_") or name in ("without_user", "unmatched_clicks")):
-                self.reporter.warn(f"{count} of the logs: {name.replace('_', ' ')}.")
-        return {
-            "hours": len(after.hours),
-            **{f"logs/{name}": n for name, n in sorted(sums.items())},
-        }
+            if count and name in UNUSABLE:
+                self.reporter.warn(f"{count:,} {UNUSABLE[name]}.")
+        counts = {f"logs/{name}": count for name, count in sorted(sums.items())}
+        return {"hours": len(after.hours), **counts}
 
     def uri(self, name: str) -> str:
         return f"{self.arguments.output.rstrip('/')}/{name}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -58,7 +59,7 @@ def _frames(spark: "SparkSession", files: Sequence[StoredFile]) -> Iterator["Dat
     reader = spark.read.option("mergeSchema", "true")
     try:
         yield reader.parquet(*(file.uri for file in ordered))
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         if not any(text in str(error) for text in MERGE_ERRORS) or len(ordered) == 1:
             raise
         middle = len(ordered) // 2

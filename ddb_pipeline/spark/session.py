@@ -20,7 +20,11 @@ def open_session(name: str) -> "SparkSession":
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.appName(name).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return with_semantics(session)
+
+
+def with_semantics(session: "SparkSession") -> "SparkSession":
     for key, value in SEMANTICS.items():
         session.conf.set(key, value)
-    session.sparkContext.setLogLevel("ERROR")
     return session
