@@ -9,6 +9,7 @@ from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.exports import export_job, export_schedules, export_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
+from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
 from ddb_pipeline.defs.replay import replay_jobs
 from ddb_pipeline.defs.schema import lake_asset, normalized_asset
 from ddb_pipeline.defs.snapshot import snapshot_asset
@@ -29,6 +30,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
             redelivered_asset(pipeline),
             snapshot_asset(pipeline),
         ]
+        if pipeline.relevance:
+            assets.append(relevance_asset(settings, pipeline, pipeline.relevance))
     sensors = [
         source_sensor(settings),
         crawl_sensor(settings),
@@ -37,6 +40,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
         failed_records_sensor(settings),
         export_sensor(settings),
     ]
+    if any(pipeline.relevance for pipeline in settings.pipelines):
+        sensors.append(relevance_sensor(settings))
     if settings.target is Target.EMBEDDED:
         sensors += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
     export = export_job(settings)

@@ -19,6 +19,7 @@ LAKE_TABLE = "lake_table"
 PARQUET_STREAM = "parquet_stream"
 REDELIVERED_RECORDS = "redelivered_records"
 PARQUET_SNAPSHOT = "parquet_snapshot"
+RELEVANCE_SCORES = "relevance_scores"
 
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"

@@ -1,11 +1,12 @@
-"""The functions' zips: only what a handler imports, the same bytes for the same sources."""
+"""Zips of functions and Spark jobs: only what they import, the same bytes for the same sources."""
 
 import ast
 import hashlib
+import importlib.util
 import io
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,10 @@ PACKAGE = "ddb_pipeline"
 FUNCTIONS = ("stream_to_firehose", "fix_schema")
 PROVIDED = frozenset(("boto3", "botocore"))
 """In Lambda's Python runtimes beside the standard library."""
+
+SPARK_JOBS = ("relevance",)
+SPARK_PROVIDED = frozenset(("pyspark", "py4j", "dagster_pipes"))
+"""What a Spark job finds: Spark's own, and Dagster Pipes, which comes along in the zip."""
 
 MAX_BYTES = 300 * 1024
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -74,7 +79,7 @@ def build_bundle(
     root = Path(ddb_pipeline.__file__).parent.parent if source is None else source
     entry = f"{PACKAGE}.functions.{name}"
     files = imported_files(root, (entry, *extra_modules))
-    body = _zip(root, files.values())
+    body = _zip(_relative(root, files))
     if len(body) > MAX_BYTES:
         raise BundleError(
             f"The zip of {name} has {len(body)} bytes, over {MAX_BYTES}: it holds {len(files)} "
@@ -89,25 +94,74 @@ def build_bundle(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SparkBundle:
+    """The code of every Spark job, as EMR Serverless takes it.
+
+    Attributes:
+        scripts: each job's entry point by the job's name.
+        body: the zip for ``--py-files``, with what the scripts import.
+        sha256: hash of scripts and zip together, hexadecimal.
+    """
+
+    scripts: Mapping[str, bytes]
+    body: bytes
+    sha256: str
+
+
+def build_spark_bundle() -> SparkBundle:
+    """Package the Spark jobs with Dagster Pipes, which is Python without dependencies.
+
+    Raises:
+        BundleError: an import reaches something that neither Spark nor the zip has.
+    """
+    root = Path(ddb_pipeline.__file__).parent.parent
+    entries = [f"{PACKAGE}.spark.{name}" for name in SPARK_JOBS]
+    files = imported_files(root, entries, provided=SPARK_PROVIDED, runtime="EMR's Spark")
+    scripts = {name: files[f"{PACKAGE}.spark.{name}"].read_bytes() for name in SPARK_JOBS}
+    contents = _relative(root, files)
+    spec = importlib.util.find_spec("dagster_pipes")
+    if spec is None or spec.origin is None:
+        raise BundleError("dagster_pipes is not installed; it comes with dagster.")
+    pipes = Path(spec.origin).parent
+    contents |= {f"dagster_pipes/{path.name}": path for path in pipes.glob("*.py")}
+    body = _zip(contents)
+    digest = hashlib.sha256(body)
+    for script in scripts.values():
+        digest.update(script)
+    return SparkBundle(scripts, body, digest.hexdigest())
+
+
 def write_bundles(directory: Path) -> tuple[Path, ...]:
-    """Write every function's zip as ``<name>.zip``; answers with the paths."""
+    """Write every function's zip as ``<name>.zip``, and the Spark jobs; answers with the paths."""
     directory.mkdir(parents=True, exist_ok=True)
+    spark = build_spark_bundle()
+    contents = {f"{bundle.name}.zip": bundle.body for bundle in build_bundles().values()}
+    contents |= {f"spark/{name}.py": script for name, script in spark.scripts.items()}
+    contents["spark/modules.zip"] = spark.body
     paths = []
-    for bundle in build_bundles().values():
-        path = directory / f"{bundle.name}.zip"
-        path.write_bytes(bundle.body)
+    for name, body in contents.items():
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(body)
         paths.append(path)
     return tuple(paths)
 
 
-def imported_files(root: Path, entries: Sequence[str]) -> dict[str, Path]:
+def imported_files(
+    root: Path,
+    entries: Sequence[str],
+    *,
+    provided: Collection[str] = PROVIDED,
+    runtime: str = "Lambda's runtime",
+) -> dict[str, Path]:
     """Every module that the entries import, directly or not, with its file; packages included.
 
     Imports are read, not run. Those under ``TYPE_CHECKING`` do not count, those inside of
     functions do.
 
     Raises:
-        BundleError: a module of ours is missing, or one that Lambda does not have is imported.
+        BundleError: a module of ours is missing, or one that ``runtime`` lacks is imported.
     """
     own = {entry.partition(".")[0] for entry in entries}
     files: dict[str, Path] = {}
@@ -128,9 +182,9 @@ def imported_files(root: Path, entries: Sequence[str]) -> dict[str, Path]:
             top = imported.partition(".")[0]
             if top in own:
                 waiting.append((imported, chain))
-            elif top not in sys.stdlib_module_names and top not in PROVIDED:
+            elif top not in sys.stdlib_module_names and top not in provided:
                 raise BundleError(
-                    f"{imported!r} is not in Lambda's runtime, but {' → '.join(chain)} imports it."
+                    f"{imported!r} is not in {runtime}, but {' → '.join(chain)} imports it."
                 )
     return files
 
@@ -180,11 +234,16 @@ def _is_type_checking(test: ast.expr) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def _zip(root: Path, paths: Iterable[Path]) -> bytes:
+def _relative(root: Path, files: Mapping[str, Path]) -> dict[str, Path]:
+    return {path.relative_to(root).as_posix(): path for path in files.values()}
+
+
+def _zip(contents: Mapping[str, Path]) -> bytes:
+    """A zip of files by their names in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(paths):
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), TIMESTAMP)
+        for name, path in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name, TIMESTAMP)
             entry.external_attr = FILE_MODE << 16
             entry.create_system = UNIX
             # Stored: deflate's bytes depend on the zlib that Python was built with.

@@ -73,6 +73,10 @@ def snapshot_table(pipeline: PipelineConfig) -> str:
     return f"{crawled_table(pipeline)}_snapshot"
 
 
+def scores_table(pipeline: PipelineConfig) -> str:
+    return f"{crawled_table(pipeline)}_relevance"
+
+
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
@@ -90,6 +94,7 @@ def stack_parameters(
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
+        "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
         "CodeBucket": code_bucket,
         "StreamFunctionKey": code_key(pipeline, bundles["stream_to_firehose"]),
         "FixFunctionKey": code_key(pipeline, bundles["fix_schema"]),

@@ -14,6 +14,10 @@ CONVERSION_FAILED_PREFIX = "errors/format-conversion-failed/"
 UNDECLARED_PREFIX = "errors/undeclared-attributes/"
 REDELIVERED_PREFIX = "redelivered/"
 """Error objects whose records have all become rows, kept as they were."""
+RELEVANCE_PREFIX = "relevance/"
+"""What the relevance job makes: statistics, scores, the manifest that says which are valid."""
+SPARK_CODE_PREFIX = "spark-code/"
+"""Scripts and modules of the Spark jobs, where EMR Serverless reads them."""
 
 _HOUR = re.compile(r"delivery_date=(\d{4}-\d{2}-\d{2})/delivery_hour=(\d{2})/")
 

@@ -1,0 +1,94 @@
+"""A part of the lake's bucket as a local folder, and back: for engines that read folders only."""
+
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddb_pipeline.lake.stats import StoredObject, list_objects
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A folder that holds what lies under a prefix, and the keys that it was made of."""
+
+    folder: Path
+    keys: frozenset[str]
+    fetched: int
+    fetched_bytes: int
+
+
+def mirror(
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    folder: Path,
+    *,
+    wanted: Callable[[str], bool] = lambda key: True,
+) -> Mirrored:
+    """Make ``folder`` hold the wanted objects under a prefix and no others.
+
+    Only what is new or has changed is fetched; a file has its object's time of change.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    objects = [stored for stored in list_objects(s3, bucket, prefix) if wanted(stored.key)]
+    paths = {folder / stored.key.removeprefix(prefix): stored for stored in objects}
+    for path in [path for path in folder.rglob("*") if path.is_file() and path not in paths]:
+        path.unlink()
+    missing = [(path, stored) for path, stored in paths.items() if not _is_current(path, stored)]
+
+    def fetch(entry: tuple[Path, StoredObject]) -> None:
+        path, stored = entry
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(bucket, stored.key, str(path))
+        os.utime(path, (stored.modified_at, stored.modified_at))
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="mirror") as pool:
+        list(pool.map(fetch, missing))
+    return Mirrored(
+        folder,
+        frozenset(stored.key for stored in objects),
+        len(missing),
+        sum(stored.size for _, stored in missing),
+    )
+
+
+def publish(
+    s3: "S3Client", bucket: str, prefix: str, before: Mirrored, *, last: Collection[str] = ()
+) -> int:
+    """Put the folder's new files under the prefix and take away what is gone from it.
+
+    Files that are there already are taken as unchanged, except for those named ``last``: they
+    say which of the others are valid, are put after them, and are always put. Hidden files and
+    empty ones are no part of the data. Answers with the number of objects put.
+    """
+    files = {
+        prefix + path.relative_to(before.folder).as_posix(): path
+        for path in before.folder.rglob("*")
+        if path.is_file() and not path.name.startswith((".", "_")) and path.stat().st_size
+    }
+    pointers = [key for key in files if key.removeprefix(prefix) in last]
+    new = [key for key in files if key not in before.keys and key not in pointers]
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="publish") as pool:
+        list(pool.map(lambda key: s3.upload_file(str(files[key]), bucket, key), new))
+    for key in pointers:
+        s3.upload_file(str(files[key]), bucket, key)
+    for key in sorted(before.keys - set(files)):
+        s3.delete_object(Bucket=bucket, Key=key)
+    return len(new) + len(pointers)
+
+
+def _is_current(path: Path, stored: StoredObject) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    same_time = int(found.st_mtime * 1000) == int(stored.modified_at * 1000)
+    return found.st_size == stored.size and same_time

@@ -1,0 +1,164 @@
+"""What all hours together say of each query and document, and how sure that is."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from ddb_pipeline.spark.click_model import CEILING, INNER_ROUNDS, Cell
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+MODEL_PAIRS = 4000
+"""Pairs that examination is estimated from, those shown most: it has few parameters."""
+STRENGTHS = (0.5, 1000.0)
+"""Bounds of the prior's strength, in looks."""
+EVIDENCE = (
+    "query",
+    "document",
+    "impressions",
+    "clicks",
+    "exposure",
+    "satisfied",
+    "prior_mean",
+    "prior_strength",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The Beta prior of relevance over all pairs: its mean, its strength in looks."""
+
+    mean: float
+    strength: float
+
+
+def combined(pairs: "DataFrame", as_of_hour: int, half_life_days: float) -> "DataFrame":
+    """``query, document, cells, users`` over all hours, each hour's counts decayed by its age."""
+    age = F.greatest(F.lit(as_of_hour) - 1 - F.col("counted_hour"), F.lit(0))
+    decay = F.pow(F.lit(0.5), age / F.lit(24.0 * half_life_days))
+    cells = (
+        pairs.select("query", "document", decay.alias("decay"), F.explode("cells").alias("cell"))
+        .groupBy("query", "document", F.col("cell.position").alias("position"))
+        .agg(
+            F.sum(F.col("decay") * F.col("cell.impressions")).alias("impressions"),
+            F.sum(F.col("decay") * F.col("cell.clicks")).alias("clicks"),
+            F.sum(F.col("decay") * F.col("cell.satisfied")).alias("satisfied"),
+        )
+        .groupBy("query", "document")
+        .agg(
+            F.array_sort(
+                F.collect_list(F.struct("position", "impressions", "clicks", "satisfied"))
+            ).alias("cells")
+        )
+    )
+    users = pairs.groupBy("query", "document").agg(
+        F.size(F.array_distinct(F.flatten(F.collect_list("users")))).alias("users")
+    )
+    return cells.join(users, ["query", "document"])
+
+
+def model_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]]:
+    """The cells of the most shown pairs that were seen at two positions or more."""
+    rows = (
+        pairs.where(F.size("cells") > 1)
+        .orderBy(F.desc(_total("impressions")), "query", "document")
+        .limit(limit)
+        .select("cells")
+        .collect()
+    )
+    return [[(c["position"], c["impressions"], c["clicks"]) for c in row["cells"]] for row in rows]
+
+
+def weighed(pairs: "DataFrame", examination: tuple[float, ...]) -> "DataFrame":
+    """Adds ``impressions``, ``clicks``, ``exposure`` and ``satisfied`` to each pair.
+
+    ``exposure`` is how often it was looked at, as far as a cell's clicks tell of relevance;
+    ``satisfied`` the dwell-weighted clicks on the same scale. See ``click_model``.
+    """
+    looks = F.array(*(F.lit(float(value)) for value in examination))
+
+    def ratio(over: "Column", under: "Column") -> "Column":
+        return F.coalesce(F.least(over / under, F.lit(1.0)), F.lit(0.0))
+
+    def weight(cell: "Column", attraction: "Column") -> "Column":
+        seen = F.element_at(looks, cell["position"])
+        return F.lit(1.0) / (F.lit(1.0) - F.least(seen * attraction, F.lit(CEILING)))
+
+    def clicked(attraction: "Column", name: str) -> "Column":
+        return _sum(lambda cell: weight(cell, attraction) * cell[name])
+
+    def looked(attraction: "Column") -> "Column":
+        return _sum(
+            lambda cell: (
+                weight(cell, attraction)
+                * cell["impressions"]
+                * F.element_at(looks, cell["position"])
+            )
+        )
+
+    found = pairs.withColumns(
+        {"impressions": _total("impressions"), "clicks": _total("clicks")}
+    ).withColumn("attraction", F.lit(0.0))
+    for _ in range(INNER_ROUNDS + 1):
+        now = F.col("attraction")
+        found = found.withColumn("attraction", ratio(clicked(now, "clicks"), looked(now)))
+    now = F.col("attraction")
+    return found.withColumns({"exposure": looked(now), "satisfied": clicked(now, "satisfied")})
+
+
+def estimate_prior(pairs: "DataFrame") -> Prior:
+    """The prior by the method of moments over pairs within their queries (Kleinman, 1973).
+
+    What the pairs of a query differ by beyond the sampling noise of ``exposure`` looks tells how
+    much one pair's relevance can be known before anything was seen of it.
+    """
+    rate = F.col("satisfied") / F.col("exposure")
+    query = Window.partitionBy("query")
+    mean = F.sum("satisfied").over(query) / F.sum("exposure").over(query)
+    row = (
+        pairs.where(F.col("exposure") > 0)
+        .select(
+            "satisfied",
+            "exposure",
+            (F.col("exposure") * F.pow(rate - mean, F.lit(2))).alias("spread"),
+            (F.pow("exposure", F.lit(2)) / F.sum("exposure").over(query)).alias("share"),
+            (F.lit(1.0) - F.lit(1.0) / F.count(F.lit(1)).over(query)).alias("freedom"),
+        )
+        .agg(
+            F.sum("satisfied").alias("satisfied"),
+            F.sum("exposure").alias("exposure"),
+            F.sum("spread").alias("spread"),
+            F.sum("share").alias("share"),
+            F.sum("freedom").alias("freedom"),
+        )
+        .first()
+    )
+    if row is None or not row["satisfied"] or not row["exposure"]:
+        return Prior(0.0, STRENGTHS[1])
+    overall = min(row["satisfied"] / row["exposure"], CEILING)
+    noise = overall * (1 - overall)
+    room = row["exposure"] - row["share"]
+    between = (row["spread"] - row["freedom"] * noise) / room if room > 0 else 0.0
+    strength = noise / between - 1 if between > 0 else STRENGTHS[1]
+    return Prior(overall, min(max(strength, STRENGTHS[0]), STRENGTHS[1]))
+
+
+def with_prior(pairs: "DataFrame", prior: Prior) -> "DataFrame":
+    """Adds each pair's ``prior_mean``, its query's own rate drawn to the overall one."""
+    query = Window.partitionBy("query")
+    strength = F.lit(prior.strength)
+    mean = (F.sum("satisfied").over(query) + strength * F.lit(prior.mean)) / (
+        F.sum("exposure").over(query) + strength
+    )
+    return pairs.withColumns({"prior_mean": F.least(mean, F.lit(1.0)), "prior_strength": strength})
+
+
+def _total(name: str) -> "Column":
+    return _sum(lambda cell: cell[name])
+
+
+def _sum(value: "object") -> "Column":
+    return F.aggregate("cells", F.lit(0.0), lambda total, cell: total + value(cell))  # type: ignore[operator]

@@ -1,0 +1,181 @@
+"""``relevance_scores`` on the embedded AWS: a real Spark job through Dagster Pipes."""
+
+import importlib.util
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from ddb_pipeline.config import PipelineConfig, RelevanceConfig, Settings
+from ddb_pipeline.defs.relevance import (
+    Asked,
+    due,
+    relevance_asset,
+    relevance_sensor,
+    scores_reference,
+)
+from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.glue.catalog import read_table
+from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.spark.planted_logs import Planted, write_logs
+
+PLANTED = Planted(seed=2, queries=2, documents=10, shown=5, hours=2, users=50)
+BUCKET = "scored-lake"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    home = tmp_path_factory.mktemp("relevance")
+    yield Settings(
+        home=home,
+        pipelines=(
+            PipelineConfig(
+                name="scored",
+                bucket=BUCKET,
+                relevance=RelevanceConfig(window_days=30_000),
+                start="2026-09-21T00:00:00Z",
+            ),
+        ),
+    )
+    stop(home / "embedded")
+
+
+@pytest.fixture(scope="module")
+def cloud(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> CloudResource:
+    cloud = CloudResource.of(settings)
+    stream = tmp_path_factory.mktemp("logs") / "stream"
+    write_logs(stream, PLANTED, 300)
+    for path in stream.rglob("*.parquet"):
+        key = f"stream/{path.relative_to(stream).as_posix()}"
+        cloud.s3.upload_file(str(path), BUCKET, key)
+    return cloud
+
+
+def materialize(
+    settings: Settings, cloud: CloudResource, instance: dg.DagsterInstance, **changed: Any
+) -> dg.ExecuteInProcessResult:
+    (pipeline,) = settings.pipelines
+    assert pipeline.relevance is not None
+    relevance = pipeline.relevance.model_copy(update=changed)
+    asset = relevance_asset(settings, pipeline, relevance)
+    return dg.materialize(
+        [asset], instance=instance, resources={"cloud": cloud}, raise_on_error=False
+    )
+
+
+def keys(cloud: CloudResource) -> set[str]:
+    listed = cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix="relevance/")
+    return {entry["Key"] for entry in listed.get("Contents", ())}
+
+
+@pytest.mark.embedded
+def test_scores_from_the_lake(settings: Settings, cloud: CloudResource) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = materialize(settings, cloud, instance)
+        assert result.success
+        (event,) = result.asset_materializations_for_node("scored__relevance_scores")
+        told = {name: value.value for name, value in event.metadata.items()}
+        assert told["logs/logs"] == 300
+        assert told["hours"] == 2
+        assert told["queries"] == 2
+        assert "data:image/svg+xml" in told["score_distribution"]
+        table = read_table(cloud.glue, scores_reference(settings.pipelines[0]))
+        assert table.location == told["dagster/uri"]
+        prefix = table.location.removeprefix(f"s3://{BUCKET}/")
+        objects = sorted(key for key in keys(cloud) if key.startswith(prefix))
+        bodies = [cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in objects]
+        rows = [row for body in bodies for row in pq.read_table(io.BytesIO(body)).to_pylist()]
+        assert len(rows) == told["dagster/row_count"] > 10
+        columns = pq.read_schema(io.BytesIO(bodies[0])).names
+        assert columns == [column.name for column in table.columns]
+
+        before = keys(cloud)
+        again = materialize(settings, cloud, instance)
+        (event,) = again.asset_materializations_for_node("scored__relevance_scores")
+        assert event.metadata["unchanged"].value is True
+        assert event.metadata["dagster/uri"].value == table.location
+        assert keys(cloud) == before
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    assert not result.success
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    found = event.step_failure_data.user_failure_data
+    assert found is not None
+    return found.description or ""
+
+
+@pytest.mark.embedded
+def test_a_failure_of_the_job_is_readable(settings: Settings, cloud: CloudResource) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = materialize(settings, cloud, instance, columns={"query": "phrase"})
+    text = failure(result)
+    assert text.startswith("The Spark job 'relevance' failed. RelevanceError: No file of the logs")
+    assert "'phrase'" in text
+    assert "--column-query" in text
+
+
+@pytest.mark.embedded
+def test_without_pyspark_the_run_says_how_to_get_it(
+    settings: Settings, cloud: CloudResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "pyspark" else find(name, *a)
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = materialize(settings, cloud, instance)
+        assert "pip install -e '.[spark]'" in failure(result)
+        sensor = relevance_sensor(settings)
+        context = dg.build_sensor_context(instance=instance, resources={"cloud": cloud})
+        tick = sensor.evaluate_tick(context)
+    assert not tick.run_requests
+    assert "pip install -e '.[spark]'" in (tick.skip_message or "")
+
+
+@pytest.mark.embedded
+def test_the_sensor_asks_once_for_what_has_landed(settings: Settings, cloud: CloudResource) -> None:
+    sensor = relevance_sensor(settings)
+    cursor = None
+
+    def tick(instance: dg.DagsterInstance) -> Sequence[dg.RunRequest]:
+        nonlocal cursor
+        context = dg.build_sensor_context(
+            instance=instance, resources={"cloud": cloud}, cursor=cursor
+        )
+        data = sensor.evaluate_tick(context)
+        cursor = data.cursor
+        return data.run_requests or ()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not tick(instance)
+        landed = dg.AssetMaterialization(["scored", "parquet_stream"], partition="2026-09-21-14:00")
+        instance.report_runless_asset_event(landed)
+        (request,) = tick(instance)
+        assert [key.to_user_string() for key in request.asset_selection or ()] == [
+            "scored/relevance_scores"
+        ]
+        assert not tick(instance)
+
+
+@pytest.mark.parametrize(
+    ("last", "failed", "now", "attempt"),
+    [
+        (None, False, 0.0, 0),
+        (Asked("old", 0, 100.0), False, 150.0, None),
+        (Asked("old", 0, 100.0), False, 200.0, 0),
+        (Asked("new", 0, 100.0), False, 9e9, None),
+        (Asked("new", 0, 100.0), True, 101.0, None),
+        (Asked("new", 0, 100.0), True, 9e9, 1),
+    ],
+)
+def test_when_scores_are_asked_for(
+    last: Asked | None, failed: bool, now: float, attempt: int | None
+) -> None:
+    asked = due(last, "new", failed, now=now, pause_seconds=100)
+    assert (asked and (asked.version, asked.attempt, asked.at)) == (
+        None if attempt is None else ("new", attempt, now)
+    )

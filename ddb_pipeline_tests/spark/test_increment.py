@@ -1,0 +1,211 @@
+"""Hour by hour comes out the same as all at once, whatever became of the logs meanwhile."""
+
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ddb_pipeline.spark.arguments import RelevanceArguments
+from ddb_pipeline.spark.increment import Increment
+from ddb_pipeline.spark.manifest import Manifest
+from ddb_pipeline_tests.spark.planted_logs import FIRST_HOUR, SCHEMA, Row, hour_folder, write_hour
+
+EVENTS = pa.schema(
+    [
+        *SCHEMA,
+        ("ddb_event_id", pa.string()),
+        ("ddb_event_name", pa.string()),
+        ("ddb_sequence_number", pa.string()),
+        ("ddb_expired", pa.bool_()),
+    ]
+)
+_SEQUENCE = count(10**22)
+
+
+def event(log: str, document: int, *, name: str = "INSERT", **changed: Any) -> Row:
+    """A change of a log that shows one document, clicked by default."""
+    sequence = next(_SEQUENCE)
+    removed = name == "REMOVE"
+    return {
+        "log_id": log,
+        "user": None if removed else f"user of {log}",
+        "query": None if removed else "chess set",
+        "searched_at": 3_600_000 * FIRST_HOUR,
+        "results": None if removed else [{"document": document, "position": 1}],
+        "clicks": [] if removed else [{"document": document, "position": 1, "dwell_ms": 40_000}],
+        "ddb_event_id": f"event {sequence}",
+        "ddb_event_name": name,
+        "ddb_sequence_number": str(sequence),
+        "ddb_expired": False,
+        **changed,
+    }
+
+
+class Lake:
+    """A stream folder and one job's output over it."""
+
+    def __init__(self, session: Any, folder: Path) -> None:
+        self.session = session
+        self.folder = folder
+        self.manifest = Manifest()
+        self._versions = (f"v{number}" for number in count())
+
+    def land(self, hour: int, rows: list[Row], name: str, schema: pa.Schema = EVENTS) -> None:
+        write_hour(self.folder / "stream", FIRST_HOUR + hour, rows, name, schema)
+
+    def arguments(self, output: str, **changed: Any) -> RelevanceArguments:
+        return RelevanceArguments(str(self.folder / "stream"), str(self.folder / output), **changed)
+
+    def update(self, **changed: Any) -> list[str]:
+        """Update the statistics; answers with the hours that were computed."""
+        version = next(self._versions)
+        increment = Increment(
+            self.session, self.arguments("output", **changed), version, lambda _: None
+        )
+        self.manifest = increment.updated(self.manifest)
+        return [h[-2:] for h, e in self.manifest.hours.items() if version in (e.pairs, e.keys)]
+
+    def statistics(self) -> list[Any]:
+        increment = Increment(self.session, self.arguments("output"), "", lambda _: None)
+        return sorted(map(str, increment.pairs(self.manifest).collect()))
+
+    def from_scratch(self, **changed: Any) -> list[Any]:
+        """The same of all hours at once."""
+        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
+        increment = Increment(
+            self.session, self.arguments("scratch", **changed), "all", lambda _: None
+        )
+        return sorted(map(str, increment.pairs(increment.updated(Manifest())).collect()))
+
+    def shown(self) -> dict[int, int]:
+        """By document, how often it was shown."""
+        increment = Increment(self.session, self.arguments("output"), "", lambda _: None)
+        found: dict[int, int] = {}
+        for row in increment.pairs(self.manifest).collect():
+            impressions = sum(cell["impressions"] for cell in row["cells"])
+            document = int(row["document"])
+            found[document] = found.get(document, 0) + impressions
+        return found
+
+
+@pytest.fixture
+def lake(session: Any, tmp_path: Path) -> Lake:
+    return Lake(session, tmp_path)
+
+
+def test_a_new_hour_costs_that_hour(lake: Lake) -> None:
+    lake.land(0, [event("a", 1), event("b", 1)], "x")
+    assert len(lake.update()) == 1
+    lake.land(1, [event("c", 2)], "x")
+    assert len(lake.update()) == 1
+    assert lake.shown() == {1: 2, 2: 1}
+    assert lake.update() == []
+
+
+def test_a_log_counts_where_its_last_event_lies(lake: Lake) -> None:
+    """Repeated deliveries, a click that comes later, a delete: within an hour and across."""
+    first = [event(log, 1) for log in "abcdef"]
+    lake.land(0, [*first, first[0], event("g", 9), event("g", 1, name="MODIFY")], "x")
+    lake.land(0, [first[1]], "delivered-again")
+    lake.update()
+    assert lake.shown() == {1: 7}
+    late = [
+        first[2],
+        event("d", 2, name="MODIFY"),
+        event("e", 0, name="REMOVE"),
+        event("h", 3),
+    ]
+    lake.land(1, late, "x")
+    assert len(lake.update()) == 2
+    assert lake.shown() == {1: 5, 2: 1, 3: 1}
+    lake.land(2, [event("d", 0, name="REMOVE"), event("e", 4)], "x")
+    lake.update()
+    assert lake.shown() == {1: 5, 3: 1, 4: 1}
+    assert lake.statistics() == lake.from_scratch()
+
+
+def test_an_hour_that_lands_late_or_goes(lake: Lake) -> None:
+    before = event("a", 1)
+    lake.land(1, [event("a", 2, name="MODIFY"), event("b", 2)], "x")
+    lake.update()
+    lake.land(0, [before, event("c", 1)], "x")
+    assert len(lake.update()) == 1
+    assert lake.shown() == {1: 1, 2: 2}
+    lake.land(1, [event("d", 3)], "more")
+    assert len(lake.update()) == 1
+    assert lake.shown() == {1: 1, 2: 2, 3: 1}
+    shutil.rmtree(hour_folder(lake.folder / "stream", FIRST_HOUR + 1))
+    assert len(lake.update()) == 1
+    assert lake.shown() == {1: 2}
+
+
+def test_time_to_live_takes_nothing_out_unless_asked(lake: Lake) -> None:
+    lake.land(0, [event("a", 1), event("b", 1)], "x")
+    lake.land(1, [event("a", 0, name="REMOVE", ddb_expired=True)], "x")
+    lake.update()
+    assert lake.shown() == {1: 2}
+    lake.manifest = Manifest()
+    lake.update(drop_expired=True)
+    assert lake.shown() == {1: 1}
+
+
+def test_without_event_columns_the_last_file_counts(lake: Lake) -> None:
+    plain = SCHEMA
+    lake.land(0, [event("a", 1), event("b", 1), event("b", 1)], "stream-1-2026-00", plain)
+    lake.land(0, [event("a", 2)], "stream-1-2026-01", plain)
+    lake.land(1, [event("b", 3)], "stream-1-2026-02", plain)
+    lake.update()
+    assert lake.shown() == {2: 1, 3: 1}
+
+
+def test_a_snapshot_stands_in_for_what_the_stream_does_not_hold(lake: Lake) -> None:
+    history = lake.folder / "history"
+    rows = [event("a", 1, searched_at=3_600_000 * (FIRST_HOUR - 30)), event("b", 1)]
+    write_hour(history, FIRST_HOUR, [*rows, event("c", 1, searched_at=None)], schema=SCHEMA)
+    file = next(history.rglob("*.parquet")).rename(history / "snapshot.parquet")
+    lake.land(0, [event("b", 2, name="MODIFY")], "x")
+    lake.update(history=str(history))
+    assert lake.shown() == {1: 1, 2: 1}
+    assert lake.manifest.hours["history"].counts["no_search_time"] == 1
+    lake.land(1, [event("a", 0, name="REMOVE")], "x")
+    lake.update(history=str(history))
+    assert lake.shown() == {2: 1}
+    assert lake.statistics() == lake.from_scratch(history=str(history))
+    assert file.exists()
+
+
+def test_only_the_window_counts(lake: Lake) -> None:
+    lake.land(0, [event("a", 1)], "x")
+    lake.land(30, [event("b", 2)], "x")
+    lake.update(window_days=1)
+    assert lake.shown() == {2: 1}
+
+
+def test_a_sketch_keeps_no_more_users_than_the_threshold(lake: Lake) -> None:
+    lake.land(0, [event(f"log {number}", 1) for number in range(9)], "x")
+    lake.update(min_users=3)
+    (row,) = (
+        Increment(lake.session, lake.arguments("output"), "", print).pairs(lake.manifest).collect()
+    )
+    assert len(row["users"]) == 3
+    assert not any("user of" in str(value) for value in row)
+
+
+def full_disk(*_: object) -> None:
+    raise OSError("the disk is full")
+
+
+def test_a_run_that_dies_changes_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.land(0, [event("a", 1)], "x")
+    lake.update()
+    lake.land(1, [event("a", 2, name="MODIFY")], "x")
+    with monkeypatch.context() as patched:
+        patched.setattr(Increment, "computed", full_disk)
+        with pytest.raises(OSError, match="disk is full"):
+            lake.update()
+    assert lake.shown() == {1: 1}
+    lake.update()
+    assert lake.shown() == {2: 1}

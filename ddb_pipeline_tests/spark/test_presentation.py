@@ -1,0 +1,39 @@
+"""Tables and the image of the scores' distribution."""
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+
+from ddb_pipeline.spark.presentation import (
+    Mover,
+    examination_table,
+    histogram_image,
+    histogram_svg,
+    movers_table,
+)
+
+
+def test_movers() -> None:
+    table = movers_table(
+        [Mover("a|b", "7", None, 0.5, 0.25), Mover("q" * 60, "8", 0.75, 0.5, 1.0)], "none"
+    )
+    assert "| a\\|b | 7 | – | 0.500 | new | 0.25 |" in table
+    assert f"| {'q' * 40}… | 8 | 0.750 | 0.500 | -0.250 | 1.00 |" in table
+    assert movers_table([], "none") == "none"
+
+
+def test_examination() -> None:
+    assert "| examination | 1.00 | 0.43 |" in examination_table((1.0, 0.43), True)
+    assert "Too few clicks" in examination_table((1.0, 0.5), False)
+
+
+def test_a_histogram_is_an_image_whose_bars_are_the_counts() -> None:
+    root = ET.fromstring(histogram_svg([0, 5, 10], 0.0, 1.0, "15 scores <&>"))
+    bars = [r for r in root if r.tag.endswith("rect") and r.get("fill") == "#4f6bd6"]
+    heights = [float(bar.get("height", "")) for bar in bars]
+    assert heights[0] == 0
+    assert heights[2] == 2 * heights[1]
+    markdown = histogram_image([1], 0.0, 1.0, "one")
+    found = re.fullmatch(r"!\[one\]\(data:image/svg\+xml;base64,(.*)\)", markdown)
+    assert found is not None
+    ET.fromstring(base64.b64decode(found.group(1)))
