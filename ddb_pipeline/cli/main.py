@@ -8,6 +8,7 @@ import click
 
 from ddb_pipeline.cli.demo import demo
 from ddb_pipeline.cli.deploy import deploy, package
+from ddb_pipeline.cli.preflight import preflight
 from ddb_pipeline.cli.schema import crawl, ddl, fix
 
 
@@ -20,7 +21,15 @@ def cli() -> None:
     """
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (demo, crawl, fix, ddl, package, deploy)
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    demo,
+    preflight,
+    crawl,
+    fix,
+    ddl,
+    package,
+    deploy,
+)
 for command in COMMANDS:
     cli.add_command(command)  # type: ignore[arg-type]
 

@@ -1,0 +1,64 @@
+"""Columns from a file, for commands that take a schema without a catalog."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
+from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema
+
+
+class SchemaFileError(click.UsageError):
+    """A schema file that cannot be read; the message names the file and the column."""
+
+
+def read_schema(path: Path) -> tuple[Column, ...]:
+    """Columns of a file as ``read_columns`` takes it, each of a type that Parquet holds.
+
+    Raises:
+        SchemaFileError: it holds no columns, or a type is not Hive's or not Parquet's.
+    """
+    columns = read_columns(path)
+    try:
+        for column in columns:
+            parse_type(column.type)
+        arrow_schema(columns)
+    except HiveTypeError as error:
+        raise SchemaFileError(f"{path}: column {column.name!r}: {error}") from error
+    except NoParquetTypeError as error:
+        raise SchemaFileError(f"{path}: {error}") from error
+    return columns
+
+
+def read_columns(path: Path) -> tuple[Column, ...]:
+    """Columns from a file: ``{"name": "type"}``, ``[{"Name": ..., "Type": ...}]`` or GetTable's.
+
+    Raises:
+        SchemaFileError: it is none of them.
+    """
+    try:
+        document: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SchemaFileError(f"{path} is not JSON: {error}") from error
+    try:
+        if isinstance(document, dict):
+            table = document.get("Table", document)
+            document = table.get("StorageDescriptor", {}).get("Columns", table)
+        pairs = (
+            list(document.items())
+            if isinstance(document, dict)
+            else [(entry["Name"], entry["Type"]) for entry in document]
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _no_columns(path) from error
+    if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise _no_columns(path)
+    return tuple(Column(name, text) for name, text in pairs)
+
+
+def _no_columns(path: Path) -> SchemaFileError:
+    return SchemaFileError(
+        f'{path} holds no columns. Write {{"name": "type", ...}} or Glue\'s form.'
+    )
