@@ -10,6 +10,8 @@ ERROR_PREFIX = "errors/"
 """Error objects, by kind: what waits to be delivered again."""
 CONVERSION_FAILED_PREFIX = "errors/format-conversion-failed/"
 UNDECLARED_PREFIX = "errors/undeclared-attributes/"
+DEAD_LETTER_PREFIX = "dead-letters/"
+"""Changes that can never be delivered, whole and with the reason."""
 REDELIVERED_PREFIX = "redelivered/"
 """Error objects whose records have all become rows, kept as they were."""
 
