@@ -69,6 +69,11 @@ def lake_table(pipeline: PipelineConfig) -> str:
     return f"{crawled_table(pipeline)}_lake"
 
 
+def checkpoint_table(pipeline: PipelineConfig) -> str:
+    """The table in which the consumer job keeps its place."""
+    return f"{pipeline.name.replace('_', '-')}-stream-checkpoints"
+
+
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
@@ -84,6 +89,7 @@ def stack_parameters(
         "LakeTableName": lake_table(pipeline),
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
+        "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
         "CodeBucket": code_bucket,
         "StreamFunctionKey": code_key(pipeline, bundles["stream_to_firehose"]),
