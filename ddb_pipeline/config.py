@@ -58,6 +58,13 @@ class SchemaFix(Enum):
     BOTH = "both"
 
 
+class StreamReader(Enum):
+    """What reads the table's stream."""
+
+    LAMBDA = "lambda"
+    CONSUMER = "consumer"
+
+
 class CrawlWith(Enum):
     """What crawls the DynamoDB table."""
 
@@ -140,6 +147,7 @@ class PipelineConfig(BaseModel):
     partition_key: str = Field(default="log_id", description="The table's partition key (S).")
     delivery_schema: DeliverySchema = DeliverySchema.LAKE
     schema_fix: SchemaFix = SchemaFix.BOTH
+    stream_reader: StreamReader = StreamReader.LAMBDA
     crawl_with: CrawlWith = CrawlWith.GLUE
     shapes: Mapping[str, Shape] = Field(
         default={},

@@ -4,6 +4,7 @@ import dagster as dg
 
 from ddb_pipeline.config import Settings, Target, load_settings
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
+from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
 from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
@@ -42,6 +43,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
     ]
     if any(pipeline.relevance for pipeline in settings.pipelines):
         sensors.append(relevance_sensor(settings))
+    if consumed(settings):
+        sensors.append(consume_sensor(settings))
     if settings.target is Target.EMBEDDED:
         sensors += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
     export = export_job(settings)
@@ -52,7 +55,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             for pipeline in settings.pipelines
             for check in (type_conflicts_check, nothing_lost_check)
         ],
-        jobs=[*replay_jobs(settings), export],
+        jobs=[*replay_jobs(settings), consume_job(settings), export],
         sensors=sensors,
         schedules=[
             *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),

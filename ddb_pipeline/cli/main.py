@@ -10,6 +10,7 @@ from ddb_pipeline.cli.convert_export import convert_export_command
 from ddb_pipeline.cli.demo import demo
 from ddb_pipeline.cli.deploy import deploy, package
 from ddb_pipeline.cli.export import export_command
+from ddb_pipeline.cli.preflight import preflight
 from ddb_pipeline.cli.schema import crawl, ddl, fix
 
 
@@ -24,6 +25,7 @@ def cli() -> None:
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
     demo,
+    preflight,
     crawl,
     fix,
     ddl,

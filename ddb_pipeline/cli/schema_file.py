@@ -1,4 +1,4 @@
-"""Columns from a file, for commands that take a schema."""
+"""Columns from a file, for commands that take a schema without a catalog."""
 
 import json
 from pathlib import Path
@@ -15,24 +15,13 @@ class SchemaFileError(click.UsageError):
 
 
 def read_schema(path: Path) -> tuple[Column, ...]:
-    """Columns from a file: ``{"name": "type"}``, ``[{"Name": ..., "Type": ...}]`` or GetTable's.
+    """Columns of a file as ``read_columns`` takes it, each of a type that Parquet holds.
 
     Raises:
-        SchemaFileError: it is none of them, or a type is not Hive's or not Parquet's.
+        SchemaFileError: it holds no columns, or a type is not Hive's or not Parquet's.
     """
+    columns = read_columns(path)
     try:
-        document: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise SchemaFileError(f"{path} is not JSON: {error}") from error
-    if isinstance(document, dict):
-        table = document.get("Table", document)
-        document = table.get("StorageDescriptor", {}).get("Columns", table)
-    try:
-        columns = (
-            tuple(Column(name, text) for name, text in document.items())
-            if isinstance(document, dict)
-            else tuple(Column(entry["Name"], entry["Type"]) for entry in document)
-        )
         for column in columns:
             parse_type(column.type)
         arrow_schema(columns)
@@ -40,10 +29,36 @@ def read_schema(path: Path) -> tuple[Column, ...]:
         raise SchemaFileError(f"{path}: column {column.name!r}: {error}") from error
     except NoParquetTypeError as error:
         raise SchemaFileError(f"{path}: {error}") from error
-    except (AttributeError, KeyError, TypeError) as error:
-        raise SchemaFileError(
-            f'{path} holds no columns. Write {{"name": "type", ...}} or Glue\'s form.'
-        ) from error
-    if not columns:
-        raise SchemaFileError(f"{path} holds no columns.")
     return columns
+
+
+def read_columns(path: Path) -> tuple[Column, ...]:
+    """Columns from a file: ``{"name": "type"}``, ``[{"Name": ..., "Type": ...}]`` or GetTable's.
+
+    Raises:
+        SchemaFileError: it is none of them.
+    """
+    try:
+        document: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SchemaFileError(f"{path} is not JSON: {error}") from error
+    try:
+        if isinstance(document, dict):
+            table = document.get("Table", document)
+            document = table.get("StorageDescriptor", {}).get("Columns", table)
+        pairs = (
+            list(document.items())
+            if isinstance(document, dict)
+            else [(entry["Name"], entry["Type"]) for entry in document]
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _no_columns(path) from error
+    if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise _no_columns(path)
+    return tuple(Column(name, text) for name, text in pairs)
+
+
+def _no_columns(path: Path) -> SchemaFileError:
+    return SchemaFileError(
+        f'{path} holds no columns. Write {{"name": "type", ...}} or Glue\'s form.'
+    )

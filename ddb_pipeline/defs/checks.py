@@ -14,6 +14,7 @@ from ddb_pipeline.lake.reconcile import (
     EVENT_ID,
     ExpectedChanges,
     Reconciliation,
+    dead_letter_identities,
     expected_changes,
     hour_keys,
     reconcile,
@@ -31,8 +32,8 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         asset=asset_key(pipeline, PARQUET_STREAM),
         name="nothing_lost",
         description=(
-            "Each change that the stream remembers and that had time to arrive is a row, or "
-            "waits as a failed record with its reason."
+            "Each change that the stream remembers and that had time to arrive is a row, waits "
+            "as a failed record with its reason, or is a dead letter with its own."
         ),
     )
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
@@ -43,6 +44,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
                 "stream_records": sums.expected,
                 "rows": sums.rows,
                 "waiting": sums.waiting,
+                "dead_lettered": sums.dead_lettered,
                 "lost": sums.lost,
                 "repeated": sums.repeated,
                 "lost_keys": dg.MetadataValue.json([list(key) for key in sums.lost_identities]),
@@ -117,6 +119,7 @@ def balance(
     )
     # What waits is read before the rows: a record redelivered in between is found, not missed.
     waiting = waiting_identities(cloud.s3, pipeline.bucket, columns)
+    dead_letters = dead_letter_identities(cloud.s3, pipeline.bucket, columns)
     keys = hour_keys(cloud.s3, pipeline.bucket, expected.since, now) if expected.counted else []
     rows = row_identities(cloud.filesystem(), pipeline.bucket, keys, columns)
-    return expected, reconcile(expected.counted, rows, waiting)
+    return expected, reconcile(expected.counted, rows, waiting, dead_letters)

@@ -1,6 +1,5 @@
 """Replay: what both Lambda functions do, as ops on a given event or on a window of the stream."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -9,25 +8,22 @@ import dagster as dg
 
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.defs.crawl import crawled_reference
+from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_read import (
+    Shard,
     describe_shards,
     lambda_event,
     parse_failure,
     read_failed_batch,
     read_shard,
 )
-from ddb_pipeline.functions.attributes import Redaction
-from ddb_pipeline.functions.batch import Clients, process
-from ddb_pipeline.functions.changes import Rules
-from ddb_pipeline.functions.held import DeliveryTable
-from ddb_pipeline.functions.report import Report
-from ddb_pipeline.functions.stream_settings import StreamSettings, read_settings
-from ddb_pipeline.functions.stream_to_firehose import load_transformer
 from ddb_pipeline.glue.repair import changed_tables, fix_table, watched
+from ddb_pipeline.lake.dead_letters import archive, read_dead_letters, settle
+from ddb_pipeline.lake.stats import StoredObject, list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 BATCH_RECORDS = 500
-BATCH_SECONDS = 120.0
+MAX_OBJECTS = 10_000
 
 
 class FixEventConfig(dg.Config):
@@ -47,7 +43,8 @@ class StreamWindowConfig(dg.Config):
     """A window of a table's stream, which keeps records for 24 hours.
 
     ``failure_message`` is the body of an on-failure message of the event source mapping; it names
-    shard and sequence numbers itself. Without it and without ``shard_id`` every shard is read.
+    shard and sequence numbers itself. Without it and without ``shard_id`` every shard is read, as
+    far as the sequence numbers reach into it.
     """
 
     pipeline: str
@@ -55,6 +52,13 @@ class StreamWindowConfig(dg.Config):
     shard_id: str = ""
     first_sequence_number: str = ""
     last_sequence_number: str = ""
+
+
+class DeadLettersConfig(dg.Config):
+    """Dead letters of a pipeline: all of them, or those under a prefix of the bucket."""
+
+    pipeline: str
+    prefix: str = ""
 
 
 def replay_jobs(settings: Settings) -> list[dg.JobDefinition]:
@@ -76,15 +80,27 @@ def replay_jobs(settings: Settings) -> list[dg.JobDefinition]:
     def deliver_event(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamEventConfig
     ) -> None:
-        pipeline = settings.pipeline(config.pipeline)
-        deliver(context, cloud, pipeline, [config.event])
+        delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
+        delivery.deliver(config.event)
+        context.add_output_metadata(delivery.totals)
 
     @dg.op(description="Reads a window of the stream again and delivers it.")
     def deliver_stream_records(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamWindowConfig
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
-        deliver(context, cloud, pipeline, window_events(cloud, pipeline, config))
+        delivery = StreamDelivery(context, cloud, pipeline)
+        for event in window_events(cloud, pipeline, config):
+            delivery.deliver(event)
+        context.add_output_metadata(delivery.totals)
+
+    @dg.op(description="Tries dead letters again under the function's present settings.")
+    def deliver_dead_letters(
+        context: dg.OpExecutionContext, cloud: CloudResource, config: DeadLettersConfig
+    ) -> None:
+        delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
+        objects = redeliver_letters(cloud, delivery, config.prefix)
+        context.add_output_metadata({**delivery.totals, "objects": objects})
 
     @dg.job(description="Fix the schema as the Lambda does, on a given table-change event.")
     def fix_schema_on_event() -> None:
@@ -98,7 +114,42 @@ def replay_jobs(settings: Settings) -> list[dg.JobDefinition]:
     def replay_stream() -> None:
         deliver_stream_records()
 
-    return [fix_schema_on_event, replay_event, replay_stream]
+    @dg.job(description="Deliver dead letters again, after a change of settings or of the item.")
+    def replay_dead_letters() -> None:
+        deliver_dead_letters()
+
+    return [fix_schema_on_event, replay_event, replay_stream, replay_dead_letters]
+
+
+def redeliver_letters(cloud: CloudResource, delivery: StreamDelivery, prefix: str) -> int:
+    """Try the dead letters under a prefix again; answers with how many objects were settled.
+
+    Letters that still cannot be delivered are dead letters again, of the same name where all of
+    an object's are. Safe to run twice.
+
+    Raises:
+        dagster.Failure: a delivery stream does not take records now.
+    """
+    bucket = delivery.settings.dead_letter_bucket
+    chosen = prefix or delivery.settings.dead_letter_prefix
+    stored_objects = list(list_objects(cloud.s3, bucket, chosen, limit=MAX_OBJECTS))
+    return sum(_redelivered(cloud, delivery, bucket, stored) for stored in stored_objects)
+
+
+def _redelivered(
+    cloud: CloudResource, delivery: StreamDelivery, bucket: str, stored: StoredObject
+) -> bool:
+    s3 = cloud.s3
+    found = read_dead_letters(s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read())
+    if not found.letters:
+        return False
+    # First of all, for the delivery itself may write an object of the same name.
+    archive(s3, bucket, stored)
+    report = delivery.deliver(found.event)
+    if report.dead_letter_key == stored.key:
+        return False
+    settle(s3, bucket, stored, found.unreadable)
+    return True
 
 
 def window_events(
@@ -112,68 +163,39 @@ def window_events(
         return
     table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
     arn = table["LatestStreamArn"]
-    shards = [shard.shard_id for shard in describe_shards(streams, arn)]
     first = int(config.first_sequence_number) if config.first_sequence_number else None
     last = int(config.last_sequence_number) if config.last_sequence_number else None
-    for shard_id in [config.shard_id] if config.shard_id else shards:
-        records = read_shard(streams, arn, shard_id, first=first, last=last)
+    windows = (
+        [(config.shard_id, first)]
+        if config.shard_id
+        else shard_windows(describe_shards(streams, arn), first, last)
+    )
+    for shard_id, begin in windows:
+        records = read_shard(streams, arn, shard_id, first=begin, last=last)
         for batch_records in _batches(records):
             yield lambda_event(batch_records, arn)
+
+
+def shard_windows(
+    shards: Iterable[Shard], first: int | None, last: int | None
+) -> list[tuple[str, int | None]]:
+    """Shards that a window of sequence numbers reaches, each with where to begin in it.
+
+    None begins with the shard's oldest record: a number outside of a shard is no place in it.
+    """
+    reached = [
+        shard
+        for shard in shards
+        if (last is None or shard.first <= last)
+        and (first is None or shard.last is None or shard.last >= first)
+    ]
+    return [
+        (shard.shard_id, first if first is not None and first > shard.first else None)
+        for shard in reached
+    ]
 
 
 def _batches(records: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
     iterator = iter(records)
     while batch := list(islice(iterator, BATCH_RECORDS)):
         yield batch
-
-
-def deliver(
-    context: dg.OpExecutionContext,
-    cloud: CloudResource,
-    pipeline: PipelineConfig,
-    events: Iterable[Mapping[str, Any]],
-) -> None:
-    """Deliver events under the deployed function's own settings; counts as output metadata.
-
-    Raises:
-        dagster.Failure: records were left over; the message names the first.
-    """
-    environment = function_environment(cloud, pipeline)
-    settings = read_settings(environment)
-    rules = Rules(
-        settings,
-        Redaction(settings.dropped, settings.pseudonymised, pseudonym_key(cloud, settings)),
-        load_transformer(settings.transformer),
-    )
-    table = settings.delivery_table
-    clients = Clients(cloud.firehose, cloud.s3, DeliveryTable(cloud.glue, table) if table else None)
-    totals = {"received": 0, "delivered": 0, "held": 0, "dead_lettered": 0}
-    for event in events:
-        report = Report()
-        left = process(event, rules, clients, report, time.monotonic() + BATCH_SECONDS)
-        context.log.info(report.log_line(context, time.time()))
-        for name in totals:
-            totals[name] += getattr(report, name)
-        if left:
-            raise dg.Failure(
-                f"Delivery stopped before sequence number {left}: {'; '.join(report.errors)}. "
-                "Run the job again from there.",
-                metadata=totals,
-            )
-    context.add_output_metadata(totals)
-
-
-def function_environment(cloud: CloudResource, pipeline: PipelineConfig) -> dict[str, str]:
-    """The environment of the deployed streaming function, so that a replay follows its settings."""
-    name = f"{pipeline.name.replace('_', '-')}-stream-to-firehose"
-    configuration = cloud.client("lambda").get_function_configuration(FunctionName=name)
-    environment: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
-    return environment
-
-
-def pseudonym_key(cloud: CloudResource, settings: StreamSettings) -> bytes:
-    if not settings.pseudonym_key_secret:
-        return settings.pseudonym_key.encode("utf-8")
-    secrets = cloud.client("secretsmanager")
-    answer = secrets.get_secret_value(SecretId=settings.pseudonym_key_secret)
-    return str(answer["SecretString"]).encode("utf-8")

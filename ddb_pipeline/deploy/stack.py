@@ -77,6 +77,11 @@ def scores_table(pipeline: PipelineConfig) -> str:
     return f"{crawled_table(pipeline)}_relevance"
 
 
+def checkpoint_table(pipeline: PipelineConfig) -> str:
+    """The table in which the consumer job keeps its place."""
+    return f"{pipeline.name.replace('_', '-')}-stream-checkpoints"
+
+
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
@@ -93,6 +98,7 @@ def stack_parameters(
         "SnapshotTableName": snapshot_table(pipeline),
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
+        "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
         "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
         "CodeBucket": code_bucket,

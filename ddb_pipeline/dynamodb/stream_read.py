@@ -6,7 +6,7 @@ records are, not what they are. They can be read again from the stream for 24 ho
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,9 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
+MAX_PAGE = 1000
+"""Records in an answer of GetRecords, at most (DynamoDB Streams API reference)."""
+DENIED_CODES = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedException"})
 EMPTY_READS = 5
 """GetRecords may answer with nothing on the way; an open shard is at its end after so many."""
 
@@ -70,15 +73,31 @@ def ordered_shards(shards: Iterable[Shard]) -> tuple[Shard, ...]:
 
 
 def describe_shards(streams: "DynamoDBStreamsClient", stream_arn: str) -> tuple[Shard, ...]:
-    """All shards of a stream, parents first."""
+    """All shards of a stream, parents first.
+
+    Raises:
+        StreamReadError: the stream is missing or may not be read.
+    """
     request: dict[str, Any] = {"StreamArn": stream_arn}
     shards: list[Shard] = []
     while True:
-        description = streams.describe_stream(**request)["StreamDescription"]
+        try:
+            description = streams.describe_stream(**request)["StreamDescription"]
+        except ClientError as error:
+            raise _not_described(error, stream_arn) from error
         shards.extend(_shard(shard) for shard in description["Shards"])
         if "LastEvaluatedShardId" not in description:
             return ordered_shards(shards)
         request["ExclusiveStartShardId"] = description["LastEvaluatedShardId"]
+
+
+def _not_described(error: ClientError, stream_arn: str) -> StreamReadError:
+    if _code(error) in DENIED_CODES:
+        return StreamReadError(
+            f"Reading the stream is denied. Grant dynamodb:DescribeStream on {stream_arn} "
+            "to this role."
+        )
+    return StreamReadError(f"Stream {stream_arn} cannot be described: {error}")
 
 
 def read_stream(streams: "DynamoDBStreamsClient", stream_arn: str) -> Iterator[Mapping[str, Any]]:
@@ -106,27 +125,18 @@ def read_shard(
     Raises:
         RecordsTrimmedError: the stream no longer holds ``first``.
     """
-    position = _Position(streams, stream_arn, shard_id)
-    iterator = position.at(first)
+    reader = ShardReader(streams, stream_arn, shard_id, first=first)
     empty = 0
-    while iterator and empty < EMPTY_READS:
-        try:
-            answer = streams.get_records(ShardIterator=iterator)
-        except ClientError as error:
-            if _code(error) != "ExpiredIteratorException":
-                raise position.translated(error) from error
-            iterator = position.again(first)
-            continue
-        for record in answer["Records"]:
+    while not reader.closed and empty < EMPTY_READS:
+        page = reader.page()
+        for record in page:
             number = int(record["dynamodb"]["SequenceNumber"])
             if last is not None and number > last:
                 return
-            position.seen = number
             yield record
-        if last is not None and position.seen is not None and position.seen >= last:
+        if last is not None and reader.seen is not None and reader.seen >= last:
             return
-        empty = 0 if answer["Records"] else empty + 1
-        iterator = answer.get("NextShardIterator", "")
+        empty = 0 if page else empty + 1
 
 
 def read_failed_batch(
@@ -179,45 +189,86 @@ def lambda_event(records: Iterable[Mapping[str, Any]], stream_arn: str) -> dict[
     return {"Records": [_lambda_record(record, stream_arn) for record in records]}
 
 
-class _Position:
-    """Where reading of a shard stands."""
+class ShardReader:
+    """Reads a shard page by page; an iterator that has expired (15 minutes) is replaced.
 
-    def __init__(self, streams: "DynamoDBStreamsClient", stream_arn: str, shard_id: str) -> None:
+    Begins at ``first``, or behind ``after``, or else with the oldest record kept.
+
+    Attributes:
+        seen: sequence number of the last record read.
+        closed: whether the shard has ended and all of it was read.
+    """
+
+    def __init__(
+        self,
+        streams: "DynamoDBStreamsClient",
+        stream_arn: str,
+        shard_id: str,
+        *,
+        first: int | None = None,
+        after: int | None = None,
+    ) -> None:
         self._streams = streams
         self._stream_arn = stream_arn
         self._shard_id = shard_id
-        self.seen: int | None = None
+        self._first = first
+        self._iterator = ""
+        self.seen = after
+        self.closed = False
 
-    def at(self, first: int | None) -> str:
-        if first is None:
-            return self._iterator(ShardIteratorType="TRIM_HORIZON")
-        return self._iterator(ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=str(first))
+    def page(self, limit: int = MAX_PAGE) -> Sequence[Mapping[str, Any]]:
+        """The next records, at most ``limit`` and 1 MB; none does not mean that none follow.
 
-    def again(self, first: int | None) -> str:
-        """An iterator for what comes next, after the one before has expired (15 minutes)."""
-        if self.seen is None:
-            return self.at(first)
-        return self._iterator(
-            ShardIteratorType="AFTER_SEQUENCE_NUMBER", SequenceNumber=str(self.seen)
+        Raises:
+            RecordsTrimmedError: the stream no longer holds what comes next.
+            StreamReadError: the shard cannot be read.
+        """
+        try:
+            answer = self._records(limit)
+        except ClientError as error:
+            raise self._translated(error) from error
+        self._iterator = answer.get("NextShardIterator") or ""
+        self.closed = not self._iterator
+        records: Sequence[Mapping[str, Any]] = answer["Records"]
+        if records:
+            self.seen = int(records[-1]["dynamodb"]["SequenceNumber"])
+        return records
+
+    def _records(self, limit: int) -> Any:
+        if not self._iterator:
+            self._iterator = self._new_iterator()
+        try:
+            return self._streams.get_records(ShardIterator=self._iterator, Limit=limit)
+        except ClientError as error:
+            if _code(error) != "ExpiredIteratorException":
+                raise
+        self._iterator = self._new_iterator()
+        return self._streams.get_records(ShardIterator=self._iterator, Limit=limit)
+
+    def _new_iterator(self) -> str:
+        where: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
+        if self.seen is not None:
+            where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": str(self.seen)}
+        elif self._first is not None:
+            where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": str(self._first)}
+        answer = self._streams.get_shard_iterator(
+            StreamArn=self._stream_arn, ShardId=self._shard_id, **where
         )
+        return answer["ShardIterator"]
 
-    def translated(self, error: ClientError) -> StreamReadError:
+    def _translated(self, error: ClientError) -> StreamReadError:
         code = _code(error)
         if code == "TrimmedDataAccessException":
             return RecordsTrimmedError(
                 f"Shard {self._shard_id} no longer holds what was asked for: a stream keeps "
                 "records for 24 hours. Restore the items from an export of the table."
             )
-        return StreamReadError(f"Shard {self._shard_id} of {self._stream_arn}: {error}")
-
-    def _iterator(self, **request: Any) -> str:
-        try:
-            answer = self._streams.get_shard_iterator(
-                StreamArn=self._stream_arn, ShardId=self._shard_id, **request
+        if code in DENIED_CODES:
+            return StreamReadError(
+                f"Reading shard {self._shard_id} is denied. Grant dynamodb:GetShardIterator and "
+                f"dynamodb:GetRecords on {self._stream_arn} to this role."
             )
-        except ClientError as error:
-            raise self.translated(error) from error
-        return answer["ShardIterator"]
+        return StreamReadError(f"Shard {self._shard_id} of {self._stream_arn}: {error}")
 
 
 def _shard(shard: Mapping[str, Any]) -> Shard:

@@ -168,7 +168,7 @@ def observe_table(dynamodb: "DynamoDBClient", target: CrawlTarget) -> ObservedTa
         for page in scan_pages(dynamodb, target.table, plan):
             inference = merge(inference, infer_items(page, keys))
     except ClientError as error:
-        raise _dynamodb_error(error, target.table) from error
+        raise dynamodb_error(error, target.table) from error
     return ObservedTable(description, inference)
 
 
@@ -212,7 +212,8 @@ def run_crawl(
     return CrawlResult(reference, items, False, update.written, columns, inference)
 
 
-def _dynamodb_error(error: ClientError, table: str) -> CrawlError:
+def dynamodb_error(error: ClientError, table: str) -> CrawlError:
+    """What went wrong with reading a table, for a person: the name, the missing permission."""
     code = error_code(error)
     if code == "ResourceNotFoundException":
         return CrawlError(

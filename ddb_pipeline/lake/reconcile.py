@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs
 
-from ddb_pipeline.dynamodb.stream import StreamRecord, epoch_seconds, read_record
+from ddb_pipeline.dynamodb.stream import (
+    StreamRecord,
+    UndecodableRecordError,
+    epoch_seconds,
+    read_record,
+)
 from ddb_pipeline.dynamodb.stream_read import read_stream
 from ddb_pipeline.firehose.failed import read_error_object
 from ddb_pipeline.firehose.undeclared import documents
 from ddb_pipeline.hive.names import column_name
-from ddb_pipeline.lake.layout import ERROR_PREFIX, DeliveryHour
+from ddb_pipeline.lake.dead_letters import read_dead_letters
+from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, ERROR_PREFIX, DeliveryHour
 from ddb_pipeline.lake.stats import list_objects, read_columns
 
 if TYPE_CHECKING:
@@ -38,7 +44,8 @@ class Reconciliation:
         expected: changes that the stream holds and that had time to arrive.
         rows: those that are rows of the lake.
         waiting: those that wait as failed records.
-        lost: those that are neither.
+        dead_lettered: those that can never be delivered and are kept whole as dead letters.
+        lost: those that are none of these.
         lost_identities: some of the lost, to look for.
         repeated: rows beyond one per change, at-least-once delivery's own.
     """
@@ -46,6 +53,7 @@ class Reconciliation:
     expected: int
     rows: int
     waiting: int
+    dead_lettered: int
     lost: int
     lost_identities: tuple[Identity, ...]
     repeated: int
@@ -56,21 +64,26 @@ class Reconciliation:
 
 
 def reconcile(
-    expected: Counter[Identity], rows: Counter[Identity], waiting: Counter[Identity]
+    expected: Counter[Identity],
+    rows: Counter[Identity],
+    waiting: Counter[Identity],
+    dead_letters: Counter[Identity],
 ) -> Reconciliation:
     """Add up where each expected change is.
 
-    What is a row and also waits counts as a row. Rows that were not expected are older than the
-    stream remembers; they count for nothing.
+    What is a row and also waits counts as a row, what waits and is a dead letter as waiting. Rows
+    that were not expected are older than the stream remembers; they count for nothing.
     """
-    found = missing = on_hold = repeated = 0
+    found = missing = on_hold = dead = repeated = 0
     lost: list[Identity] = []
     for identity, count in expected.items():
         delivered = min(count, rows[identity])
         held = min(count - delivered, waiting[identity])
-        absent = count - delivered - held
+        given_up = min(count - delivered - held, dead_letters[identity])
+        absent = count - delivered - held - given_up
         found += delivered
         on_hold += held
+        dead += given_up
         repeated += max(0, rows[identity] - count)
         if absent:
             missing += absent
@@ -79,6 +92,7 @@ def reconcile(
         expected=expected.total(),
         rows=found,
         waiting=on_hold,
+        dead_lettered=dead,
         lost=missing,
         lost_identities=tuple(sorted(lost)[:SHOWN]),
         repeated=repeated,
@@ -210,6 +224,28 @@ def waiting_identities(
                 if found is not None:
                     counted[found] += 1
     return counted
+
+
+def dead_letter_identities(
+    s3: "S3Client", bucket: str, columns: Sequence[str], *, limit: int = 10_000
+) -> Counter[Identity]:
+    """How often each identity is a dead letter."""
+    counted: Counter[Identity] = Counter()
+    for stored in list_objects(s3, bucket, DEAD_LETTER_PREFIX, limit=limit):
+        body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
+        for letter in read_dead_letters(body).letters:
+            found = _of_letter(letter, columns)
+            if found is not None:
+                counted[found] += 1
+    return counted
+
+
+def _of_letter(letter: Mapping[str, Any], columns: Sequence[str]) -> Identity | None:
+    try:
+        return change_identity(read_record(letter["record"]), columns)
+    except UndecodableRecordError:
+        event_id = str(letter.get("event_id") or "")
+        return (event_id,) if event_id and tuple(columns) == (EVENT_ID,) else None
 
 
 def _of_document(value: Any, columns: Sequence[str]) -> Identity | None:

@@ -5,8 +5,8 @@
 Generates orders of about 600 bytes of DynamoDB's JSON in 8 gzipped data files, then converts them
 each way in turn, each in a process of its own, held to one core and then to all. What is counted is
 CPU seconds from the gzipped file to zstd Parquet, without imports. Peers go at a steady rate, so
-that they get the first files only (``--peer-files`` for one core; as many for each core). All values
-that this project wrote are compared with boto3's TypeDeserializer (``--no-check`` leaves that out).
+that they get the first files only (``--peer-files``, for each core). All values that this project
+wrote are compared with boto3's TypeDeserializer (``--no-check`` leaves that out).
 dynamodb-json takes part where it is installed.
 """
 

@@ -1,7 +1,7 @@
 """Replay jobs on the embedded AWS: a window of the stream, a saved event, a table-change event."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,11 +9,17 @@ import pytest
 
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.replay import shard_windows
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
-from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
+from ddb_pipeline.dynamodb.stream_read import Shard, lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.functions.changes import Problem, Rules, read_changes
+from ddb_pipeline.functions.dead_letters import DeadLetter, body
+from ddb_pipeline.functions.stream_settings import read_settings
+from ddb_pipeline.lake.stats import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.functions.events import UNDECODABLE, stream_record
 
 pytestmark = pytest.mark.embedded
 
@@ -99,6 +105,63 @@ def test_a_saved_event(settings: Settings, cloud: CloudResource) -> None:
         counts(run(settings, "replay_event", {"pipeline": "replayed", "event": event}))["received"]
         == 6
     )
+
+
+def window(first: int, last: int | None) -> Shard:
+    return Shard(f"{first}-{last}", "", first, last)
+
+
+SHARDS = [window(0, 9), window(10, 19), window(20, None)]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (None, None, [("0-9", None), ("10-19", None), ("20-None", None)]),
+        (5, None, [("0-9", 5), ("10-19", None), ("20-None", None)]),
+        (12, 15, [("10-19", 12)]),
+        (None, 12, [("0-9", None), ("10-19", None)]),
+        (25, None, [("20-None", 25)]),
+        (20, None, [("20-None", None)]),
+    ],
+)
+def test_shards_of_a_window(
+    first: int | None, last: int | None, expected: list[tuple[str, int | None]]
+) -> None:
+    assert shard_windows(SHARDS, first, last) == expected
+
+
+def put_letters(cloud: CloudResource, key: str, *lines: bytes) -> None:
+    cloud.s3.put_object(Bucket="replayed-lake", Key=key, Body=b"".join(x + b"\n" for x in lines))
+
+
+def keys_of(cloud: CloudResource, prefix: str) -> list[str]:
+    return [stored.key for stored in list_objects(cloud.s3, "replayed-lake", prefix)]
+
+
+def letters_of(records: Sequence[Any]) -> list[bytes]:
+    changes = read_changes(records, Rules(read_settings({"DELIVERY_STREAM": "s"})))
+    letters = [DeadLetter(change, Problem("oversized", "too large")) for change in changes]
+    return body(letters).splitlines()
+
+
+def test_dead_letters(settings: Settings, cloud: CloudResource) -> None:
+    good, bad = [stream_record(n, table="replayed") for n in (1, 2)], stream_record(3, UNDECODABLE)
+    put_letters(cloud, "dead-letters/replayed/d/all-good.jsonl", *letters_of(good))
+    put_letters(cloud, "dead-letters/replayed/d/mixed.jsonl", *letters_of([*good, bad]), b"{torn")
+    first = counts(run(settings, "replay_dead_letters", {"pipeline": "replayed"}))
+    assert (first["received"], first["dead_lettered"], first["objects"]) == (5, 1, 2)
+    assert first["delivered"] + first["held"] == 4
+    left = keys_of(cloud, "dead-letters/")
+    assert len(left) == 2  # the one letter that still is one, and the line that is none
+    bodies = [cloud.s3.get_object(Bucket="replayed-lake", Key=k)["Body"].read() for k in left]
+    assert b"{torn\n" in bodies
+    assert sum(body.count(b"event-3") for body in bodies) >= 1
+    assert len(keys_of(cloud, "redelivered/dead-letters/")) == 2
+
+    again = counts(run(settings, "replay_dead_letters", {"pipeline": "replayed"}))
+    assert (again["received"], again["dead_lettered"], again["objects"]) == (1, 1, 0)
+    assert keys_of(cloud, "dead-letters/") == left
 
 
 def test_an_unknown_pipeline_fails_the_run(settings: Settings, cloud: CloudResource) -> None:

@@ -111,7 +111,7 @@ class SplitStream:
             raise _error("TrimmedDataAccessException")
         return {"ShardIterator": f"{ShardId}/{position}/0"}
 
-    def get_records(self, *, ShardIterator: str) -> Any:
+    def get_records(self, *, ShardIterator: str, Limit: int) -> Any:
         shard, position, turn = ShardIterator.split("/")
         numbers = [n for n in self.numbers[shard] if n >= int(position)]
         if int(position) in self.expire_at:

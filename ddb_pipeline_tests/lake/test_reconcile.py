@@ -14,23 +14,32 @@ def counted(text: str) -> Counter[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("case", "expected", "rows", "waiting", "sums"),
+    ("case", "expected", "rows", "waiting", "dead", "sums"),
     [
-        ("nothing at all", "", "", "", (0, 0, 0, 0)),
-        ("all delivered", "abc", "abc", "", (3, 0, 0, 0)),
-        ("one waits", "abc", "ab", "c", (2, 1, 0, 0)),
-        ("one is lost", "abc", "ab", "", (2, 0, 1, 0)),
-        ("changed twice, delivered once", "aa", "a", "", (1, 0, 1, 0)),
-        ("delivered twice", "a", "aa", "", (1, 0, 0, 1)),
-        ("a row that waits as well", "a", "a", "a", (1, 0, 0, 0)),
-        ("older rows than the stream remembers", "a", "abcd", "ef", (1, 0, 0, 0)),
+        ("nothing at all", "", "", "", "", (0, 0, 0, 0, 0)),
+        ("all delivered", "abc", "abc", "", "", (3, 0, 0, 0, 0)),
+        ("one waits", "abc", "ab", "c", "", (2, 1, 0, 0, 0)),
+        ("one is lost", "abc", "ab", "", "", (2, 0, 0, 1, 0)),
+        ("one can never be delivered", "abc", "ab", "", "c", (2, 0, 1, 0, 0)),
+        ("a dead letter that waits as well", "a", "", "a", "a", (0, 1, 0, 0, 0)),
+        ("a dead letter that came back", "a", "a", "", "a", (1, 0, 0, 0, 0)),
+        ("changed twice, delivered once", "aa", "a", "", "", (1, 0, 0, 1, 0)),
+        ("delivered twice", "a", "aa", "", "", (1, 0, 0, 0, 1)),
+        ("a row that waits as well", "a", "a", "a", "", (1, 0, 0, 0, 0)),
+        ("older rows than the stream remembers", "a", "abcd", "ef", "g", (1, 0, 0, 0, 0)),
     ],
 )
 def test_reconcile(
-    case: str, expected: str, rows: str, waiting: str, sums: tuple[int, int, int, int]
+    case: str, expected: str, rows: str, waiting: str, dead: str, sums: tuple[int, ...]
 ) -> None:
-    found = reconcile(counted(expected), counted(rows), counted(waiting))
-    assert (found.rows, found.waiting, found.lost, found.repeated) == sums, case
+    found = reconcile(counted(expected), counted(rows), counted(waiting), counted(dead))
+    assert (
+        found.rows,
+        found.waiting,
+        found.dead_lettered,
+        found.lost,
+        found.repeated,
+    ) == sums, case
     assert found.balanced == (found.lost == 0)
     assert len(found.lost_identities) == (1 if found.lost else 0)
 

@@ -1,0 +1,269 @@
+"""``ddb-pipeline preflight``: what Firehose would make of data, before anything is deployed."""
+
+import io
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow.fs
+from botocore.exceptions import ClientError
+
+from ddb_pipeline.cli.places import S3, located
+from ddb_pipeline.cli.schema_file import read_columns
+from ddb_pipeline.config import DYNAMODB_NAME, load_settings
+from ddb_pipeline.dynamodb.export_read import ExportError, read_items
+from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
+from ddb_pipeline.dynamodb.stream import (
+    DocumentOptions,
+    StreamRecord,
+    UndecodableRecordError,
+    change_document,
+)
+from ddb_pipeline.dynamodb.values import Item, item_json
+from ddb_pipeline.firehose.preflight import Finding, Preflight, PreflightReport, Verdict
+from ddb_pipeline.glue.catalog import TableReference, read_table
+from ddb_pipeline.glue.crawler import dynamodb_error, key_attributes
+from ddb_pipeline.hive.names import DELIVERY_NAMES
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.export_source import open_export
+from ddb_pipeline.resources.cloud import CloudResource
+
+DEFAULT_SAMPLE = 10_000
+STANDARD_INPUT = "-"
+
+Sample = tuple[str, bytes | Item]
+"""What a reader calls it; and a document as Firehose gets it, or an item to make one of."""
+
+VERDICT_COLOURS: Mapping[Verdict, str] = {
+    Verdict.REFUSED: "red",
+    Verdict.DROPPED: "yellow",
+    Verdict.COERCED: "cyan",
+}
+MEANINGS: Mapping[Verdict, str] = {
+    Verdict.REFUSED: "the record becomes an error object instead of rows",
+    Verdict.DROPPED: "Firehose leaves it out in silence; the streaming function holds such records",
+    Verdict.COERCED: "it arrives as another value",
+}
+
+
+class PreflightSourceError(click.ClickException):
+    """The source cannot be sampled; the message says why and what to do."""
+
+
+@click.command()
+@click.argument("source")
+@click.option("--catalog-table", metavar="DATABASE.TABLE", help="Glue table with the columns.")
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON: column names with Hive types, or Glue's GetTable answer.",
+)
+@click.option(
+    "--sample",
+    default=DEFAULT_SAMPLE,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Documents to look at.",
+)
+@click.option("--all", "everything", is_flag=True, help="Look at all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def preflight(
+    source: str,
+    catalog_table: str | None,
+    schema: Path | None,
+    sample: int,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Say what Firehose would refuse, drop or coerce of SOURCE under a schema.
+
+    SOURCE is a DynamoDB table's name, an export's folder (the one with manifest-summary.json), or
+    a file of JSON documents, one or several a line, .gz too; folder and file on this machine or as
+    an s3:// URL, - for standard input. Items become documents as the streaming function writes
+    them, documents become rows as Firehose's OpenX SerDe does. Nothing is written.
+
+    Exit status 1 if anything would be refused or dropped.
+    """
+    columns = schema_columns(catalog_table, schema)
+    check = Preflight(columns)
+    write = document_writer(columns)
+    limit = None if everything else sample
+    for label, found in islice(samples(source, limit), limit):
+        if isinstance(found, bytes):
+            check.check(found, label)
+            continue
+        try:
+            check.check(write(found), label)
+        except UndecodableRecordError as error:
+            check.refuse(label, error.path, f"undecodable: {error.reason}")
+    report = check.report()
+    if not report.documents:
+        raise PreflightSourceError(f"{source} holds no documents: there is nothing to judge by.")
+    under = catalog_table or str(schema)
+    click.echo(
+        report_json(report, source, under) if as_json else report_text(report, source, under)
+    )
+    if not report.clean:
+        sys.exit(1)
+
+
+def schema_columns(catalog_table: str | None, schema: Path | None) -> tuple[Column, ...]:
+    """The columns to judge by, without partition columns, which Firehose does not convert."""
+    if (catalog_table is None) == (schema is None):
+        raise click.UsageError("Give --catalog-table or --schema, one of them.")
+    if schema is not None:
+        return read_columns(schema)
+    database, _, name = (catalog_table or "").partition(".")
+    if not database or not name:
+        raise click.UsageError(f"{catalog_table!r} is not database.table.")
+    cloud = CloudResource.of(load_settings())
+    return read_table(cloud.glue, TableReference(database, name)).columns
+
+
+def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
+    """How the streaming function writes an item's document for a table with these columns."""
+    names = {column.name for column in columns}
+    options = DocumentOptions(metadata=names.issuperset(DELIVERY_NAMES))
+
+    def write(item: Item) -> bytes:
+        change = StreamRecord(
+            event_id="0" * 32,
+            event_name="INSERT",
+            sequence_number="0" * 21,
+            event_time=int(time.time()),
+            table="",
+            expired=False,
+            keys={},
+            new_image=item,
+            old_image=None,
+        )
+        return change_document(change, options) or b""
+
+    return write
+
+
+def samples(source: str, limit: int | None) -> Iterator[Sample]:
+    """What a source holds, in its order. At most ``limit`` are asked for, None for all.
+
+    Raises:
+        PreflightSourceError: the source is none of those that can be read.
+    """
+    if source == STANDARD_INPUT:
+        yield from lines(sys.stdin.buffer)
+        return
+    if not source.startswith(S3) and not Path(source).exists():
+        yield from table_items(source, limit)
+        return
+    filesystem, path = located(source)
+    info = filesystem.get_file_info(path)
+    if info.is_file:
+        with filesystem.open_input_stream(path) as stream:
+            yield from lines(io.BufferedReader(stream))
+    elif info.type == pyarrow.fs.FileType.Directory:
+        yield from export_items(filesystem, path)
+    else:
+        raise PreflightSourceError(f"{source} is not there.")
+
+
+def lines(stream: Iterable[bytes]) -> Iterator[Sample]:
+    """JSON lines: documents as they are, and lines of an export (``{"Item": {...}}``) as items."""
+    for number, line in enumerate(stream, 1):
+        text = line.strip()
+        if text:
+            item = exported_item(text) if text.startswith(b'{"Item"') else None
+            yield f"line {number}", text if item is None else item
+
+
+def exported_item(line: bytes) -> Item | None:
+    """The item of an export's line, None for a document that only begins like one."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    item = document.get("Item") if len(document) == 1 else None
+    return item if isinstance(item, dict) else None
+
+
+def export_items(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[Sample]:
+    """Items of a full export, wherever its folder was copied to."""
+    try:
+        open_object, export = open_export(filesystem, folder)
+        for file in export.files:
+            items = read_items(open_object, file, export.summary.output_format)
+            for number, item in enumerate(items, 1):
+                yield f"{file.key.rpartition('/')[2]} line {number}", item
+    except ExportError as error:
+        raise PreflightSourceError(str(error)) from error
+
+
+def table_items(table: str, limit: int | None) -> Iterator[Sample]:
+    """Items of a DynamoDB table: pages of several segments, or all of it, within read capacity."""
+    if not re.match(DYNAMODB_NAME, table):
+        raise PreflightSourceError(f"{table} is no file, no folder and no DynamoDB table's name.")
+    dynamodb = CloudResource.of(load_settings()).dynamodb
+    try:
+        description: Any = dynamodb.describe_table(TableName=table)["Table"]
+        plan = plan_scan(description, scan_all=limit is None, scan_rate=None)
+        # A sample comes from all segments, of as many pages as it takes.
+        plan = replace(plan, pages_per_segment=None)
+        keys = key_attributes(description)
+        for page in scan_pages(dynamodb, table, plan):
+            for item in page:
+                yield item_json({name: item[name] for name in keys}), item
+    except ClientError as error:
+        raise dynamodb_error(error, table) from error
+
+
+def report_json(report: PreflightReport, source: str, under: str) -> str:
+    findings = [
+        {
+            "verdict": finding.verdict.value,
+            "column": finding.column,
+            "path": finding.path,
+            "reason": finding.reason,
+            "documents": finding.documents,
+            "examples": [example._asdict() for example in finding.examples],
+        }
+        for finding in report.findings
+    ]
+    return json.dumps({**asdict(report), "source": source, "schema": under, "findings": findings})
+
+
+def report_text(report: PreflightReport, source: str, under: str) -> str:
+    """The report for a reader: what happens where, how often, with examples."""
+    text = [f"{report.documents:,} document(s) of {source} under {under}:"]
+    counts = {
+        Verdict.REFUSED: report.refused,
+        Verdict.DROPPED: report.dropped,
+        Verdict.COERCED: report.coerced,
+    }
+    for verdict, count in counts.items():
+        text.append(f"  {verdict.value:<8} {count:>8,}   {MEANINGS[verdict]}")
+    for finding in report.findings:
+        text += finding_lines(finding)
+    if report.absent:
+        text.append(f"No value seen for: {', '.join(report.absent)}.")
+    if report.clean:
+        text.append("Every document becomes a row and no value is left out.")
+    return "\n".join(text)
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    verdict = click.style(finding.verdict.value, fg=VERDICT_COLOURS[finding.verdict])
+    found = [f"{verdict} {printable(finding.path)}: {finding.reason} ({finding.documents:,})"]
+    for example in finding.examples:
+        arrow = f" → {printable(example.result)}" if example.result else ""
+        found.append(f"    {printable(example.document)}: {printable(example.value)}{arrow}")
+    return found
+
+
+def printable(text: str) -> str:
+    """Text of unknown origin without what a terminal would act on."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,155 @@
+"""``ddb-pipeline preflight`` on JSON lines, exports and tables, as a user calls it."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ddb_pipeline.cli.main import cli
+from ddb_pipeline.config import load_settings
+from ddb_pipeline.demo.search_logs import SearchLogs
+from ddb_pipeline.demo.traffic import write_items
+from ddb_pipeline.dynamodb.export import write_export
+from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.firehose.preflight import Verdict
+from ddb_pipeline.resources.cloud import CloudResource
+
+COLUMNS = {"id": "string", "n": "bigint", "tags": "array<string>"}
+LINES = b'{"id":"a","n":1}\n\n{"id":"b","n":"x"}\n{"id":"c","new":true}\n'
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(COLUMNS))
+    return path
+
+
+def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(cli, ["preflight", *map(str, arguments)], input=stdin)
+
+
+def findings(result: Result) -> dict[tuple[str, str], int]:
+    found = json.loads(result.stdout)["findings"]
+    return {(f["verdict"], f["path"]): f["documents"] for f in found}
+
+
+@pytest.mark.parametrize("name", ["docs.jsonl", "docs.jsonl.gz"])
+def test_json_lines(tmp_path: Path, schema: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(LINES) if name.endswith(".gz") else LINES)
+    result = run(path, "--schema", schema, "--json")
+    assert result.exit_code == 1
+    assert findings(result) == {("refused", "n"): 1, ("dropped", "new"): 1}
+    report = json.loads(result.stdout)
+    assert (report["documents"], report["refused"], report["dropped"]) == (3, 1, 1)
+    assert report["findings"][0]["examples"] == [
+        {"document": "line 3", "value": '"x"', "result": 'For input string: "x"'}
+    ]
+
+
+def test_standard_input_and_sample(schema: Path) -> None:
+    result = run("-", "--schema", schema, "--sample", "1", stdin=LINES)
+    assert result.exit_code == 0
+    assert "1 document(s) of -" in result.stdout
+    assert "Every document becomes a row" in result.stdout
+
+
+def test_text_for_a_reader(tmp_path: Path, schema: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(LINES + b'{"id":"\\u001b[31m","n":"\\u001b[0m"}\n')
+    result = run(path, "--schema", schema)
+    assert result.exit_code == 1
+    assert "refused n: a string where bigint is declared (2)" in result.stdout
+    assert 'line 3: "x" → For input string: "x"' in result.stdout
+    assert "dropped new: no column declares it (1)" in result.stdout
+    assert "No value seen for: tags." in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere/docs.jsonl", "--schema", "S"], "no file, no folder and no DynamoDB table"),
+        (["S"], "--catalog-table or --schema"),
+        (["S", "--schema", "S", "--catalog-table", "a.b"], "one of them"),
+        (["S", "--catalog-table", "nothing"], "not database.table"),
+        (["EMPTY", "--schema", "S"], "holds no documents"),
+        (["FOLDER", "--schema", "S"], "is not there. Give the export"),
+        (["S", "--schema", "EMPTY"], "is not JSON"),
+    ],
+)
+def test_what_cannot_be_asked(
+    tmp_path: Path, schema: Path, arguments: list[str], message: str
+) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    places = {"S": schema, "EMPTY": empty, "FOLDER": tmp_path}
+    result = run(*(places.get(argument, argument) for argument in arguments))
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+
+
+def test_export(tmp_path: Path, schema: Path) -> None:
+    objects: dict[str, bytes] = {}
+    items: list[dict[str, Any]] = [
+        {"id": {"S": "a"}, "n": {"N": "1"}, "tags": {"SS": ["x", "y"]}},
+        {"id": {"S": "b"}, "n": {"N": "1.5"}, "tags": {"NS": ["1"]}},
+        {"id": {"S": "c"}, "n": {"N": "nothing"}},
+    ]
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    arn = "arn:aws:dynamodb:eu-west-1:000000000000:table/logs"
+    write_export(
+        items, objects.__setitem__, table_arn=arn, bucket="b", prefix="some", export_time=moment
+    )
+    for key, body in objects.items():
+        path = tmp_path / "copied" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    (summary,) = (tmp_path / "copied").rglob("manifest-summary.json")
+    result = run(summary.parent, "--schema", schema, "--json")
+    assert sorted(
+        (finding["reason"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
+    ) == [
+        ("a number with fraction or exponent where bigint is declared", "n"),
+        ("undecodable: N holds text that is not a number", "n"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("preflight")
+    yield home
+    stop(home / "embedded")
+
+
+@pytest.mark.embedded
+def test_a_table_against_the_catalog(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "pipeline.toml"
+    config.write_text(
+        f'home = "{home}"\n[[pipelines]]\nname = "checked"\nbucket = "checked-lake"\n'
+        'schema_fix = "dagster"\n'
+    )
+    monkeypatch.setenv("DDB_PIPELINE_CONFIG", str(config))
+    cloud = CloudResource.of(load_settings())
+    write_items(cloud.dynamodb, "checked", SearchLogs(1, b"k" * 32).items(60, 1_780_000_000.0))
+    runner: Callable[..., Result] = CliRunner().invoke
+    assert runner(cli, ["crawl", "checked", "checked", "--scan-all"]).exit_code == 0
+    before = run("checked", "--catalog-table", "checked.checked", "--json")
+    refused = [p for (verdict, p) in findings(before) if verdict == Verdict.REFUSED.value]
+    assert before.exit_code == 1
+    assert refused
+    assert json.loads(before.stdout)["refused"] == 60
+    assert runner(cli, ["fix", "checked", "checked"]).exit_code == 0
+    after = run("checked", "--catalog-table", "checked.checked", "--all")
+    assert after.exit_code == 0, after.output
+    assert "60 document(s) of checked" in after.stdout
+    missing = run("no-such-table", "--catalog-table", "checked.checked")
+    assert "does not exist" in str(missing.exception)
