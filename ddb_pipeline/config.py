@@ -117,6 +117,11 @@ class SparkConfig(BaseModel):
         default="1g", pattern=r"^\d+[mg]$", description="Heap of a local job."
     )
     cores: int = Field(default=2, ge=1, description="Threads of a local job.")
+    snapshot_from_gb: float = Field(
+        default=0,
+        ge=0,
+        description="Exports of so many GB or more are converted by Spark; 0: none by itself.",
+    )
     emr_serverless: bool = Field(
         default=False, description="Make an EMR Serverless application, and run jobs there."
     )

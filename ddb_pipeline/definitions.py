@@ -29,7 +29,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             lake_asset(pipeline),
             stream_asset(pipeline),
             redelivered_asset(pipeline),
-            snapshot_asset(pipeline),
+            snapshot_asset(settings, pipeline),
         ]
         if pipeline.relevance:
             assets.append(relevance_asset(settings, pipeline, pipeline.relevance))

@@ -1,6 +1,8 @@
 """Fixtures that rooms share: one embedded AWS for the whole test run."""
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +34,8 @@ def spark() -> Iterator[Any]:
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
     sql = pytest.importorskip("pyspark.sql")
+    # Its Python workers are to find what this one finds.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = sql.SparkSession.builder.master("local[1]")
     for name, value in {
         "spark.ui.enabled": "false",

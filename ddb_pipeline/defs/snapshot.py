@@ -7,49 +7,32 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_SNAPSHOT, asset_key
 from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.schema import lake_location, lake_reference
+from ddb_pipeline.defs.snapshot_converters import (
+    BySpark,
+    Converter,
+    Snapshot,
+    SnapshotConfig,
+    chosen_converter,
+)
 from ddb_pipeline.deploy.stack import snapshot_table
 from ddb_pipeline.dynamodb.export import FOLDER, Export
 from ddb_pipeline.dynamodb.export_read import ExportError
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
-from ddb_pipeline.glue.snapshot_table import PARTITION_KEY, item_columns, publish_snapshot
-from ddb_pipeline.hive.infer import inferred_schema, notes
+from ddb_pipeline.glue.snapshot_table import item_columns, publish_snapshot
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.arrow_types import arrow_schema
-from ddb_pipeline.lake.convert_export import (
-    Conversion,
-    ConversionFailedError,
-    Progress,
-    convert_export,
-    infer_export,
-)
-from ddb_pipeline.lake.export_source import ExportFolder, open_export
+from ddb_pipeline.lake.convert_export import Conversion, ConversionFailedError
+from ddb_pipeline.lake.export_source import open_export
 from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX
-from ddb_pipeline.lake.partition_by import PartitionError, parse_partition_by
-from ddb_pipeline.lake.parts import PartOptions
+from ddb_pipeline.lake.partition_by import PartitionError
 from ddb_pipeline.lake.publish import Destination, PublishError
 from ddb_pipeline.resources.cloud import CloudResource
-
-LOG_SECONDS = 5.0
-OBSERVE_SECONDS = 20.0
-
-
-class SnapshotConfig(dg.Config):
-    """How an export becomes Parquet."""
-
-    infer: bool = True
-    """Look at all items first and widen the lake table by what no crawl has seen yet."""
-    partition_by: str = ""
-    """``hash(column,16)``, ``date(column)`` or a column: directories inside the snapshot."""
-    compression: str = "zstd"
-    file_mb: int = 256
-    workers: int = 0
-    """Data files converted side by side; 0 for as many as there are cores."""
 
 
 def exports(pipeline: PipelineConfig) -> dg.DynamicPartitionsDefinition:
@@ -61,7 +44,7 @@ def snapshot_reference(pipeline: PipelineConfig) -> TableReference:
     return TableReference(pipeline.database, snapshot_table(pipeline))
 
 
-def snapshot_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     key = asset_key(pipeline, PARQUET_SNAPSHOT)
 
     @dg.asset(
@@ -92,14 +75,15 @@ def snapshot_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     def parquet_snapshot(
         context: dg.AssetExecutionContext, cloud: CloudResource, config: SnapshotConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
-        yield snapshot(context, cloud, pipeline, config)
+        yield make_snapshot(context, cloud, settings, pipeline, config)
 
     return parquet_snapshot
 
 
-def snapshot(
+def make_snapshot(
     context: dg.AssetExecutionContext,
     cloud: CloudResource,
+    settings: Settings,
     pipeline: PipelineConfig,
     config: SnapshotConfig,
 ) -> dg.MaterializeResult[None]:
@@ -108,24 +92,15 @@ def snapshot(
     Raises:
         dagster.Failure: what is wrong will not mend itself.
     """
-    export_id = context.partition_key
-    filesystem = cloud.filesystem()
-    location = f"{pipeline.bucket}/{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={export_id}"
-    destination = Destination(filesystem, location)
     started = time.monotonic()
+    prefix = pipeline.export_prefix.strip("/")
+    source = f"{pipeline.bucket}/{prefix}/{FOLDER}/{context.partition_key}"
     try:
-        source = f"{pipeline.bucket}/{pipeline.export_prefix.strip('/')}/{FOLDER}/{export_id}"
-        open_object, export = open_export(filesystem, source)
-        columns = snapshot_columns(context, cloud, pipeline, config, (open_object, export))
-        conversion = convert_export(
-            open_object,
-            export,
-            columns,
-            destination,
-            options=part_options(config, columns),
-            workers=config.workers or None,
-            on_progress=ProgressLog(context, "Converting"),
-        )
+        opened = open_export(cloud.filesystem(), source)
+        snapshot = Snapshot(cloud, pipeline, config, *opened, context.partition_key)
+        converter = chosen_converter(context, settings, snapshot)
+        columns = snapshot_columns(context, snapshot, converter)
+        conversion = converter.converted(snapshot, columns)
     except (ExportError, ConversionFailedError, PartitionError, PublishError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     table = publish_snapshot(
@@ -133,103 +108,37 @@ def snapshot(
         snapshot_reference(pipeline),
         f"s3://{pipeline.bucket}/{SNAPSHOT_PREFIX}",
         columns,
-        export_id,
-        f"s3://{location}/",
+        snapshot.export_id,
+        f"s3://{snapshot.location}/",
     )
     return dg.MaterializeResult(
         metadata={
             **snapshot_metadata(conversion, columns, time.monotonic() - started),
             "dagster/table_name": str(table.reference),
-            "dagster/uri": f"s3://{location}/",
-            "export_time": export.summary.export_time,
+            "dagster/uri": f"s3://{snapshot.location}/",
+            "export_time": snapshot.export.summary.export_time,
+            "converted_by": "Spark" if isinstance(converter, BySpark) else "one machine",
         },
-        data_version=dg.DataVersion(export_id),
+        data_version=dg.DataVersion(snapshot.export_id),
         check_results=[
-            every_item_counted(export, conversion),
-            schema_is_the_lake_tables(destination, conversion, columns),
+            every_item_counted(snapshot.export, conversion),
+            schema_is_the_lake_tables(snapshot.destination, conversion, columns),
         ],
     )
 
 
 def snapshot_columns(
-    context: dg.AssetExecutionContext,
-    cloud: CloudResource,
-    pipeline: PipelineConfig,
-    config: SnapshotConfig,
-    source: tuple[ExportFolder, Export],
+    context: dg.AssetExecutionContext, snapshot: Snapshot, converter: Converter
 ) -> tuple[Column, ...]:
     """The lake table's item columns, widened first by what all items of the export tell."""
-    if not config.infer:
-        return item_columns(read_table(cloud.glue, lake_reference(pipeline)).columns)
-    found = inferred_schema(
-        infer_export(
-            *source, workers=config.workers or None, on_progress=ProgressLog(context, "Reading")
-        )
-    )
-    for note in notes(found):
-        context.log.warning(note)
-    update = widen_lake_table(
-        cloud.glue, lake_reference(pipeline), lake_location(pipeline), found.columns
-    )
+    glue, reference = snapshot.cloud.glue, lake_reference(snapshot.pipeline)
+    if not snapshot.config.infer:
+        return item_columns(read_table(glue, reference).columns)
+    found = converter.inferred(snapshot)
+    update = widen_lake_table(glue, reference, lake_location(snapshot.pipeline), found)
     if update.written:
         context.log.info("Lake table %s widened.", update.table.reference)
     return item_columns(update.table.columns)
-
-
-def part_options(config: SnapshotConfig, columns: tuple[Column, ...]) -> PartOptions:
-    text = config.partition_by
-    return PartOptions(
-        compression=config.compression,
-        file_bytes=config.file_mb * 1024 * 1024,
-        partition_by=parse_partition_by(text, arrow_schema(columns)) if text else None,
-    )
-
-
-class ProgressLog:
-    """Tells of progress while a run lasts: in its log, and as observations of the asset."""
-
-    def __init__(self, context: dg.AssetExecutionContext, doing: str) -> None:
-        self._context = context
-        self._doing = doing
-        self._started = self._logged = self._observed = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        done = progress.items >= progress.total_items and progress.tasks >= progress.total_tasks
-        if now < self._logged + LOG_SECONDS and not done:
-            return
-        self._logged = now
-        told = progress_metadata(progress, now - self._started)
-        self._context.log.info(
-            "%s: %d of %d items, %d items/s, %d s left.",
-            self._doing,
-            progress.items,
-            progress.total_items,
-            told["items_per_second"],
-            told["seconds_left"],
-        )
-        if now >= self._observed + OBSERVE_SECONDS:
-            self._observed = now
-            self._context.log_event(
-                dg.AssetObservation(
-                    asset_key=self._context.asset_key,
-                    partition=self._context.partition_key,
-                    description=self._doing,
-                    metadata=told,
-                )
-            )
-
-
-def progress_metadata(progress: Progress, seconds: float) -> dict[str, int]:
-    rate = progress.items / max(seconds, 1e-9)
-    left = (progress.total_items - progress.items) / rate if rate else 0.0
-    return {
-        "items": progress.items,
-        "items_in_export": progress.total_items,
-        "tasks": progress.tasks,
-        "items_per_second": round(rate),
-        "seconds_left": round(left),
-    }
 
 
 def snapshot_metadata(

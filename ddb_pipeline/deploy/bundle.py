@@ -17,9 +17,12 @@ FUNCTIONS = ("stream_to_firehose", "fix_schema")
 PROVIDED = frozenset(("boto3", "botocore"))
 """In Lambda's Python runtimes beside the standard library."""
 
-SPARK_JOBS = ("relevance",)
-SPARK_PROVIDED = frozenset(("pyspark", "py4j", "dagster_pipes"))
-"""What a Spark job finds: Spark's own, and Dagster Pipes, which comes along in the zip."""
+SPARK_JOBS = ("relevance", "convert_export")
+SPARK_PROVIDED = frozenset(
+    ("pyspark", "py4j", "dagster_pipes", "pyarrow", "numpy", "isal", "amazon")
+)
+"""What a Spark job finds: Spark's own; Dagster Pipes, which comes along in the zip; and, for those
+that convert exports, the libraries of ``SPARK_LIBRARIES``."""
 
 MAX_BYTES = 300 * 1024
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)

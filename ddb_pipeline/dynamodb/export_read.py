@@ -6,9 +6,8 @@ import json
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from botocore.exceptions import ClientError
 from isal import isal_zlib
 
 from ddb_pipeline.dynamodb.export import (
@@ -27,9 +26,6 @@ from ddb_pipeline.dynamodb.export import (
 )
 from ddb_pipeline.dynamodb.export_ion import IonValueError, ion_lines
 from ddb_pipeline.dynamodb.values import Item
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
 
 Open = Callable[[str], BinaryIO]
 """Opens an object for reading by its key; FileNotFoundError where there is none."""
@@ -80,7 +76,7 @@ def read_export(open_object: Open, folder: str) -> Export:
     """Read and verify an export's manifests.
 
     Args:
-        open_object: see ``s3_objects``.
+        open_object: see ``export_s3.s3_objects``.
         folder: the export's folder (``export_folder``), or the key of its summary manifest.
 
     Raises:
@@ -251,23 +247,6 @@ def read_changes(
             raise MalformedExportError(
                 file.key, f"line {number} is no item state: {error!r}."
             ) from error
-
-
-def s3_objects(s3: "S3Client", bucket: str) -> Open:
-    """Opens a bucket's objects as streams."""
-
-    def open_object(key: str) -> BinaryIO:
-        try:
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-                raise FileNotFoundError(key) from error
-            raise ExportError(
-                key, f"cannot be read from bucket {bucket!r}: {error}. It takes s3:GetObject."
-            ) from error
-        return body  # type: ignore[return-value]
-
-    return open_object
 
 
 class _Contents:

@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
 
 from ddb_pipeline.dynamodb.export import Export
 from ddb_pipeline.dynamodb.export_read import MalformedExportError, Open
@@ -28,17 +27,19 @@ from ddb_pipeline.hive.infer import Inference, merge
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.export_tasks import (
     OnItems,
+    Outcome,
+    RunTasks,
     Task,
     TaskConverter,
+    TaskInference,
     TaskReport,
-    infer_task,
+    Work,
     plan_tasks,
 )
 from ddb_pipeline.lake.parts import Part, PartOptions, total_rows
 from ddb_pipeline.lake.publish import Destination, publish, published, sole_writer
 
 Columns = Sequence[Column | tuple[str, str]]
-Outcome = TypeVar("Outcome")
 
 
 class ConversionFailedError(Exception):
@@ -81,8 +82,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-RunTasks = Callable[[Sequence[Task], TaskConverter, OnItems], Iterator[TaskReport]]
-"""Converts tasks, on this machine or on many, and answers with their reports in any order."""
 
 
 def infer_export(
@@ -90,9 +89,10 @@ def infer_export(
     export: Export,
     *,
     workers: int | None = None,
+    run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Inference:
-    """What all items of a full export tell of their types.
+    """What all items of a full export tell of their types; arguments as ``convert_export``'s.
 
     Raises:
         ExportError: a data file is not what the manifest says, or the export is incremental.
@@ -101,12 +101,8 @@ def infer_export(
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
-    written_as = export.summary.output_format
-
-    def infer(task: Task) -> Inference:
-        return infer_task(open_object, task, counter.add, written_as)
-
-    for one in side_by_side(tasks, infer, workers):
+    work = TaskInference(open_object, export.summary.output_format)
+    for one in (run_tasks or side_by_side(workers))(tasks, work.infer, counter.add):
         counter.done()
         found = merge(found, one)
     return found
@@ -146,10 +142,9 @@ def convert_export(
     names = tuple(Column(*column) for column in columns)
     fingerprint = _fingerprint(export, names, options)
     with sole_writer(destination, fingerprint):
-        told = published(destination, fingerprint)
-        if told is not None:
-            parts = tuple(Part(**part) for part in told.pop("parts"))
-            return replace(Conversion(**told, parts=parts), resumed_tasks=0)
+        done = _published(destination, fingerprint)
+        if done is not None:
+            return done
         converter = TaskConverter(
             open_object,
             names,
@@ -161,13 +156,37 @@ def convert_export(
         tasks = plan_tasks(export.files)
         counter = _Counter(export, len(tasks), on_progress)
         resumed, reports = _all_reports(
-            tasks, converter, run_tasks or _on_threads(workers), counter
+            tasks, converter, run_tasks or side_by_side(workers), counter
         )
         conversion = _summed(export, reports, resumed)
         files = [part.path for part in conversion.parts]
         files += [report.rejected_file for report in reports if report.rejected_file]
         publish(destination, fingerprint, files, asdict(conversion))
     return conversion
+
+
+def published_conversion(
+    export: Export,
+    columns: Columns,
+    destination: Destination,
+    *,
+    options: PartOptions | None = None,
+) -> Conversion | None:
+    """What :func:`convert_export` by these arguments has published; None where it has not yet.
+
+    Raises:
+        PublishError: the destination holds something else.
+    """
+    names = tuple(Column(*column) for column in columns)
+    return _published(destination, _fingerprint(export, names, options or PartOptions()))
+
+
+def _published(destination: Destination, fingerprint: str) -> Conversion | None:
+    told = published(destination, fingerprint)
+    if told is None:
+        return None
+    parts = tuple(Part(**part) for part in told.pop("parts"))
+    return replace(Conversion(**told, parts=parts), resumed_tasks=0)
 
 
 def _all_reports(
@@ -181,7 +200,7 @@ def _all_reports(
         counter.done()
     resumed = len(done)
     left = [task for task in tasks if task.number not in done]
-    for report in run_tasks(left, converter, counter.add):
+    for report in run_tasks(left, converter.convert, counter.add):
         done[report.number] = report
         counter.done()
     return resumed, [done[task.number] for task in tasks]
@@ -196,31 +215,24 @@ def _require_full(export: Export) -> None:
         )
 
 
-def _on_threads(workers: int | None) -> RunTasks:
-    def run(
-        tasks: Sequence[Task], converter: TaskConverter, on_items: OnItems
-    ) -> Iterator[TaskReport]:
-        return side_by_side(tasks, lambda task: converter.convert(task, on_items), workers)
+def side_by_side(workers: int | None = None) -> RunTasks:
+    """Work on tasks by threads of this process, as many as there are cores if not given.
+
+    The first error ends it, once what runs is done.
+    """
+
+    def run(tasks: Sequence[Task], work: Work[Outcome], on_items: OnItems) -> Iterator[Outcome]:
+        count = max(1, min(workers or available_cores(), len(tasks) or 1))
+        with ThreadPoolExecutor(count, thread_name_prefix="export") as pool:
+            futures = [pool.submit(work, task, on_items) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
 
     return run
-
-
-def side_by_side(
-    tasks: Sequence[Task], work: Callable[[Task], Outcome], workers: int | None
-) -> Iterator[Outcome]:
-    """Work on tasks by threads, as many as there are cores if not given.
-
-    Outcomes come as they are ready. The first error ends it, once what runs is done.
-    """
-    count = max(1, min(workers or available_cores(), len(tasks) or 1))
-    with ThreadPoolExecutor(count, thread_name_prefix="export") as pool:
-        futures = [pool.submit(work, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 def available_cores() -> int:

@@ -9,7 +9,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
@@ -45,6 +45,18 @@ class Task:
     @property
     def items(self) -> int:
         return sum(file.item_count for file in self.files)
+
+
+Outcome = TypeVar("Outcome")
+Work = Callable[[Task, OnItems], Outcome]
+
+
+class RunTasks(Protocol):
+    """Works on tasks, on this machine or on many; outcomes come in any order."""
+
+    def __call__(
+        self, tasks: Sequence[Task], work: Work[Outcome], on_items: OnItems, /
+    ) -> Iterator[Outcome]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +101,30 @@ def plan_tasks(files: Sequence[DataFile], task_items: int = TASK_ITEMS) -> tuple
     return tuple(tasks)
 
 
-def infer_task(
-    open_object: Open, task: Task, on_items: OnItems, output_format: str = DYNAMODB_JSON
-) -> Inference:
-    """What the items of a task tell of their types.
+@dataclass(frozen=True, slots=True)
+class TaskInference:
+    """Learns types from tasks of one export."""
 
-    Raises:
-        ExportError: a data file is not what the manifest says.
-    """
-    inference = ExportInference()
-    for file in task.files:
-        counted = 0
-        for block in read_blocks(open_object, file, output_format):
-            before = inference.inference.items
-            refused = inference.add(block)
-            found = inference.inference.items - before + refused
-            on_items(found)
-            counted += found
-        check_item_count(file, counted)
-    return inference.inference
+    open_object: Open
+    output_format: str = DYNAMODB_JSON
+
+    def infer(self, task: Task, on_items: OnItems) -> Inference:
+        """What the items of a task tell of their types.
+
+        Raises:
+            ExportError: a data file is not what the manifest says.
+        """
+        inference = ExportInference()
+        for file in task.files:
+            counted = 0
+            for block in read_blocks(self.open_object, file, self.output_format):
+                before = inference.inference.items
+                refused = inference.add(block)
+                found = inference.inference.items - before + refused
+                on_items(found)
+                counted += found
+            check_item_count(file, counted)
+        return inference.inference
 
 
 @dataclass(frozen=True, slots=True)

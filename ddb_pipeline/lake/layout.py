@@ -18,6 +18,8 @@ REDELIVERED_PREFIX = "redelivered/"
 """Error objects whose records have all become rows, kept as they were."""
 RELEVANCE_PREFIX = "relevance/"
 """What the relevance job makes: statistics, scores, the manifest that says which are valid."""
+SPARK_COLUMNS_PREFIX = "spark-columns/"
+"""Columns of exports, handed from and to the Spark job that converts them."""
 SPARK_CODE_PREFIX = "spark-code/"
 """Scripts and modules of the Spark jobs, where EMR Serverless reads them."""
 

@@ -22,6 +22,19 @@ def s3_filesystem(client_arguments: Mapping[str, Any]) -> pyarrow.fs.FileSystem:
     return pyarrow.fs.S3FileSystem(**options)
 
 
+def s3_environment(client_arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The same S3 for a child process: what pyarrow and every AWS SDK read from the environment."""
+    variables = {
+        "AWS_ENDPOINT_URL_S3": client_arguments.get("endpoint_url"),
+        "AWS_DEFAULT_REGION": client_arguments.get("region_name"),
+        "AWS_REGION": client_arguments.get("region_name"),
+        "AWS_ACCESS_KEY_ID": client_arguments.get("aws_access_key_id"),
+        "AWS_SECRET_ACCESS_KEY": client_arguments.get("aws_secret_access_key"),
+        "AWS_SESSION_TOKEN": client_arguments.get("aws_session_token"),
+    }
+    return {name: str(value) for name, value in variables.items() if value}
+
+
 def real_bucket_filesystem(bucket: str) -> pyarrow.fs.FileSystem:
     """The real S3, in the bucket's own region, with the credentials that the machine has.
 

@@ -23,6 +23,7 @@ from ddb_pipeline.deploy.stack import stack_outputs
 from ddb_pipeline.lake.layout import SPARK_CODE_PREFIX
 from ddb_pipeline.lake.mirror import Mirrored, mirror, publish
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.filesystem import s3_environment
 from ddb_pipeline.spark.java import SparkMissingError, find_java, require_pyspark
 from ddb_pipeline.spark.submission import (
     EmrApplication,
@@ -36,7 +37,7 @@ from ddb_pipeline.spark.submission import (
 
 EMR_POLL_SECONDS = 10.0
 REASON_LENGTH = 2000
-FINAL_ERRORS = ("RelevanceError",)
+FINAL_ERRORS = ("RelevanceError", "ExportJobError")
 """Errors of a job that a retry does not mend."""
 
 
@@ -107,7 +108,11 @@ class SparkHere(SparkPlace):
         context.log.info("Spark runs on Java %d (%s).", java.version, java.source)
         reader = ReasonReader(dg.PipesTempFileMessageReader())
         client = dg.PipesSubprocessClient(
-            env=local_environment(job, self._spark, java), message_reader=reader
+            env={
+                **local_environment(job, self._spark, java),
+                **s3_environment(self._cloud.client_arguments()),
+            },
+            message_reader=reader,
         )
         try:
             return client.run(context=context, command=local_command(job))

@@ -13,7 +13,8 @@ from ddb_pipeline.config import ExportWith, PipelineConfig, Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
 from ddb_pipeline.defs.exports import Asked, due_exports, export_sensor, run_key
-from ddb_pipeline.defs.snapshot import exports, progress_metadata, snapshot_reference
+from ddb_pipeline.defs.snapshot import exports, snapshot_reference
+from ddb_pipeline.defs.snapshot_converters import progress_metadata
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
@@ -186,6 +187,21 @@ def test_what_no_column_holds_is_told_by_a_check(account: Account) -> None:
     assert {o["Key"].split("/")[2] for o in listed if o["Key"].endswith(".parquet")} == {
         f"log_id_bucket={number}" for number in range(4)
     }
+
+
+def test_spark_makes_the_same_snapshot(account: Account) -> None:
+    pipeline = account.settings.pipeline("exported")
+    assert account.export(pipeline).success
+    request = account.newest_request(pipeline)
+    result = account.materialize(request, engine="spark")
+    assert result.success
+    [event] = result.get_asset_materialization_events()
+    assert event.materialization.metadata["converted_by"].value == "Spark"
+    assert event.materialization.metadata["dagster/partition_row_count"].value == ITEMS
+    assert all(e.passed for e in result.get_asset_check_evaluations())
+    rows = rows_of(account, pipeline, request.partition_key or "")
+    logs = SearchLogs(1, b"key").items(ITEMS, 1_700_000_000.0)
+    assert {row["log_id"] for row in rows} == {item["log_id"]["S"] for item in logs}
 
 
 def test_progress() -> None:

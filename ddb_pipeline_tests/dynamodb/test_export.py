@@ -32,8 +32,8 @@ from ddb_pipeline.dynamodb.export_read import (
     read_changes,
     read_export,
     read_items,
-    s3_objects,
 )
+from ddb_pipeline.dynamodb.export_s3 import s3_objects
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=timezone.utc)
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/search-logs"

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from ddb_pipeline.dynamodb import scan
-from ddb_pipeline.dynamodb.export_read import read_export, read_items, s3_objects
+from ddb_pipeline.dynamodb.export_read import read_export, read_items
 from ddb_pipeline.dynamodb.export_request import (
     ExportRequestError,
     ExportState,
@@ -21,6 +21,7 @@ from ddb_pipeline.dynamodb.export_request import (
     start_export,
     wait_for_export,
 )
+from ddb_pipeline.dynamodb.export_s3 import s3_objects
 from ddb_pipeline.dynamodb.scan_export import scan_to_export
 
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/logs"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.dynamodb.export_read import read_export, read_items, s3_objects
+from ddb_pipeline.dynamodb.export_read import read_export, read_items
+from ddb_pipeline.dynamodb.export_s3 import s3_objects
 from ddb_pipeline.dynamodb.stream_read import parse_failure, read_failed_batch
 from ddb_pipeline.embedded.overlay_lambda import done, given_up
 

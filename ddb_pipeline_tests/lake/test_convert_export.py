@@ -21,7 +21,6 @@ from ddb_pipeline.dynamodb.export_read import ChecksumError, ExportError, Malfor
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.normalize import replace_sets
 from ddb_pipeline.lake import convert_export as convert_export_module
-from ddb_pipeline.lake import export_tasks
 from ddb_pipeline.lake.convert_export import Conversion, Progress, convert_export, infer_export
 from ddb_pipeline.lake.export_tasks import Task, plan_tasks
 from ddb_pipeline.lake.partition_by import PartitionBy
@@ -261,10 +260,10 @@ def test_a_report_cut_short_is_done_again(tmp_path: Path) -> None:
     target = Destination(LOCAL, str(tmp_path / "lake"))
     staged: list[str] = []
 
-    def stop(tasks: Any, converter: export_tasks.TaskConverter, on_items: Any) -> Any:
-        staged.append(converter.staging)
-        converter.convert(tasks[0], on_items)
-        (Path(converter.staging) / "_part-00000.json").write_text('{"number":')
+    def stop(tasks: Any, work: Any, on_items: Any) -> Any:
+        staged.append(work.__self__.staging)
+        work(tasks[0], on_items)
+        (Path(staged[0]) / "_part-00000.json").write_text('{"number":')
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -329,7 +328,7 @@ def test_in_an_object_store(aws_client: Callable[[str], Any], tmp_path: Path) ->
     by = PartOptions(partition_by=PartitionBy("hash", "id", 2))
     options = PartOptions(compression="gzip")
 
-    def stop(tasks: Any, converter: Any, on_items: Any) -> Any:
+    def stop(tasks: Any, work: Any, on_items: Any) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -349,11 +348,11 @@ def test_two_processes_do_not_convert_to_the_same_place_at_once(tmp_path: Path) 
     source = write_local_export(tmp_path, map(order, range(20)))
     seen: list[str] = []
 
-    def again(tasks: Any, converter: export_tasks.TaskConverter, on_items: Any) -> Any:
+    def again(tasks: Any, work: Any, on_items: Any) -> Any:
         with pytest.raises(PublishError, match="Another process"):
             converted(source, tmp_path / "lake")
         seen.append("refused")
-        return (converter.convert(task, on_items) for task in tasks)
+        return (work(task, on_items) for task in tasks)
 
     assert converted(source, tmp_path / "lake", run_tasks=again).rows == 20
     assert seen == ["refused"]
@@ -363,7 +362,7 @@ def test_two_processes_do_not_convert_to_the_same_place_at_once(tmp_path: Path) 
 def test_what_other_options_left_behind_is_removed(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(20)))
 
-    def stop(tasks: Any, converter: Any, on_items: Any) -> Any:
+    def stop(tasks: Any, work: Any, on_items: Any) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

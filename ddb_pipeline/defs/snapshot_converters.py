@@ -1,0 +1,247 @@
+"""Where a snapshot's export is converted: in this process, or by Spark."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import dagster as dg
+import pyarrow.fs
+
+from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.dynamodb.export import Export
+from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
+from ddb_pipeline.hive.infer import inferred_schema, notes
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.arrow_types import arrow_schema
+from ddb_pipeline.lake.convert_export import (
+    Conversion,
+    ConversionFailedError,
+    Progress,
+    convert_export,
+    infer_export,
+    published_conversion,
+)
+from ddb_pipeline.lake.export_source import ExportFolder
+from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX, SPARK_COLUMNS_PREFIX
+from ddb_pipeline.lake.partition_by import parse_partition_by
+from ddb_pipeline.lake.parts import PartOptions
+from ddb_pipeline.lake.publish import Destination
+from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.spark import SparkPlace, spark_place
+from ddb_pipeline.spark.export_arguments import ExportArguments
+from ddb_pipeline.spark.submission import SparkJob
+
+SPARK_MODULE = "ddb_pipeline.spark.convert_export"
+LOG_SECONDS = 5.0
+OBSERVE_SECONDS = 20.0
+
+
+class SnapshotConfig(dg.Config):
+    """How an export becomes Parquet."""
+
+    infer: bool = True
+    """Look at all items first and widen the lake table by what no crawl has seen yet."""
+    partition_by: str = ""
+    """``hash(column,16)``, ``date(column)`` or a column: directories inside the snapshot."""
+    compression: str = "zstd"
+    file_mb: int = 256
+    engine: Literal["auto", "here", "spark"] = "auto"
+    """Convert here, by Spark, or by Spark where the table is as large as is configured."""
+    workers: int = 0
+    """Data files converted side by side; 0 for as many as there are cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One export on its way to be a snapshot."""
+
+    cloud: CloudResource
+    pipeline: PipelineConfig
+    config: SnapshotConfig
+    open_object: ExportFolder
+    export: Export
+    export_id: str
+
+    @property
+    def source(self) -> str:
+        """``bucket/prefix`` of the export."""
+        return self.open_object.path
+
+    @property
+    def location(self) -> str:
+        """``bucket/prefix`` of the dataset."""
+        bucket = self.pipeline.bucket
+        return f"{bucket}/{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={self.export_id}"
+
+    @property
+    def destination(self) -> Destination:
+        return Destination(self.open_object.filesystem, self.location)
+
+    def options(self, columns: tuple[Column, ...]) -> PartOptions:
+        """How the files are written.
+
+        Raises:
+            PartitionError: the partition expression does not fit the columns.
+        """
+        text = self.config.partition_by
+        return PartOptions(
+            compression=self.config.compression,
+            file_bytes=self.config.file_mb * 1024 * 1024,
+            partition_by=parse_partition_by(text, arrow_schema(columns)) if text else None,
+        )
+
+
+class Converter(Protocol):
+    """Where an export is read: in this process, or by Spark."""
+
+    def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
+        """The columns that all items of the export tell of."""
+
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+        """The dataset, published."""
+
+
+def chosen_converter(
+    context: dg.AssetExecutionContext, settings: Settings, snapshot: Snapshot
+) -> Converter:
+    """Spark where it is asked for, or the table is as large as it is configured to be."""
+    pipeline, engine = snapshot.pipeline, snapshot.config.engine
+    limit = pipeline.spark.snapshot_from_gb * 1e9
+    large = bool(limit) and snapshot.export.summary.billed_size_bytes >= limit
+    if engine == "spark" or (engine == "auto" and large):
+        return BySpark(context, spark_place(snapshot.cloud, pipeline, settings.home))
+    return Here(context)
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Converts in this process, data files side by side on its cores."""
+
+    context: dg.AssetExecutionContext
+
+    def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
+        found = inferred_schema(
+            infer_export(
+                snapshot.open_object,
+                snapshot.export,
+                workers=snapshot.config.workers or None,
+                on_progress=ProgressLog(self.context, "Reading"),
+            )
+        )
+        for note in notes(found):
+            self.context.log.warning(note)
+        return found.columns
+
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+        return convert_export(
+            snapshot.open_object,
+            snapshot.export,
+            columns,
+            snapshot.destination,
+            options=snapshot.options(columns),
+            workers=snapshot.config.workers or None,
+            on_progress=ProgressLog(self.context, "Converting"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BySpark:
+    """Has a Spark job convert: the same converter on many machines, the same dataset."""
+
+    context: dg.AssetExecutionContext
+    place: SparkPlace
+
+    def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
+        columns = columns_uri(snapshot, "inferred")
+        self._run(ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
+        return read_columns(snapshot.open_object.filesystem, columns)
+
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+        options, config = snapshot.options(columns), snapshot.config
+        schema = columns_uri(snapshot, "columns")
+        write_columns(snapshot.open_object.filesystem, schema, columns)
+        self._run(
+            ExportArguments(
+                f"s3://{snapshot.source}",
+                f"s3://{snapshot.location}",
+                schema,
+                partition_by=config.partition_by,
+                compression=config.compression,
+                file_mb=config.file_mb,
+            )
+        )
+        conversion = published_conversion(
+            snapshot.export, columns, snapshot.destination, options=options
+        )
+        if conversion is None:
+            raise ConversionFailedError(
+                f"The Spark job ended well, but {snapshot.location} holds no dataset."
+            )
+        return conversion
+
+    def _run(self, arguments: ExportArguments) -> None:
+        job = SparkJob("convert_export", SPARK_MODULE, tuple(arguments.command_line()))
+        self.place.run(self.context, job)
+
+
+def columns_uri(snapshot: Snapshot, name: str) -> str:
+    """Where the columns of a Spark job are handed over."""
+    return f"s3://{snapshot.pipeline.bucket}/{SPARK_COLUMNS_PREFIX}{snapshot.export_id}/{name}.json"
+
+
+def write_columns(filesystem: pyarrow.fs.FileSystem, uri: str, columns: tuple[Column, ...]) -> None:
+    with filesystem.open_output_stream(uri.removeprefix("s3://")) as sink:
+        sink.write(json.dumps([list(column) for column in columns]).encode())
+
+
+def read_columns(filesystem: pyarrow.fs.FileSystem, uri: str) -> tuple[Column, ...]:
+    with filesystem.open_input_stream(uri.removeprefix("s3://")) as source:
+        return tuple(Column(name, text) for name, text in json.loads(source.read()))
+
+
+class ProgressLog:
+    """Tells of progress while a run lasts: in its log, and as observations of the asset."""
+
+    def __init__(self, context: dg.AssetExecutionContext, doing: str) -> None:
+        self._context = context
+        self._doing = doing
+        self._started = self._logged = self._observed = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        done = progress.items >= progress.total_items and progress.tasks >= progress.total_tasks
+        if now < self._logged + LOG_SECONDS and not done:
+            return
+        self._logged = now
+        told = progress_metadata(progress, now - self._started)
+        self._context.log.info(
+            "%s: %d of %d items, %d items/s, %d s left.",
+            self._doing,
+            progress.items,
+            progress.total_items,
+            told["items_per_second"],
+            told["seconds_left"],
+        )
+        if now >= self._observed + OBSERVE_SECONDS:
+            self._observed = now
+            self._context.log_event(
+                dg.AssetObservation(
+                    asset_key=self._context.asset_key,
+                    partition=self._context.partition_key,
+                    description=self._doing,
+                    metadata=told,
+                )
+            )
+
+
+def progress_metadata(progress: Progress, seconds: float) -> dict[str, int]:
+    rate = progress.items / max(seconds, 1e-9)
+    left = (progress.total_items - progress.items) / rate if rate else 0.0
+    return {
+        "items": progress.items,
+        "items_in_export": progress.total_items,
+        "tasks": progress.tasks,
+        "items_per_second": round(rate),
+        "seconds_left": round(left),
+    }
