@@ -6,6 +6,7 @@ Spark speaks to no S3. Script and arguments are the same.
 """
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ EMR_POLL_SECONDS = 10.0
 REASON_LENGTH = 2000
 FINAL_ERRORS = ("RelevanceError", "ExportJobError")
 """Errors of a job that a retry does not mend."""
+
+KILLED = " It was killed: for want of memory, most likely. See spark.driver_memory."
 
 
 class SparkPlace(ABC):
@@ -117,7 +120,8 @@ class SparkHere(SparkPlace):
         try:
             return client.run(context=context, command=local_command(job))
         except DagsterPipesExecutionError as error:
-            raise job_failure(job, reader.reason or str(error)) from error
+            reason = reader.reason or f"{error}.{KILLED if str(error).endswith('-9') else ''}"
+            raise job_failure(job, reason) from error
 
     def _copy(self, prefix: str, wanted: Callable[[str], bool]) -> str:
         folder = self._copies / prefix.rstrip("/")
@@ -232,7 +236,8 @@ class ReasonReader(dg.PipesMessageReader):
     def _keep(self, message: Mapping[str, Any]) -> None:
         exception = (message.get("params") or {}).get("exception")
         if message.get("method") == "closed" and exception:
-            self.reason = f"{exception['name']}: {exception['message']}".strip()
+            # "package.module.Error: what is wrong", as Python prints an exception.
+            self.reason = re.sub(r"^(?:\w+\.)+(?=\w+: )", "", exception["message"].strip())
 
     def no_messages_debug_text(self) -> str:
         return self.inner.no_messages_debug_text()
@@ -258,7 +263,6 @@ class ReasonedEmrClient(PipesEMRServerlessClient):
 
 def job_failure(job: SparkJob, reason: str) -> dg.Failure:
     """The failure of a run whose job failed, for a reader."""
-    reason = reason.removeprefix("ddb_pipeline.spark.arguments.")
     final = any(name in reason for name in FINAL_ERRORS)
     return dg.Failure(
         f"The Spark job {job.name!r} failed. {reason[:REASON_LENGTH]}", allow_retries=not final

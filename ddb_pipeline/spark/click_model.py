@@ -13,18 +13,24 @@ while the other stands, which needs some tens of rounds where EM needs hundreds:
     attraction[pair]      = sum w clicks / sum w impressions examination     over its positions
     examination[position] = sum w clicks / sum w impressions attraction      over its pairs
 
-Only the product is identified, so the first position's examination is 1.
+Only the product is identified, so the first position's examination is 1. Positions that no
+document links to the first (a campaign that always holds the top) cannot be compared with it by any
+method without intervention: their first is taken to be looked at with ``1 / position``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 FLOOR = 0.01
 """Smallest examination: bounds the weight of one click (Joachims et al., WSDM 2017, section 4)."""
 CEILING = 0.99
 """Largest click probability, so that weights stay finite."""
-MAX_ROUNDS = 200
+MAX_ROUNDS = 500
 TOLERANCE = 1e-4
+"""Relative change of an examination by which a round must move it, or it was the last."""
+LINK = 50.0
+"""Impressions at each of two positions, of documents seen at both, that link the two."""
 MIN_CLICKS = 20
 PRIOR_STRENGTH = 1.0
 INNER_ROUNDS = 2
@@ -40,6 +46,7 @@ class Examination:
     Attributes:
         by_position: from position 1 on.
         estimated: False where there was nothing to estimate from and ``1 / position`` stands in.
+        apart: the positions that nothing links to the first.
         pairs, rounds: what the estimate is made of.
     """
 
@@ -47,6 +54,7 @@ class Examination:
     estimated: bool
     pairs: int
     rounds: int
+    apart: tuple[int, ...] = ()
 
 
 def estimate_examination(pairs: Sequence[Sequence[Cell]], positions: int) -> Examination:
@@ -62,13 +70,30 @@ def estimate_examination(pairs: Sequence[Sequence[Cell]], positions: int) -> Exa
     examination = start
     expected = sum(n * start[k - 1] for pair in pairs for k, n, _ in pair)
     prior = min(clicks / expected, CEILING)
+    anchors = linked_to(pairs, positions)
     rounds, moved = 0, 1.0
     while moved >= TOLERANCE and rounds < MAX_ROUNDS:
-        found = _round(pairs, examination, prior)
-        moved = max(abs(a - b) for a, b in zip(found, examination, strict=True))
+        found = _round(pairs, examination, prior, anchors)
+        moved = max(abs(a / b - 1) for a, b in zip(found, examination, strict=True))
         examination = found
         rounds += 1
-    return Examination(tuple(examination), estimated=True, pairs=len(pairs), rounds=rounds)
+    apart = tuple(k for k, anchor in enumerate(anchors, start=1) if anchor != 1)
+    return Examination(tuple(examination), True, len(pairs), rounds, apart)
+
+
+def linked_to(pairs: Sequence[Sequence[Cell]], positions: int) -> list[int]:
+    """For each position the first one that documents link it to, by one step or several."""
+    links: dict[tuple[int, int], float] = {}
+    for cells in pairs:
+        for (one, shown, _), (other, shown_there, _) in combinations(cells, 2):
+            key = (min(one, other), max(one, other))
+            links[key] = links.get(key, 0.0) + min(shown, shown_there)
+    first = list(range(1, positions + 1))
+    for (one, other), impressions in links.items():
+        if impressions >= LINK:
+            low, high = sorted((first[one - 1], first[other - 1]))
+            first = [low if anchor == high else anchor for anchor in first]
+    return first
 
 
 def attraction(
@@ -88,7 +113,10 @@ def attraction(
 
 
 def _round(
-    pairs: Sequence[Sequence[Cell]], examination: Sequence[float], prior: float
+    pairs: Sequence[Sequence[Cell]],
+    examination: Sequence[float],
+    prior: float,
+    anchors: Sequence[int],
 ) -> list[float]:
     clicked = [0.0] * len(examination)
     attracted = [0.0] * len(examination)
@@ -101,5 +129,8 @@ def _round(
     found = [
         c / a if a else before for c, a, before in zip(clicked, attracted, examination, strict=True)
     ]
-    first = found[0] or max(found)
-    return [min(max(value / first, FLOOR), 1.0) for value in found]
+    scaled = [
+        value / (found[anchor - 1] or 1.0) / anchor
+        for value, anchor in zip(found, anchors, strict=True)
+    ]
+    return [min(max(value, FLOOR), 1.0) for value in scaled]

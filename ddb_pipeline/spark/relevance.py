@@ -169,6 +169,11 @@ class RelevanceJob:
             self.reporter.warn(
                 "Too few clicks to estimate the position bias from; 1 / position is taken."
             )
+        if found.apart:
+            self.reporter.warn(
+                f"Positions {', '.join(map(str, found.apart))} share no documents with the first: "
+                "how much less they are looked at is not known, 1 / position is taken."
+            )
         return found
 
     def movers(self, scores: "DataFrame", previous: ScoresEntry | None) -> str:

@@ -42,29 +42,36 @@ class Planted:
     Attributes:
         bias: the chance to look at a position is ``1 / position ** bias``.
         noise: the chance to click what is looked at without any regard to relevance.
-        ranker_noise: standard deviation of what the ranker adds to relevance in each search.
-        pinned: documents of each query that its ranker always shows first, relevant or not.
+        ranker_error: standard deviation of what the ranker holds wrong of a document, always.
+        ranker_noise: the same of what it adds anew in each search (personalisation, tests).
+        pinned: documents of each query that its ranker shows first, relevant or not.
+        pinned_share: in how many of the searches it does so.
         popularity: exponent of Zipf's law over queries.
     """
 
     seed: int
     bias: float = 1.2
     noise: float = 0.05
-    ranker_noise: float = 0.35
+    ranker_error: float = 0.3
+    ranker_noise: float = 0.3
     pinned: int = 2
+    pinned_share: float = 0.8
     queries: int = 60
-    documents: int = 24
+    documents: int = 40
     shown: int = 10
     users: int = 4000
     popularity: float = 0.8
     hours: int = 24
-    truth: dict[tuple[int, int], float] = field(default_factory=dict)
+    truth: dict[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    believed: dict[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         rng = random.Random(f"truth {self.seed}")
         for query in range(self.queries):
             for document in range(self.documents):
-                self.truth[query, document] = rng.random() ** 2
+                true = rng.random() ** 2
+                self.truth[query, document] = true
+                self.believed[query, document] = true + rng.gauss(0, self.ranker_error)
 
     def examination(self, position: int) -> float:
         return 1 / position**self.bias
@@ -116,14 +123,15 @@ class Planted:
         }
 
     def _ranking(self, rng: random.Random, query: int) -> list[int]:
-        first = list(range(self.pinned))
-        noisy = {
-            d: self.truth[query, d] + rng.gauss(0, self.ranker_noise)
-            for d in range(self.pinned, self.documents)
+        believed = {
+            d: self.believed[query, d] + rng.gauss(0, self.ranker_noise)
+            for d in range(self.documents)
         }
+        first = list(range(self.pinned if rng.random() < self.pinned_share else 0))
         # Pinned documents change places among themselves, as those of rotating campaigns do.
         rng.shuffle(first)
-        return [*first, *sorted(noisy, key=lambda d: -noisy[d])][: self.shown]
+        others = sorted(believed.keys() - set(first), key=lambda d: -believed[d])
+        return [*first, *others][: self.shown]
 
 
 def hour_folder(stream: Path, hour: int) -> Path:
