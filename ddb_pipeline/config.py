@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
 from ddb_pipeline.hive.infer import Shape
 from ddb_pipeline.spark.arguments import DEFAULT_SCORER, LogColumns, RelevanceError
 from ddb_pipeline.spark.submission import EMR_PYTHON
@@ -132,6 +133,26 @@ class SparkConfig(BaseModel):
     emr_timeout_minutes: int = Field(default=720, ge=5)
 
 
+class FunctionSetting(Enum):
+    """Settings of the streaming function that the template passes on (``stream_settings``)."""
+
+    EVENT_NAMES = "EVENT_NAMES"
+    IMAGES = "IMAGES"
+    ATTRIBUTE_FILTER = "ATTRIBUTE_FILTER"
+    TABLE_ROUTES = "TABLE_ROUTES"
+    ROUTE_ATTRIBUTE = "ROUTE_ATTRIBUTE"
+    ATTRIBUTE_ROUTES = "ATTRIBUTE_ROUTES"
+    DROP_ATTRIBUTES = "DROP_ATTRIBUTES"
+    PSEUDONYMISE_ATTRIBUTES = "PSEUDONYMISE_ATTRIBUTES"
+    PSEUDONYM_KEY_SECRET_ARN = "PSEUDONYM_KEY_SECRET_ARN"
+    TRANSFORMER = "TRANSFORMER"
+
+    @property
+    def parameter(self) -> str:
+        """The template's parameter for it."""
+        return "".join(word.capitalize() for word in self.value.split("_"))
+
+
 class PipelineConfig(BaseModel):
     """One DynamoDB table on its way to the lake.
 
@@ -153,6 +174,16 @@ class PipelineConfig(BaseModel):
     delivery_schema: DeliverySchema = DeliverySchema.LAKE
     schema_fix: SchemaFix = SchemaFix.BOTH
     stream_reader: StreamReader = StreamReader.LAMBDA
+    function_settings: Mapping[FunctionSetting, str] = Field(
+        default={},
+        description="Settings of the streaming function, by the names in its environment.",
+    )
+    routed_delivery_streams_arn: str = Field(
+        default="", description="Of the delivery streams that the function's routes name."
+    )
+    function_layer_arn: str = Field(
+        default="", description="Lambda layer with the module that TRANSFORMER names."
+    )
     crawl_with: CrawlWith = CrawlWith.GLUE
     shapes: Mapping[str, Shape] = Field(
         default={},
@@ -182,6 +213,19 @@ class PipelineConfig(BaseModel):
     def _start(cls, value: datetime) -> datetime:
         moment = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
         return moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
+
+    @field_validator("function_settings")
+    @classmethod
+    def _function_settings(
+        cls, value: Mapping[FunctionSetting, str]
+    ) -> Mapping[FunctionSetting, str]:
+        environment = {setting.value: text for setting, text in value.items()}
+        try:
+            # The delivery stream's name comes from the template; any will do to check the others.
+            read_settings({"DELIVERY_STREAM": "stream", **environment})
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        return value
 
     @field_validator("bucket")
     @classmethod

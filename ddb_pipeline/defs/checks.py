@@ -7,6 +7,9 @@ import dagster as dg
 from ddb_pipeline.config import DeliverySchema, PipelineConfig
 from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.metadata import markdown_table
+from ddb_pipeline.defs.stream_delivery import function_environment
+from ddb_pipeline.functions.changes import destination
+from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.glue.crawler import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import column_name
@@ -110,12 +113,17 @@ def balance(
     """Add up the oldest changes that the stream holds against rows and waiting records."""
     columns = identity_columns(cloud, pipeline)
     table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
+    function = read_settings(function_environment(cloud, pipeline))
+    name = pipeline.dynamodb_table
     expected = expected_changes(
         cloud.dynamodb_streams,
         table["LatestStreamArn"],
         columns,
         before=now - pipeline.buffer_seconds - ARRIVAL_SECONDS,
         limit=MAX_RECORDS,
+        wanted=lambda record: (
+            destination(record._replace(table=name), function) == function.routing.default
+        ),
     )
     # What waits is read before the rows: a record redelivered in between is found, not missed.
     waiting = waiting_identities(cloud.s3, pipeline.bucket, columns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.config import FunctionSetting, PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.glue.crawler import catalog_table_name
 
@@ -101,9 +101,19 @@ def stack_parameters(
         "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
         "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
+        **function_parameters(pipeline),
         "CodeBucket": code_bucket,
         "StreamFunctionKey": code_key(pipeline, bundles["stream_to_firehose"]),
         "FixFunctionKey": code_key(pipeline, bundles["fix_schema"]),
+    }
+
+
+def function_parameters(pipeline: PipelineConfig) -> dict[str, str]:
+    """The template's parameters for the streaming function's settings, all of them."""
+    return {
+        **{s.parameter: pipeline.function_settings.get(s, "") for s in FunctionSetting},
+        "RoutedDeliveryStreamsArn": pipeline.routed_delivery_streams_arn,
+        "StreamFunctionLayerArn": pipeline.function_layer_arn,
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any
@@ -96,15 +96,16 @@ def all_json_numbers(texts: Sequence[str]) -> bool:
     The scanner hands each number's text to ``len`` instead of converting it. Only numbers and the
     commas between them add up to the whole length.
     """
-    joined = ",".join(texts)
     try:
-        lengths, _ = _scan_lengths(f"[{joined}]")
+        joined = ",".join(texts)
+        lengths, _ = _scan_lengths(f"[{joined}]", 0)
         return len(lengths) == len(texts) and sum(lengths) + len(texts) - 1 == len(joined)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, StopIteration):
         return False
 
 
-_scan_lengths = JSONDecoder(parse_int=len, parse_float=len).raw_decode
+_decoder: Any = JSONDecoder(parse_int=len, parse_float=len)
+_scan_lengths: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
 def kind_of(content: Any) -> str:

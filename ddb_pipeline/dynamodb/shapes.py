@@ -9,6 +9,7 @@ A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ Members = Mapping[str, Mapping[str, Any]]
 
 
 class Writer(NamedTuple):
-    """A shape's two functions: for one map, and for many in one go.
+    """A shape's two functions: for one map, and for the maps of a list (``{"M": ...}`` each).
 
     They answer with the maps' members as JSON text and add the texts of their numbers, unchecked.
     """
@@ -77,16 +78,8 @@ class Shapes:
             del numbers[collected:]
             return self._generalised(names, item).one(item, numbers)
 
-    def all_members(self, items: Sequence[Members], numbers: list[str]) -> list[str]:
-        """As ``members``, for maps that probably have one shape."""
-        writer = self._writers.get(tuple(items[0]))
-        if writer is not None:
-            collected = len(numbers)
-            try:
-                return writer.many(items, numbers)
-            except (KeyError, UnusualError):
-                del numbers[collected:]
-        return [self.members(item, numbers) for item in items]
+    def _any_elements(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
+        return "[" + ",".join([self.value(element, numbers) for element in elements]) + "]"
 
     def _unmade(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         sightings = self._sightings.get(names, 0) + 1
@@ -134,22 +127,25 @@ class Shapes:
         return "{" + self.members(content, numbers) + "}"
 
     def _list(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
-        if not isinstance(elements, ARRAYS) or sum(map(len, elements)) != len(elements):
+        if not isinstance(elements, ARRAYS):
             raise UnusualError
         if not elements:
             return "[]"
-        first = next(iter(elements[0]))
-        if first == "S" or first == "M":
-            collected = len(numbers)
-            try:
-                contents = [element[first] for element in elements]
-            except KeyError:
-                del numbers[collected:]
-            else:
-                if first == "S":
-                    return "[" + ",".join(map(quoted, contents)) + "]"
-                return "[{" + "},{".join(self.all_members(contents, numbers)) + "}]"
-        return "[" + ",".join([self.value(element, numbers) for element in elements]) + "]"
+        first = elements[0]
+        if "M" in first:
+            # Its elements probably have one shape.
+            writer = self._writers.get(tuple(first["M"]))
+            if writer is not None:
+                collected = len(numbers)
+                try:
+                    return "[{" + "},{".join(writer.many(elements, numbers)) + "}]"
+                except (KeyError, UnusualError):
+                    del numbers[collected:]
+            return self._any_elements(elements, numbers)
+        if "S" in first and sum(map(len, elements)) == len(elements):
+            with suppress(KeyError):
+                return "[" + ",".join([quoted(element["S"]) for element in elements]) + "]"
+        return self._any_elements(elements, numbers)
 
 
 def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Writer:
@@ -163,41 +159,54 @@ def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Wr
             n1 = v1['N']
             if len(item) != 2 or len(v0) + len(v1) != 2: raise UnusualError
             numbers += (n1,)
-            return join((l0, quoted(v0['S']), l1, n1,))
+            return f"{l0}{w0(v0['S'])}{l1}{n1}"
 
-    and for many the same in a loop. ``join`` and not an f-string, for it refuses a number that is
-    not a string.
+    and for the maps of a list the same in a loop. A number that is no string is found with the
+    others that are no numbers.
     """
-    space: dict[str, Any] = {"quoted": quoted, "join": "".join, "UnusualError": UnusualError}
+    space: dict[str, Any] = {"members": shapes.members, "UnusualError": UnusualError}
     values, numbers, texts = [], [], []
     for i, (name, tag, label) in enumerate(
         zip(names, tags, column_labels(tuple(names)), strict=True)
     ):
         space[f"k{i}"], space[f"l{i}"] = name, label
         values.append(f"v{i} = item[k{i}]")
-        text = f"quoted(v{i}['S'])"
         if tag == "N":
             values.append(f"n{i} = v{i}['N']")
             numbers.append(f"n{i}")
-            text = f"n{i}"
+            text = f"{{n{i}}}"
+        elif tag == "M":
+            text = f"{{{{{{members(v{i}['M'], numbers)}}}}}}"
+        elif tag in _PLAIN:
+            space[f"w{i}"] = _PLAIN[tag]
+            text = f"{{w{i}(v{i}['{tag}'])}}"
         elif tag == ANY_TAG:
             space[f"w{i}"] = shapes.value
-            text = f"w{i}(v{i}, numbers)"
-        elif tag != "S":
-            space[f"w{i}"], space[f"t{i}"] = shapes.content(tag), tag
-            text = f"w{i}(v{i}[t{i}], numbers)"
-        texts.append(f"l{i}, {text}")
+            text = f"{{w{i}(v{i}, numbers)}}"
+        else:
+            space[f"w{i}"] = shapes.content(tag)
+            text = f"{{w{i}(v{i}['{tag}'], numbers)}}"
+        texts.append(f"{{l{i}}}{text}")
     lengths = " + ".join(f"len(v{i})" for i in range(len(names))) or "0"
     count = len(names)
-    body = [
+    collect = [f"numbers += ({', '.join(numbers)},)"] if numbers else []
+    text = f'f"{"".join(texts)}"'
+    one = [
+        "def one(item, numbers):",
         *values,
         f"if len(item) != {count} or {lengths} != {count}: raise UnusualError",
-        *([f"numbers += ({', '.join(numbers)},)"] if numbers else []),
+        *collect,
+        f"return {text}",
     ]
-    text = f"join(({', '.join(texts)}{',' if texts else ''}))"
-    one = ["def one(item, numbers):", *body, f"return {text}"]
-    loop = ["for item in items:", *(f" {line}" for line in body), f" texts.append({text})"]
-    many = ["def many(items, numbers):", "texts = []", *loop, "return texts"]
+    loop = [
+        "for element in elements:",
+        " item = element['M']",
+        *(f" {line}" for line in values),
+        f" if len(element) + len(item) + {lengths} != {2 * count + 1}: raise UnusualError",
+        *(f" {line}" for line in collect),
+        f" texts.append({text})",
+    ]
+    many = ["def many(elements, numbers):", "texts = []", *loop, "return texts"]
     for source in (one, many):
         exec("\n ".join(source), space)
     return Writer(space["one"], space["many"])
@@ -221,10 +230,16 @@ def _tags(item: Members) -> tuple[str, ...]:
     return tags
 
 
-def _set(content: Any, write: Callable[[Any], str]) -> str:
+def _strings(content: Any) -> str:
     if not isinstance(content, ARRAYS):
         raise UnusualError
-    return "[" + ",".join(map(write, content)) + "]"
+    return f"[{','.join(map(quoted, content))}]"
+
+
+def _binaries(content: Any) -> str:
+    if not isinstance(content, ARRAYS):
+        raise UnusualError
+    return f"[{','.join(map(binary_text, content))}]"
 
 
 def _number(content: str, numbers: list[str]) -> str:
@@ -236,16 +251,25 @@ def _number_set(content: Sequence[str], numbers: list[str]) -> str:
     if not isinstance(content, ARRAYS):
         raise UnusualError
     numbers.extend(content)
-    return "[" + ",".join(content) + "]"
+    return f"[{','.join(content)}]"
 
+
+def _without_numbers(write: Callable[[Any], str]) -> ContentWriter:
+    return lambda content, numbers: write(content)
+
+
+_PLAIN: Mapping[str, Callable[[Any], str]] = {
+    "S": quoted,
+    "B": binary_text,
+    "BOOL": boolean_text,
+    "NULL": null_text,
+    "SS": _strings,
+    "BS": _binaries,
+}
+"""What writes content in which there can be no number."""
 
 _CONTENTS: Mapping[str, ContentWriter] = {
-    "S": lambda content, numbers: quoted(content),
+    **{tag: _without_numbers(write) for tag, write in _PLAIN.items()},
     "N": _number,
-    "B": lambda content, numbers: binary_text(content),
-    "BOOL": lambda content, numbers: boolean_text(content),
-    "NULL": lambda content, numbers: null_text(content),
-    "SS": lambda content, numbers: _set(content, quoted),
     "NS": _number_set,
-    "BS": lambda content, numbers: _set(content, binary_text),
 }

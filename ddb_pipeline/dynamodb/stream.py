@@ -100,20 +100,29 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
         event_id = record["eventID"]
         event_name = record["eventName"]
         change = record["dynamodb"]
+        number = change["SequenceNumber"]
+        keys = change["Keys"]
         identity = record.get("userIdentity")
         arn = record.get("eventSourceARN")
         stream_record = StreamRecord(
             event_id,
             event_name,
-            change["SequenceNumber"],
+            number,
             epoch(change["ApproximateCreationDateTime"]),
             table_of(arn) if arn else table,
             False if identity is None else is_ttl_delete(identity),
-            change["Keys"],
+            keys,
             change.get("NewImage"),
             change.get("OldImage"),
         )
-        _check_types(stream_record)
+        if not (
+            type(event_id) is str
+            and event_id
+            and type(event_name) is str
+            and number.isdecimal()
+            and isinstance(keys, Mapping)
+        ):
+            raise TypeError("eventID, eventName, SequenceNumber or Keys is of another type")
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UndecodableRecordError(event_id_of(record), _malformed(error)) from None
     if event_name not in EVENT_NAMES:
@@ -176,9 +185,9 @@ def change_document(
         old = _old_image_member(record) if images is Images.BOTH else ""
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
-    parts = [part for part in (metadata, members, old) if part]
+    text = ",".join([part for part in (metadata, members, old) if part])
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
-    return f"{{{','.join(parts)}}}".encode("utf-8", "backslashreplace")
+    return f"{{{text}}}".encode("utf-8", "backslashreplace")
 
 
 def metadata_members(record: StreamRecord) -> str:
@@ -213,13 +222,13 @@ def table_of(arn: str) -> str:
 
 def epoch(moment: Any) -> int:
     """Epoch seconds of a record's creation time, or milliseconds where it has a fraction."""
-    if isinstance(moment, int) and not isinstance(moment, bool):
-        return moment
     if isinstance(moment, datetime):
         moment = moment.timestamp()
-    if not isinstance(moment, float):
+    if isinstance(moment, float):
+        return int(moment) if moment.is_integer() else round(moment * 1000)
+    if not isinstance(moment, int) or isinstance(moment, bool):
         raise TypeError("ApproximateCreationDateTime is not a time")
-    return int(moment) if moment.is_integer() else round(moment * 1000)
+    return moment
 
 
 def epoch_seconds(event_time: int) -> float:
@@ -247,17 +256,6 @@ def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
         f"a {record.event_name} without {image}; enable the table's stream with view type "
         "NEW_AND_OLD_IMAGES, or ask for another image",
     )
-
-
-def _check_types(record: StreamRecord) -> None:
-    if not (
-        type(record.event_id) is str
-        and record.event_id
-        and type(record.event_name) is str
-        and record.sequence_number.isdecimal()
-        and isinstance(record.keys, Mapping)
-    ):
-        raise TypeError("eventID, eventName, SequenceNumber or Keys is of another type")
 
 
 def _malformed(error: Exception) -> str:

@@ -108,8 +108,6 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
     try:
         kinesis = isinstance(record, dict) and "kinesis" in record
         read = read_kinesis_record(record) if kinesis else read_record(record)
-        if read.event_name not in rules.settings.event_names:
-            return Change(record, read.sequence_number, read)
         return _decided(record, read, rules)
     except UndecodableRecordError as error:
         problem = Problem("undecodable", str(error))
@@ -117,15 +115,27 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
 
 
 def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Change:
-    settings = rules.settings
-    if settings.attribute_filter and not wanted_by(settings.attribute_filter, read):
+    stream = destination(read, rules.settings)
+    if not stream:
         return Change(record, read.sequence_number, read)
-    stream = route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
     wanted = prepared(read, rules) if rules.edits else read
-    document = None if wanted is None else change_document(wanted, settings.options)
+    document = None if wanted is None else change_document(wanted, rules.settings.options)
     image = read.keys if read.new_image is None else read.new_image
     written = image if rules.plain else None
     return Change(record, read.sequence_number, read, stream, document, None, written)
+
+
+def destination(read: StreamRecord, settings: StreamSettings) -> str:
+    """The delivery stream for a change, empty where the settings filter it out.
+
+    Raises:
+        SettingsError: no route claims it and there is no default.
+    """
+    if read.event_name not in settings.event_names:
+        return ""
+    if settings.attribute_filter and not wanted_by(settings.attribute_filter, read):
+        return ""
+    return route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
 
 
 def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:

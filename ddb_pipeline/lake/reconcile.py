@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -157,8 +157,11 @@ def expected_changes(
     *,
     before: float,
     limit: int,
+    wanted: Callable[[StreamRecord], bool] = lambda record: True,
 ) -> ExpectedChanges:
     """What must have arrived: changes made before ``before`` (epoch seconds), oldest first.
+
+    Those that are not ``wanted`` here are filtered out, or delivered elsewhere.
 
     ``columns`` are the identity: the event id, or the key's columns. By key only changes with a
     new image count, since a delete is no row there.
@@ -168,7 +171,7 @@ def expected_changes(
     for entry in read_stream(streams, stream_arn):
         record = read_record(entry)
         moment = epoch_seconds(record.event_time)
-        if moment >= before:
+        if moment >= before or not wanted(record):
             continue
         if counted.total() >= limit:
             return ExpectedChanges(counted, since, complete=False)
