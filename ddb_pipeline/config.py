@@ -127,6 +127,11 @@ class SparkConfig(BaseModel):
         default=False, description="Make an EMR Serverless application, and run jobs there."
     )
     emr_python: str = Field(default=EMR_PYTHON, description="Python in EMR's image or archive.")
+    emr_libraries: str = Field(
+        default="",
+        pattern=r"^(s3://.+)?$",
+        description="URI of the archive that ddb-pipeline package --spark-libraries writes.",
+    )
     emr_archives: tuple[str, ...] = ()
     emr_py_files: tuple[str, ...] = ()
     emr_properties: Mapping[str, str] = {}

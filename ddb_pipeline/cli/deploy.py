@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.config import PipelineConfig, Settings, Target, load_settings
 from ddb_pipeline.deploy.bundle import build_bundles, write_bundles
+from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
 from ddb_pipeline.deploy.stack import (
     ChangeSet,
     DeployError,
@@ -24,16 +25,31 @@ from ddb_pipeline.resources.cloud import CloudResource
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default="dist")
-def package(directory: Path) -> None:
-    """Write the functions' zips and the template to DIRECTORY.
+@click.option(
+    "--spark-libraries",
+    is_flag=True,
+    help="Also what the export job needs on EMR Serverless, fetched by pip (about 65 MB).",
+)
+@click.option(
+    "--architecture",
+    type=click.Choice(list(ARCHITECTURES)),
+    default="ARM64",
+    show_default=True,
+    help="Of the EMR Serverless application; the template's is ARM64.",
+)
+def package(directory: Path, spark_libraries: bool, architecture: str) -> None:
+    """Write the functions' zips, the Spark jobs and the template to DIRECTORY.
 
-    The zips hold only what each function imports, and have the same bytes for the same code.
+    The zips hold only what each function or job imports, and have the same bytes for the same code.
     """
     for path in write_bundles(directory):
         click.echo(f"{path} ({path.stat().st_size:,} bytes)")
     template = directory / "template.yaml"
     template.write_text(template_body(), "utf-8")
     click.echo(str(template))
+    if spark_libraries:
+        path = directory / "spark" / "libraries.zip"
+        click.echo(f"{path} ({write_spark_libraries(path, architecture):,} bytes)")
 
 
 @click.command()

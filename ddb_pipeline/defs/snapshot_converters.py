@@ -181,7 +181,8 @@ class BySpark:
         return conversion
 
     def _run(self, arguments: ExportArguments) -> None:
-        job = SparkJob("convert_export", SPARK_MODULE, tuple(arguments.command_line()))
+        command_line = tuple(arguments.command_line())
+        job = SparkJob("convert_export", SPARK_MODULE, command_line, libraries=True)
         self.place.run(self.context, job)
 
 

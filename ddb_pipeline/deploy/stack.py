@@ -100,6 +100,7 @@ def stack_parameters(
         "SchemaFix": pipeline.schema_fix.value,
         "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
+        "ExportPrefix": pipeline.export_prefix.strip("/"),
         "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
         **function_parameters(pipeline),
         "CodeBucket": code_bucket,

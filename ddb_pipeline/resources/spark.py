@@ -149,6 +149,14 @@ class SparkOnEmr(SparkPlace):
         self, context: dg.AssetExecutionContext, job: SparkJob
     ) -> dg.PipesClientCompletedInvocation:
         application = self.application()
+        if job.libraries and not (application.libraries or application.archives):
+            raise dg.Failure(
+                f"The Spark job {job.name!r} needs libraries that EMR does not have. Write them by "
+                "ddb-pipeline package --spark-libraries, put the archive into a bucket that the "
+                f"job role reads, {self._pipeline.bucket!r} under {SPARK_CODE_PREFIX} for one, and "
+                "set spark.emr_libraries to its URI.",
+                allow_retries=False,
+            )
         request: Any = emr_job_run(job, application, self.uploaded_code(job))
         client = ReasonedEmrClient(
             client=self._cloud.client("emr-serverless"),
@@ -184,6 +192,7 @@ class SparkOnEmr(SparkPlace):
             pipeline.spark.emr_py_files,
             pipeline.spark.emr_properties,
             pipeline.spark.emr_timeout_minutes,
+            pipeline.spark.emr_libraries,
         )
 
     def uploaded_code(self, job: SparkJob) -> UploadedCode:

@@ -13,18 +13,28 @@ from ddb_pipeline.spark.java import Java
 
 EMR_PYTHON = "/usr/bin/python3.11"
 """In the images of EMR 7.x beside the default Python 3.9 (Amazon EMR release guide, 7.13.0)."""
+LIBRARIES_FOLDER = "libraries"
+LIBRARIES_PATH = {
+    "spark.emr-serverless.driverEnv.PYTHONPATH": f"./{LIBRARIES_FOLDER}",
+    "spark.executorEnv.PYTHONPATH": f"./{LIBRARIES_FOLDER}",
+}
+"""Where Spark unpacks an archive: the working folder of driver and executors."""
 MAX_ARGUMENT = 10280
 """Characters of one entry point argument (EMR Serverless API, SparkSubmit)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SparkJob:
-    """A job: the module that is its script, its arguments, Spark properties that it needs."""
+    """A job: the module that is its script, its arguments, Spark properties that it needs.
+
+    ``libraries`` tells that its Python needs more than Spark's, see ``deploy.spark_libraries``.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...]
     properties: Mapping[str, str] = field(default_factory=dict)
+    libraries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class EmrApplication:
 
     Attributes:
         python: the interpreter in the application's image, or inside ``archives``.
+        libraries: URI of the archive that ``ddb-pipeline package --spark-libraries`` writes.
         archives: URIs of packed environments (``s3://.../env.tar.gz#environment``), for jobs that
             need more than Spark.
         py_files: URIs of further code, such as a scorer's.
@@ -55,6 +66,7 @@ class EmrApplication:
     py_files: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     timeout_minutes: int = 720
+    libraries: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +118,15 @@ def emr_job_run(job: SparkJob, application: EmrApplication, code: UploadedCode) 
                 f"Job {job.name}: an argument has {len(argument)} characters, EMR Serverless "
                 f"takes {MAX_ARGUMENT}: {argument[:80]}…"
             )
+    archives = list(application.archives)
+    if job.libraries and application.libraries:
+        archives.append(f"{application.libraries}#{LIBRARIES_FOLDER}")
     properties = {
         "spark.emr-serverless.driverEnv.PYSPARK_DRIVER_PYTHON": application.python,
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": application.python,
         "spark.executorEnv.PYSPARK_PYTHON": application.python,
-        **({"spark.archives": ",".join(application.archives)} if application.archives else {}),
+        **({"spark.archives": ",".join(archives)} if archives else {}),
+        **(LIBRARIES_PATH if job.libraries and application.libraries else {}),
         **application.properties,
         **job.properties,
     }

@@ -9,18 +9,22 @@ import zipfile
 from pathlib import Path
 
 import boto3
+import pyspark
 import pytest
 
 import ddb_pipeline
 from ddb_pipeline.deploy.bundle import (
     FUNCTIONS,
     MAX_BYTES,
+    SPARK_JOBS,
     BundleError,
     build_bundle,
     build_bundles,
+    build_spark_bundle,
     imported_files,
     write_bundles,
 )
+from ddb_pipeline.deploy.spark_libraries import write_spark_libraries
 
 SOURCE = Path(ddb_pipeline.__file__).parent
 
@@ -85,8 +89,46 @@ def test_handler_imports_from_the_zip_and_boto3_alone(name: str, tmp_path: Path)
 
 def test_write_bundles(tmp_path: Path) -> None:
     paths = write_bundles(tmp_path / "new" / "directory")
-    assert [path.name for path in paths] == [f"{name}.zip" for name in FUNCTIONS]
-    assert [path.read_bytes() for path in paths] == [b.body for b in build_bundles().values()]
+    names = [str(path.relative_to(tmp_path / "new" / "directory")) for path in paths]
+    assert names == [
+        *(f"{name}.zip" for name in FUNCTIONS),
+        *(f"spark/{name}.py" for name in SPARK_JOBS),
+        "spark/modules.zip",
+    ]
+    functions = paths[: len(FUNCTIONS)]
+    assert [path.read_bytes() for path in functions] == [b.body for b in build_bundles().values()]
+    assert paths[-1].read_bytes() == build_spark_bundle().body
+
+
+LIBRARIES = """
+import sys
+sys.path[:0] = [sys.argv[1], *sys.argv[2:]]
+from ddb_pipeline.spark import convert_export, relevance
+assert convert_export.__file__.startswith(sys.argv[1]), convert_export.__file__
+assert "boto3" not in sys.modules
+"""
+
+
+def test_spark_jobs_import_from_their_zip(tmp_path: Path) -> None:
+    path = tmp_path / "modules.zip"
+    path.write_bytes(build_spark_bundle().body)
+    site_packages = str(Path(pyspark.__file__).parent.parent)
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LIBRARIES, str(path), site_packages], env={}, check=True
+    )
+
+
+def test_libraries_are_wheels_of_the_platform(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "libraries.zip"
+    assert write_spark_libraries(path, "ARM64") == path.stat().st_size < 100_000_000
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    binaries = [name for name in names if ".cpython-311-" in name]
+    assert binaries
+    assert all("aarch64-linux-gnu" in name for name in binaries)
+    tops = {name.split("/")[0] for name in names}
+    assert {"amazon", "isal", "numpy", "pyarrow"} <= tops
+    assert not any("/tests/" in name for name in names)
 
 
 def test_unknown_function() -> None:

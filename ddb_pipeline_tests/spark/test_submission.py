@@ -76,6 +76,27 @@ def test_emr_serverless_takes_the_request() -> None:
         assert emr.start_job_run(clientToken="t", **request)["jobRunId"] == "1"
 
 
+def test_libraries_for_a_job_that_needs_them() -> None:
+    application = EmrApplication(
+        "a", "r", archives=("s3://b/env.zip#env",), libraries="s3://lake/spark-code/libraries.zip"
+    )
+
+    def properties(job: SparkJob) -> dict[str, str]:
+        submit = emr_job_run(job, application, CODE)["jobDriver"]["sparkSubmit"]
+        words = shlex.split(submit["sparkSubmitParameters"])
+        return dict(word.split("=", 1) for word in words[3::2])
+
+    found = properties(SparkJob("convert_export", "m", (), libraries=True))
+    assert found["spark.archives"] == (
+        "s3://b/env.zip#env,s3://lake/spark-code/libraries.zip#libraries"
+    )
+    assert found["spark.executorEnv.PYTHONPATH"] == "./libraries"
+    assert found["spark.emr-serverless.driverEnv.PYTHONPATH"] == "./libraries"
+    without = properties(JOB)
+    assert without["spark.archives"] == "s3://b/env.zip#env"
+    assert "spark.executorEnv.PYTHONPATH" not in without
+
+
 def test_an_argument_that_emr_refuses() -> None:
     long = SparkJob("j", "m", ("x" * 20_000,))
     with pytest.raises(ValueError, match=r"Job j: an argument has 20000 characters"):

@@ -1,0 +1,62 @@
+"""The libraries that the export job needs on EMR Serverless, as one archive for ``spark.archives``.
+
+EMR's images have Spark and Python; this adds the wheels for their platform, as pip finds them.
+"""
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+from ddb_pipeline.deploy.bundle import FILE_MODE, TIMESTAMP, UNIX, BundleError
+
+LIBRARIES = ("amazon.ion", "isal", "numpy", "pyarrow")
+PYTHON = "3.11"
+"""The Python that jobs run with; see ``spark.submission.EMR_PYTHON``."""
+ARCHITECTURES = {"ARM64": "aarch64", "X86_64": "x86_64"}
+"""EMR Serverless's names, and those of wheels."""
+SKIPPED_FOLDERS = frozenset(("tests", "include", "__pycache__"))
+
+
+def write_spark_libraries(path: Path, architecture: str = "ARM64") -> int:
+    """Write the archive, of the versions that are installed here; answers with its bytes.
+
+    Raises:
+        BundleError: pip is not there, or finds no wheels.
+    """
+    requirements = [f"{name}=={version(name)}" for name in LIBRARIES]
+    with tempfile.TemporaryDirectory() as folder:
+        _install(requirements, folder, ARCHITECTURES[architecture])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _zip_folder(Path(folder), path)
+    return path.stat().st_size
+
+
+def _install(requirements: list[str], folder: str, machine: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder]
+    command += ["--python-version", PYTHON, "--only-binary=:all:", "--no-compile"]
+    # Amazon Linux 2023 has glibc 2.34.
+    for glibc in ("2_28", "2_17"):
+        command += ["--platform", f"manylinux_{glibc}_{machine}"]
+    command += ["--platform", f"manylinux2014_{machine}", *requirements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BundleError(
+            f"pip found no wheels of {', '.join(requirements)} for {machine}: "
+            f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason'}"
+        )
+
+
+def _zip_folder(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            if not path.is_file() or SKIPPED_FOLDERS & set(relative.parts):
+                continue
+            entry = zipfile.ZipInfo(relative.as_posix(), TIMESTAMP)
+            entry.external_attr = FILE_MODE << 16
+            entry.create_system = UNIX
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
