@@ -81,7 +81,7 @@ def main() -> None:
             rates[cores] = arguments.items / (seconds - start)
             same = dataset(here) == dataset(target)
             say(
-                f"Spark, {cores} core(s): {rates[cores]:,.0f} rows/s after a start of {start:.1f} s; "
+                f"Spark, {cores} core(s): {rates[cores]:,.0f} rows/s, start {start:.1f} s; "
                 f"the same files, byte by byte: {same}"
             )
         say(f"2 cores are {rates[2] / rates[1]:.2f} times as fast as one")
