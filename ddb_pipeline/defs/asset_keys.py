@@ -23,6 +23,10 @@ RELEVANCE_SCORES = "relevance_scores"
 
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"
+DATA_VERSION_TAG = "dagster/data_version"
+RUN_KEY_TAG = "dagster/run_key"
+KEYS_PER_QUERY = 200
+"""Under what the databases of Dagster's instances take in one statement."""
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -85,17 +89,31 @@ def sensor_interval(settings: Settings, *, embedded: int, aws: int) -> int:
     return embedded if settings.target is Target.EMBEDDED else aws
 
 
-def latest_data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
-    """The data version of the asset's latest materialisation."""
-    event = instance.get_latest_materialization_event(key)
-    if event is None or event.asset_materialization is None:
-        return None
-    return (event.asset_materialization.tags or {}).get("dagster/data_version")
+def latest_data_versions(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
+) -> dict[dg.AssetKey, str]:
+    """The data versions of the latest materialisations of those assets that have one."""
+    versions: dict[dg.AssetKey, str] = {}
+    for record in instance.get_asset_records(keys) if keys else ():
+        event = record.asset_entry.last_materialization
+        materialization = event.asset_materialization if event is not None else None
+        version = (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+        if version is not None:
+            versions[record.asset_entry.asset_key] = version
+    return versions
+
+
+def runs_of(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, dg.DagsterRun]:
+    """The newest run that a sensor asked for under each of these keys, of those that have one."""
+    runs: dict[str, dg.DagsterRun] = {}
+    for start in range(0, len(run_keys), KEYS_PER_QUERY):
+        chunk = list(run_keys[start : start + KEYS_PER_QUERY])
+        # Newest first.
+        for run in instance.get_runs(filters=dg.RunsFilter(tags={RUN_KEY_TAG: chunk})):
+            runs.setdefault(run.tags[RUN_KEY_TAG], run)
+    return runs
 
 
 def run_of(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRun | None:
     """The newest run that a sensor asked for under this key."""
-    runs: Sequence[dg.DagsterRun] = instance.get_runs(
-        filters=dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1
-    )
-    return runs[0] if runs else None
+    return runs_of(instance, [run_key]).get(run_key)

@@ -15,7 +15,7 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_interval,
     sensor_status,
 )
-from ddb_pipeline.defs.metadata import schema_metadata
+from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
 from ddb_pipeline.deploy.stack import crawled_table
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference, find_table, read_table
 from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl, run_crawler
@@ -73,10 +73,12 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         started_at = time.time()
+        before = find_table(cloud.glue, crawled_reference(pipeline))
         table = crawl(cloud, pipeline, context.log)
         return dg.MaterializeResult(
             metadata={
                 **schema_metadata(table.reference, table.version_id, table.columns),
+                "changes": crawled_changes(before.columns if before else (), table.columns),
                 "crawl_started_at": dg.MetadataValue.timestamp(started_at),
             },
             data_version=dg.DataVersion(table.fingerprint),

@@ -37,6 +37,19 @@ def changes_table(changes: Sequence[ColumnChange]) -> dg.MetadataValue:
     return dg.MetadataValue.md(markdown_table(("column", "at", "before", "after", "reason"), rows))
 
 
+def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.MetadataValue:
+    """What a crawl changed: columns that came, went or have another type, as Markdown."""
+    old, new = dict(before), dict(after)
+    rows = [
+        (name, _code(old[name]) if name in old else "", _code(new[name]) if name in new else "")
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    if not rows:
+        return dg.MetadataValue.md("The crawl changed nothing.")
+    return dg.MetadataValue.md(markdown_table(("column", "before", "after"), rows))
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)

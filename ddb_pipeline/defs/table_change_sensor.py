@@ -12,12 +12,13 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
+    DATA_VERSION_TAG,
     LAKE_TABLE,
     NORMALIZED_SCHEMA,
     asset_key,
-    latest_data_version,
-    run_of,
+    latest_data_versions,
     run_tags,
+    runs_of,
     selection,
     sensor_interval,
     sensor_status,
@@ -76,13 +77,11 @@ def glue_table_change_sensor(settings: Settings) -> dg.SensorDefinition:
         cursor = Cursor.parse(context.cursor)
         now = time.time()
         woken = drain(cloud, settings.pipelines)
-        waiting = any(
-            run_state(context.instance, name, seen) is not RunState.SUCCEEDED
-            for name, seen in cursor.seen.items()
-        )
+        runs = run_states(context.instance, cursor.seen)
+        waiting = any(state is not RunState.SUCCEEDED for state in runs.values())
         if not woken and not waiting and now < cursor.reconciled_at + interval:
             return dg.SensorResult(skip_reason="No table-change event since the last comparison.")
-        return compare(context.instance, cloud, settings, cursor, now)
+        return compare(context.instance, cloud, settings, cursor, runs, now)
 
     return sensor
 
@@ -92,6 +91,7 @@ def compare(
     cloud: CloudResource,
     settings: Settings,
     cursor: Cursor,
+    runs: Mapping[str, RunState],
     now: float,
 ) -> dg.SensorResult:
     """Compare every pipeline's table with what was last asked for, and ask for what is due."""
@@ -99,21 +99,21 @@ def compare(
     states = read_states(cloud.glue, references.values())
     seen = dict(cursor.seen)
     requests: list[dg.RunRequest] = []
-    events: list[dg.AssetMaterialization] = []
+    crawled: dict[dg.AssetKey, CatalogTable] = {}
     for pipeline in settings.pipelines:
         state = states.get(references[pipeline.name])
         before = seen.get(pipeline.name)
-        run = run_state(instance, pipeline.name, before)
+        run = runs.get(pipeline.name, RunState.SUCCEEDED)
         request = next_request(state, before, run, now)
         if state is None or request is None:
             continue
         seen[pipeline.name] = request
         requests.append(run_request(pipeline, request, state))
         if state.pending:
-            events.extend(crawled_materialization(instance, pipeline, state))
+            crawled[asset_key(pipeline, CRAWLED_CATALOG_TABLE)] = state.table
     return dg.SensorResult(
         run_requests=requests,
-        asset_events=events,
+        asset_events=list(crawled_materializations(instance, crawled)),
         cursor=Cursor(seen, now).render(),
         skip_reason=None if requests else f"Compared {len(states)} table(s): nothing to mend.",
     )
@@ -123,11 +123,14 @@ def run_key(pipeline_name: str, seen: Seen) -> str:
     return f"{pipeline_name}:schema:{seen.run_key}"
 
 
-def run_state(instance: dg.DagsterInstance, pipeline_name: str, seen: Seen | None) -> RunState:
-    """What became of the run asked for last."""
-    if seen is None:
-        return RunState.SUCCEEDED
-    run = run_of(instance, run_key(pipeline_name, seen))
+def run_states(instance: dg.DagsterInstance, seen: Mapping[str, Seen]) -> dict[str, RunState]:
+    """What became of the run asked for last, by pipeline."""
+    keys = {name: run_key(name, entry) for name, entry in seen.items()}
+    runs = runs_of(instance, list(keys.values()))
+    return {name: run_state(runs.get(key)) for name, key in keys.items()}
+
+
+def run_state(run: dg.DagsterRun | None) -> RunState:
     if run is None:
         return RunState.UNKNOWN
     if run.status is dg.DagsterRunStatus.SUCCESS:
@@ -150,20 +153,19 @@ def run_request(pipeline: PipelineConfig, request: Seen, state: TableState) -> d
     )
 
 
-def crawled_materialization(
-    instance: dg.DagsterInstance, pipeline: PipelineConfig, state: TableState
+def crawled_materializations(
+    instance: dg.DagsterInstance, crawled: Mapping[dg.AssetKey, CatalogTable]
 ) -> Iterable[dg.AssetMaterialization]:
-    """Reports a table that a crawl outside Dagster left; one already reported is not again."""
-    key = asset_key(pipeline, CRAWLED_CATALOG_TABLE)
-    table: CatalogTable = state.table
-    if latest_data_version(instance, key) == table.fingerprint:
-        return
-    yield dg.AssetMaterialization(
-        asset_key=key,
-        description="Found by the sensor.",
-        metadata=schema_metadata(table.reference, table.version_id, table.columns),
-        tags={"dagster/data_version": table.fingerprint},
-    )
+    """Reports tables that crawls outside Dagster left; one already reported is not again."""
+    reported = latest_data_versions(instance, list(crawled))
+    for key, table in crawled.items():
+        if reported.get(key) != table.fingerprint:
+            yield dg.AssetMaterialization(
+                asset_key=key,
+                description="Found by the sensor.",
+                metadata=schema_metadata(table.reference, table.version_id, table.columns),
+                tags={DATA_VERSION_TAG: table.fingerprint},
+            )
 
 
 def drain(cloud: CloudResource, pipelines: Iterable[PipelineConfig]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from ddb_pipeline.glue.catalog import TableNotFoundError, TableReference
+from ddb_pipeline.glue.catalog import CatalogError, TableNotFoundError, TableReference
 from ddb_pipeline.glue.repair import Repair, changed_tables, fix_table, watched
 
 TABLES_VARIABLE = "WATCHED_TABLES"
@@ -39,18 +39,28 @@ def watched_tables(environment: Mapping[str, str]) -> tuple[TableReference, ...]
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Fix the tables an EventBridge event names; a table deleted meanwhile needs no fix."""
+    """Fix the tables an EventBridge event names; a table deleted meanwhile needs no fix.
+
+    Raises:
+        CatalogError: of the first table that could not be fixed; the others have been.
+    """
     tables = watched(changed_tables(event), watched_tables(os.environ))
     if not tables:
         return {"fixed": [], "checked": 0}
     glue = boto3.client("glue")
-    repairs = []
+    repairs: list[Repair] = []
+    errors: list[CatalogError] = []
     for table in tables:
         try:
             repairs.append(fix_table(glue, table))
         except TableNotFoundError:
             continue
+        except CatalogError as error:
+            errors.append(error)
     log(repairs, str(event.get("id", "")))
+    if errors:
+        # Lambda invokes the function again with the same event.
+        raise errors[0]
     return {"fixed": [str(r.table) for r in repairs if r.written], "checked": len(tables)}
 
 

@@ -89,6 +89,10 @@ def test_types_in_conflict_are_told_with_keys_and_counts(account: Account) -> No
         "only_widening": True,
         "crawl_fits": True,
     }
+    (crawled,) = result.asset_materializations_for_node("by_dagster__crawled_catalog_table")
+    changes = str(crawled.metadata["changes"].value).splitlines()
+    assert changes[0] == "| column | before | after |"
+    assert "| t |  | `set<string>` |" in changes
     told = checks["type_conflicts"]
     assert told.severity is dg.AssetCheckSeverity.WARN
     table = str(told.metadata["attributes"].value).splitlines()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
@@ -16,6 +17,9 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.firehose.failed import FailedRecord, read_error_object
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.redelivery import redeliver
+from ddb_pipeline.lake.stats import list_objects
 
 pytestmark = pytest.mark.embedded
 
@@ -268,3 +272,47 @@ def test_streams_without_conversion_are_left_alone(delivery: Delivery) -> None:
     )
     delivery.put(b"anything")
     wait(lambda: len(delivery.keys("raw/")) == 1, "the raw object")
+
+
+def change(event: str, number: str) -> bytes:
+    return f'{{"ddb_event_id":"{event}","id":"{event}","n":{number}}}\n'.encode()
+
+
+@pytest.mark.parametrize(("packed_failure", "landed"), [("record", []), ("document", ["a", "c"])])
+def test_a_bad_document_in_a_packed_record_comes_right_either_way(
+    delivery: Delivery, embedded_aws: Endpoint, packed_failure: str, landed: list[str]
+) -> None:
+    """Firehose may land a packed record's good documents or none: each is one row in the end."""
+    columns = {"ddb_event_id": "string", "id": "string"}
+    delivery.create_table({**columns, "n": "bigint"})
+    delivery.create_stream(
+        Prefix="stream/delivery_date=!{timestamp:yyyy-MM-dd}/delivery_hour=!{timestamp:HH}/"
+    )
+    delivery.firehose.tag_delivery_stream(
+        DeliveryStreamName=delivery.name,
+        Tags=[{"Key": "ddb-pipeline:packed-failure", "Value": packed_failure}],
+    )
+    delivery.put(change("a", "1") + change("b", "1.5") + change("c", "2"))
+    wait(lambda: bool(delivery.keys("errors/")), "the error object")
+
+    def events() -> list[str]:
+        bodies = [
+            delivery.s3.get_object(Bucket=delivery.name, Key=key)["Body"].read()
+            for key in delivery.keys("stream/")
+        ]
+        rows = [row for body in bodies for row in pq.read_table(io.BytesIO(body)).to_pylist()]
+        return sorted(row["ddb_event_id"] for row in rows)
+
+    assert events() == landed
+    filesystem = pyarrow.fs.S3FileSystem(
+        endpoint_override=embedded_aws.url.partition("://")[2],
+        scheme="http",
+        access_key=embedded_aws.access_key_id,
+        secret_key=embedded_aws.secret_access_key,
+    )
+    wider = [Column(name, text) for name, text in {**columns, "n": "double"}.items()]
+    (stored,) = list_objects(delivery.s3, delivery.name, "errors/")
+    outcome = redeliver(delivery.s3, filesystem, delivery.name, stored, wider)
+    assert (outcome.rows, outcome.landed_before) == (3 - len(landed), len(landed))
+    assert events() == ["a", "b", "c"]
+    assert delivery.keys("errors/") == []
