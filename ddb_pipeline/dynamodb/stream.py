@@ -185,9 +185,12 @@ def change_document(
         old = _old_image_member(record) if images is Images.BOTH else ""
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
-    text = ",".join([part for part in (metadata, members, old) if part])
+    if metadata and members and not old:
+        text = f"{{{metadata},{members}}}"
+    else:
+        text = f"{{{','.join(filter(None, (metadata, members, old)))}}}"
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
-    return f"{{{text}}}".encode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def metadata_members(record: StreamRecord) -> str:

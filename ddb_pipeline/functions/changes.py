@@ -48,6 +48,13 @@ class Rules:
         return self.transformer is not None or bool(self.redaction)
 
     @cached_property
+    def fixed_stream(self) -> str:
+        """Where every change goes, whatever is in it; empty where that is looked at."""
+        settings, routing = self.settings, self.settings.routing
+        looked_at = settings.attribute_filter or routing.attribute or routing.tables
+        return "" if looked_at else routing.default
+
+    @cached_property
     def plain(self) -> bool:
         """Whether a document is one image in the shape in which it came."""
         return self.transformer is None and self.settings.options.images is Images.NEW
@@ -115,11 +122,15 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
 
 
 def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Change:
-    stream = destination(read, rules.settings)
+    settings = rules.settings
+    if rules.fixed_stream and read.event_name in settings.event_names:
+        stream = rules.fixed_stream
+    else:
+        stream = destination(read, settings)
     if not stream:
         return Change(record, read.sequence_number, read)
     wanted = prepared(read, rules) if rules.edits else read
-    document = None if wanted is None else change_document(wanted, rules.settings.options)
+    document = None if wanted is None else change_document(wanted, settings.options)
     image = read.keys if read.new_image is None else read.new_image
     written = image if rules.plain else None
     return Change(record, read.sequence_number, read, stream, document, None, written)
