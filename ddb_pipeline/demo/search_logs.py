@@ -24,6 +24,9 @@ DEVICES = (("phone", "android"), ("phone", "ios"), ("desktop", "linux"), ("deskt
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ja", "ar")
 DOCUMENTS_PER_QUERY = 24
 RESULTS_SHOWN = 10
+RESULTS_ON_PHONES = 5
+SUGGESTIONS_SHARE = 0.5
+"""Of the items: what was suggested while somebody typed is logged too, and has no results."""
 FIRST_DOCUMENT_ID = 9_007_199_254_740_993
 """2^53 + 1: the first integer that a double cannot hold."""
 POSITION_BIAS = 0.9
@@ -74,14 +77,23 @@ class SearchLogs:
         key: key of the pseudonyms.
         with_refinements: whether items carry ``refinements``, a set attribute that the
             application began to write later.
+        suggestions: share of the items that are of suggestions.
     """
 
-    def __init__(self, seed: int, key: bytes, *, with_refinements: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        key: bytes,
+        *,
+        with_refinements: bool = False,
+        suggestions: float = SUGGESTIONS_SHARE,
+    ) -> None:
         self._random = random.Random(seed)
         self._key = key
         self._run = f"{seed:x}"
         self._count = 0
         self.with_refinements = with_refinements
+        self._suggestions = suggestions
 
     def items(self, count: int, now: float) -> Iterator[Item]:
         """``count`` items as of ``now`` (epoch seconds)."""
@@ -93,36 +105,59 @@ class SearchLogs:
         rng = self._random
         visitor = _visitor(rng)
         query = min(int(rng.expovariate(0.18)), len(QUERIES) - 1)
-        shown = _ranked(rng, query)
-        clicks = _clicks(rng, query, shown)
         item: Item = {
             "log_id": {"S": f"{self._run}-{self._count:09d}"},
             "user": {"S": pseudonym(self._key, "user", visitor.account)},
             "session": {
                 "S": pseudonym(self._key, "session", f"{visitor.account}/{int(now) // 1800}")
             },
-            "network": {"S": pseudonym(self._key, "network", visitor.address)},
             "searched_at": {"N": str(int(now * 1000))},
-            "query": {"S": QUERIES[query]},
             "total_hits": {"N": str(rng.randrange(RESULTS_SHOWN, 20_000))},
             "latency_ms": {"N": f"{rng.lognormvariate(3.2, 0.5):.3f}"},
-            "index_generation": {"N": str(10**30 + query)},
-            "results": {"L": [_result(rng, query, p, d) for p, d in enumerate(shown, start=1)]},
-            "clicks": {"L": clicks},
-            "device": {"M": _device(rng)},
-            "trace": {"B": rng.randbytes(12)},
-            "referrer": {"NULL": True} if rng.random() < 0.4 else {"S": "newsletter"},
         }
-        filters = {name for name in FILTERS if rng.random() < 0.2}
-        if filters:
-            item["filters"] = {"SS": sorted(filters)}
-        if clicks:
-            item["clicked_documents"] = {"NS": [c["M"]["document"]["N"] for c in clicks]}
-        if rng.random() < 0.1:
-            item["experiment"] = {"M": _experiment(rng)}
+        if rng.random() < self._suggestions:
+            item |= _suggestion(rng, query)
+        else:
+            item |= _search(rng, query)
+            item["network"] = {"S": pseudonym(self._key, "network", visitor.address)}
         if self.with_refinements:
             item["refinements"] = {"SS": sorted(rng.sample(QUERIES, 2))}
         return item
+
+
+def _suggestion(rng: random.Random, query: int) -> Item:
+    """What was offered after the first letters of a query."""
+    offered = {QUERIES[query], *rng.sample(QUERIES, 2)}
+    return {
+        "kind": {"S": "suggestion"},
+        "query": {"S": QUERIES[query][: rng.randrange(2, 6)]},
+        "suggested": {"SS": sorted(offered)},
+    }
+
+
+def _search(rng: random.Random, query: int) -> Item:
+    device = _device(rng)
+    phone = device["kind"]["S"] == "phone"
+    shown = _ranked(rng, query)[: RESULTS_ON_PHONES if phone else RESULTS_SHOWN]
+    clicks = _clicks(rng, query, shown)
+    item: Item = {
+        "kind": {"S": "search"},
+        "query": {"S": QUERIES[query]},
+        "index_generation": {"N": str(10**30 + query)},
+        "results": {"L": [_result(rng, query, p, d) for p, d in enumerate(shown, start=1)]},
+        "clicks": {"L": clicks},
+        "device": {"M": device},
+        "trace": {"B": rng.randbytes(12)},
+        "referrer": {"NULL": True} if rng.random() < 0.4 else {"S": "newsletter"},
+    }
+    filters = {name for name in FILTERS if rng.random() < 0.2}
+    if filters:
+        item["filters"] = {"SS": sorted(filters)}
+    if clicks:
+        item["clicked_documents"] = {"NS": [c["M"]["document"]["N"] for c in clicks]}
+    if rng.random() < 0.1:
+        item["experiment"] = {"M": _experiment(rng)}
+    return item
 
 
 def _visitor(rng: random.Random) -> Visitor:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.dynamodb.stream import epoch_seconds
 from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
@@ -45,7 +45,7 @@ def process(
     changes = read_changes(event.get("Records") or (), rules)
     batch = _Batch(changes, rules, clients, report, deadline)
     report.received = len(changes)
-    report.filtered = len([change for change in changes if change.filtered])
+    report.filtered = len([c for c in changes if c.document is None and c.problem is None])
     report.oldest_age_seconds = oldest_age(changes, time.time())
     batch.hold_undeclared()
     for stream, positions in batch.by_stream().items():
@@ -101,10 +101,11 @@ class _Batch:
     def send(self, stream: str, positions: Sequence[int]) -> None:
         """Deliver the changes at these positions, as far as they come before any failure."""
         sent = self._before_failure(positions)
+        documents: list[Any] = [self._changes[i].document for i in sent]
         delivery = deliver(
             self._clients.firehose,
             stream,
-            [cast("bytes", self._changes[i].document) for i in sent],
+            documents,
             deadline=self._deadline,
             pack_bytes=self._rules.settings.pack_bytes,
         )
