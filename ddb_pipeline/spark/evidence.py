@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from ddb_pipeline.spark.click_model import CEILING, INNER_ROUNDS, Cell
+from ddb_pipeline.spark.click_model import CEILING, INNER_ROUNDS, PRIOR_STRENGTH, Cell
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 MODEL_PAIRS = 4000
 """Pairs that examination is estimated from, those shown most: it has few parameters."""
+MOST_ATTRACTIVE = 0.95
+"""Largest attraction that cells are weighed by: a click too many is not to undo a cell's weight."""
 STRENGTHS = (0.5, 1000.0)
 """Bounds of the prior's strength, in looks."""
 EVIDENCE = (
@@ -75,38 +77,48 @@ def model_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]
 def weighed(pairs: "DataFrame", examination: tuple[float, ...]) -> "DataFrame":
     """Adds ``impressions``, ``clicks``, ``exposure`` and ``satisfied`` to each pair.
 
-    ``exposure`` is how often it was looked at, as far as a cell's clicks tell of relevance;
-    ``satisfied`` the dwell-weighted clicks on the same scale. See ``click_model``.
+    ``exposure`` is how many certain looks its impressions are worth, ``satisfied`` the
+    dwell-weighted clicks on that scale; their ratio is the maximum likelihood estimate of
+    ``click_model``. A cell's impression is worth
+    ``examination * (1 - attraction) / (1 - examination * attraction)`` looks, the ratio of what
+    both tell of attraction (their Fisher information).
     """
     looks = F.array(*(F.lit(float(value)) for value in examination))
 
-    def ratio(over: "Column", under: "Column") -> "Column":
-        return F.coalesce(F.least(over / under, F.lit(1.0)), F.lit(0.0))
+    def seen(cell: "Column") -> "Column":
+        return F.element_at(looks, cell["position"])
 
     def weight(cell: "Column", attraction: "Column") -> "Column":
-        seen = F.element_at(looks, cell["position"])
-        return F.lit(1.0) / (F.lit(1.0) - F.least(seen * attraction, F.lit(CEILING)))
+        return F.lit(1.0) / (F.lit(1.0) - seen(cell) * attraction)
 
     def clicked(attraction: "Column", name: str) -> "Column":
         return _sum(lambda cell: weight(cell, attraction) * cell[name])
 
     def looked(attraction: "Column") -> "Column":
-        return _sum(
-            lambda cell: (
-                weight(cell, attraction)
-                * cell["impressions"]
-                * F.element_at(looks, cell["position"])
-            )
-        )
+        return _sum(lambda cell: weight(cell, attraction) * cell["impressions"] * seen(cell))
 
+    overall = F.lit(_overall_attraction(pairs, looks))
     found = pairs.withColumns(
         {"impressions": _total("impressions"), "clicks": _total("clicks")}
-    ).withColumn("attraction", F.lit(0.0))
+    ).withColumn("attraction", overall)
     for _ in range(INNER_ROUNDS + 1):
         now = F.col("attraction")
-        found = found.withColumn("attraction", ratio(clicked(now, "clicks"), looked(now)))
+        strength = F.lit(PRIOR_STRENGTH)
+        ratio = (clicked(now, "clicks") + strength * overall) / (looked(now) + strength)
+        found = found.withColumn("attraction", F.least(ratio, F.lit(MOST_ATTRACTIVE)))
     now = F.col("attraction")
-    return found.withColumns({"exposure": looked(now), "satisfied": clicked(now, "satisfied")})
+    missed = F.lit(1.0) - now
+    return found.withColumns(
+        {"exposure": missed * looked(now), "satisfied": missed * clicked(now, "satisfied")}
+    )
+
+
+def _overall_attraction(pairs: "DataFrame", looks: "Column") -> float:
+    seen = _sum(lambda cell: cell["impressions"] * F.element_at(looks, cell["position"]))
+    row = pairs.agg(F.sum(_total("clicks")).alias("clicks"), F.sum(seen).alias("seen")).first()
+    if row is None or not row["seen"]:
+        return 0.0
+    return float(min(row["clicks"] / row["seen"], MOST_ATTRACTIVE))
 
 
 def estimate_prior(pairs: "DataFrame") -> Prior:

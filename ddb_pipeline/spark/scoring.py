@@ -6,7 +6,7 @@ answers with ``query``, ``document``, ``score`` and ``confidence``. It gets:
 ``impressions``, ``clicks``
     decayed counts;
 ``exposure``
-    how often the document was looked at, position bias taken out;
+    how many certain looks its impressions are worth, position bias taken out;
 ``satisfied``
     dwell-weighted clicks on the scale of ``exposure``;
 ``prior_mean``, ``prior_strength``
