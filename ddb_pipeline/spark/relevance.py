@@ -139,7 +139,7 @@ class RelevanceJob:
         rows = scores.count()
         moment = F.lit(_iso(as_of)).cast("timestamp")
         folder = self.uri(f"scores/{self.version}")
-        scores.withColumn("as_of", moment).hint("rebalance").write.parquet(folder)
+        scores.withColumn("as_of", moment).write.parquet(folder)
         metadata = {
             "dagster/row_count": rows,
             "dagster/uri": folder,
