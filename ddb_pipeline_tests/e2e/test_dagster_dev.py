@@ -112,8 +112,9 @@ def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> Non
         chart = page.get_by_role("img", name=re.compile("pairs of query and document"))
         expect(chart.first).to_be_visible(timeout=60_000)
         assert chart.first.evaluate("image => image.naturalWidth") > 100
+        chart.first.scroll_into_view_if_needed()
         page.wait_for_timeout(3000)
-        page.screenshot(path=screenshots / "relevance-scores.png", full_page=True)
+        page.screenshot(path=screenshots / "relevance-scores.png")
         page.goto(
             f"{server.url}/locations/ddb_pipeline/sensors/glue_table_change_sensor",
             wait_until="domcontentloaded",
