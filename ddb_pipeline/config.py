@@ -343,9 +343,20 @@ def load_settings(
             "region", environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
         )
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_readable(error, source)) from error
+    return _without_emr(settings) if settings.target is Target.EMBEDDED else settings
+
+
+def _without_emr(settings: Settings) -> Settings:
+    """The embedded AWS has no EMR: with the same configuration, Spark runs in a child process."""
+    here = {"emr_serverless": False}
+    pipelines = [
+        pipeline.model_copy(update={"spark": pipeline.spark.model_copy(update=here)})
+        for pipeline in settings.pipelines
+    ]
+    return settings.model_copy(update={"pipelines": tuple(pipelines)})
 
 
 def wanted_target(environment: Mapping[str, str] | None = None) -> Target:

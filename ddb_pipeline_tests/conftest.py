@@ -1,7 +1,6 @@
 """Fixtures that rooms share: one embedded AWS for the whole test run."""
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from ddb_pipeline.embedded.process import Endpoint, connect, stop
 from ddb_pipeline.embedded.stacks import client_arguments
+from ddb_pipeline.spark.java import find_java
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +29,12 @@ def aws_client(embedded_aws: Endpoint) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Spark session of one thread, on loopback, whose tables are forgotten with it."""
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java")
     sql = pytest.importorskip("pyspark.sql")
     # Its Python workers are to find what this one finds.
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["JAVA_HOME"] = str(find_java(os.environ, tmp_path_factory.mktemp("java")).home)
     builder = sql.SparkSession.builder.master("local[1]")
     for name, value in {
         "spark.ui.enabled": "false",

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from ddb_pipeline.config import ConfigError, DeliverySchema, Target, load_settings
+from ddb_pipeline.deploy.bundle import FUNCTIONS, Bundle
+from ddb_pipeline.deploy.stack import stack_parameters
 
 AWS = {"DDB_PIPELINE_TARGET": "aws"}
 
@@ -87,6 +89,24 @@ def test_a_configuration_elsewhere_is_named_by_the_environment(tmp_path: Path) -
             {},
             "PSEUDONYM_KEY_SECRET_ARN",
         ),
+        (
+            "an unknown log column",
+            '[[pipelines]]\nname = "logs"\n[pipelines.relevance]\ncolumns = {phrase = "q"}\n',
+            {},
+            "there is no 'phrase'; there are: key, user, query",
+        ),
+        (
+            "a log column left out",
+            '[[pipelines]]\nname = "logs"\n[pipelines.relevance]\ncolumns = {query = ""}\n',
+            {},
+            "names no query column",
+        ),
+        (
+            "a heap of no size",
+            '[[pipelines]]\nname = "logs"\n[pipelines.spark]\ndriver_memory = "lots"\n',
+            {},
+            "pipelines[0].spark.driver_memory",
+        ),
         ("no pipelines", "pipelines = []\n", {}, "pipelines"),
         ("another target", "", {"DDB_PIPELINE_TARGET": "gcp"}, "DDB_PIPELINE_TARGET is 'gcp'"),
         ("AWS without pipelines", "", AWS, "DDB_PIPELINE_TARGET=aws needs pipelines"),
@@ -102,3 +122,24 @@ def test_refusals_name_the_key(
     with pytest.raises(ConfigError) as error:
         load_settings(environment, tmp_path)
     assert said in str(error.value), case
+
+
+EMR = """
+[[pipelines]]
+name = "logs"
+bucket = "our-logs"
+[pipelines.spark]
+emr_serverless = true
+"""
+
+
+@pytest.mark.parametrize(("environment", "on_emr"), [({}, False), (AWS, True)])
+def test_spark_runs_on_emr_where_there_is_one(
+    environment: dict[str, str], on_emr: bool, tmp_path: Path
+) -> None:
+    write(tmp_path, EMR)
+    (pipeline,) = load_settings(environment, tmp_path).pipelines
+    assert pipeline.spark.emr_serverless is on_emr
+    codes = {name: Bundle(name, "", b"", "0" * 64, ()) for name in FUNCTIONS}
+    parameters = stack_parameters(pipeline, "code", codes)
+    assert parameters["EmrServerless"] == ("true" if on_emr else "false")

@@ -65,21 +65,21 @@ def relevance_asset(
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
-        place = spark_place(cloud, pipeline, home)
-        arguments = RelevanceArguments(
-            stream=place.readable(STREAM_PREFIX, within(relevance.window_days, time.time())),
-            output=place.writable(RELEVANCE_PREFIX),
-            history=place.readable(relevance.history) if relevance.history else "",
-            columns=LogColumns(**relevance.columns),
-            half_life_days=relevance.half_life_days,
-            window_days=relevance.window_days,
-            min_users=relevance.min_users,
-            scorer=relevance.scorer,
-            drop_expired=relevance.drop_expired,
-        )
-        job = SparkJob(STAGE, MODULE, tuple(arguments.command_line()))
-        found = place.run(context, job).get_materialize_result()
-        place.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
+        with spark_place(cloud, pipeline, home) as place:
+            arguments = RelevanceArguments(
+                stream=place.readable(STREAM_PREFIX, within(relevance.window_days, time.time())),
+                output=place.writable(RELEVANCE_PREFIX),
+                history=place.readable(relevance.history) if relevance.history else "",
+                columns=LogColumns(**relevance.columns),
+                half_life_days=relevance.half_life_days,
+                window_days=relevance.window_days,
+                min_users=relevance.min_users,
+                scorer=relevance.scorer,
+                drop_expired=relevance.drop_expired,
+            )
+            job = SparkJob(STAGE, MODULE, tuple(arguments.command_line()))
+            found = place.run(context, job).get_materialize_result()
+            place.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
         location = published_location(cloud, pipeline)
         table = point_scores_table(cloud.glue, scores_reference(pipeline), location)
         return dg.MaterializeResult(

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import dagster as dg
@@ -28,7 +29,7 @@ from ddb_pipeline.lake.partition_by import parse_partition_by
 from ddb_pipeline.lake.parts import PartOptions
 from ddb_pipeline.lake.publish import Destination
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline.resources.spark import SparkPlace, spark_place
+from ddb_pipeline.resources.spark import spark_place
 from ddb_pipeline.spark.export_arguments import ExportArguments
 from ddb_pipeline.spark.submission import SparkJob
 
@@ -110,7 +111,7 @@ def chosen_converter(
     limit = pipeline.spark.snapshot_from_gb * 1e9
     large = bool(limit) and snapshot.export.summary.billed_size_bytes >= limit
     if engine == "spark" or (engine == "auto" and large):
-        return BySpark(context, spark_place(snapshot.cloud, pipeline, settings.home))
+        return BySpark(context, settings.home)
     return Here(context)
 
 
@@ -150,11 +151,11 @@ class BySpark:
     """Has a Spark job convert: the same converter on many machines, the same dataset."""
 
     context: dg.AssetExecutionContext
-    place: SparkPlace
+    home: Path
 
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
         columns = columns_uri(snapshot, "inferred")
-        self._run(ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
+        self._run(snapshot, ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
         return read_columns(snapshot.open_object.filesystem, columns)
 
     def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
@@ -162,6 +163,7 @@ class BySpark:
         schema = columns_uri(snapshot, "columns")
         write_columns(snapshot.open_object.filesystem, schema, columns)
         self._run(
+            snapshot,
             ExportArguments(
                 f"s3://{snapshot.source}",
                 f"s3://{snapshot.location}",
@@ -169,7 +171,7 @@ class BySpark:
                 partition_by=config.partition_by,
                 compression=config.compression,
                 file_mb=config.file_mb,
-            )
+            ),
         )
         conversion = published_conversion(
             snapshot.export, columns, snapshot.destination, options=options
@@ -180,10 +182,11 @@ class BySpark:
             )
         return conversion
 
-    def _run(self, arguments: ExportArguments) -> None:
+    def _run(self, snapshot: Snapshot, arguments: ExportArguments) -> None:
         command_line = tuple(arguments.command_line())
         job = SparkJob("convert_export", SPARK_MODULE, command_line, libraries=True)
-        self.place.run(self.context, job)
+        with spark_place(snapshot.cloud, snapshot.pipeline, self.home) as place:
+            place.run(self.context, job)
 
 
 def columns_uri(snapshot: Snapshot, name: str) -> str:

@@ -17,6 +17,7 @@ import dagster as dg
 from botocore.exceptions import ClientError
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster_aws.pipes import PipesCloudWatchMessageReader, PipesEMRServerlessClient
+from filelock import FileLock
 
 from ddb_pipeline.config import PipelineConfig
 from ddb_pipeline.deploy.bundle import build_spark_bundle
@@ -37,6 +38,7 @@ from ddb_pipeline.spark.submission import (
 )
 
 EMR_POLL_SECONDS = 10.0
+LOCK_SECONDS = 3600.0
 REASON_LENGTH = 2000
 FINAL_ERRORS = ("RelevanceError", "ExportJobError")
 """Errors of a job that a retry does not mend."""
@@ -73,22 +75,30 @@ class SparkPlace(ABC):
         """
 
 
-def spark_place(cloud: CloudResource, pipeline: PipelineConfig, home: Path) -> SparkPlace:
-    """Where this pipeline's jobs run; ``home`` is for the copies of a local run."""
+@contextmanager
+def spark_place(cloud: CloudResource, pipeline: PipelineConfig, home: Path) -> Iterator[SparkPlace]:
+    """Where this pipeline's jobs run; ``home`` is for the copies of a local run.
+
+    Local runs of one pipeline share their copies, so one waits for the other.
+    """
     if pipeline.spark.emr_serverless:
-        return SparkOnEmr(cloud, pipeline)
-    return SparkHere(cloud, pipeline, home)
+        yield SparkOnEmr(cloud, pipeline)
+        return
+    folder = (home / "spark").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{pipeline.name}.lock", timeout=LOCK_SECONDS):
+        yield SparkHere(cloud, pipeline, folder)
 
 
 class SparkHere(SparkPlace):
     """A child process with pyspark."""
 
-    def __init__(self, cloud: CloudResource, pipeline: PipelineConfig, home: Path) -> None:
+    def __init__(self, cloud: CloudResource, pipeline: PipelineConfig, folder: Path) -> None:
         self._cloud = cloud
         self._bucket = pipeline.bucket
         self._spark = LocalSpark(pipeline.spark.driver_memory, pipeline.spark.cores)
-        self._folder = (home / "spark").absolute()
-        self._copies = self._folder / pipeline.name
+        self._folder = folder
+        self._copies = folder / pipeline.name
         self._mirrored: dict[str, Mirrored] = {}
 
     def readable(self, prefix: str, wanted: Callable[[str], bool] = lambda key: True) -> str:

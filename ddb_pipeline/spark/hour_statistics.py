@@ -1,8 +1,8 @@
 """An hour's sufficient statistics: what later steps need of its searches, and no more.
 
 For each query and document, by position: how often it was shown, clicked, and clicked with what
-dwell weight. They add up over hours, and decay is a factor on an hour, so that scores never need
-the logs again.
+dwell weight (and its square, for the variance). They add up over hours, and decay is a factor on an
+hour, so that scores never need the logs again.
 
 Of users a bottom-k sketch is kept: the ``min_users`` smallest hashes of those a pair was shown to
 (Beyer et al., "On Synopses for Distinct-Value Estimation", SIGMOD 2007). The union of such
@@ -22,7 +22,7 @@ from ddb_pipeline.spark.search_logs import PROBLEMS
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-CELL = "struct<position:int,impressions:bigint,clicks:bigint,satisfied:double>"
+CELL = "struct<position:int,impressions:bigint,clicks:bigint,satisfied:double,squares:double>"
 PAIRS = (
     f"counted_hour bigint, query string, document string, cells array<{CELL}>, users array<bigint>"
 )
@@ -119,8 +119,9 @@ def pair_statistics(shown: "DataFrame", kept_users: int) -> "DataFrame":
         F.count(F.lit(1)).alias("impressions"),
         F.sum("clicked").alias("clicks"),
         F.sum("weight").alias("satisfied"),
+        F.sum(F.col("weight") * F.col("weight")).alias("squares"),
     )
-    cell = F.struct("position", "impressions", "clicks", "satisfied")
+    cell = F.struct("position", "impressions", "clicks", "satisfied", "squares")
     cells = by_position.groupBy(*PAIR).agg(F.array_sort(F.collect_list(cell)).alias("cells"))
     smallest = Window.partitionBy(*PAIR).orderBy("user_hash")
     users = (

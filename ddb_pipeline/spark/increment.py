@@ -205,7 +205,7 @@ class Increment:
         }
         folder = self.folder(self.version, name)
         (
-            frame.hint("rebalance", "hour")
+            frame.repartition("hour")
             .withColumns(directories)
             .write.partitionBy(*directories)
             .parquet(folder)

@@ -3,11 +3,9 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 30, 44
-BAR, AXIS, GRID = "#4f6bd6", "#6b7280", "#d1d5db"
+WIDTH, FLOOR = 400, 110
+BAR, AXIS = "#4f6bd6", "#6b7280"
 LONGEST_QUERY = 40
 
 
@@ -51,42 +49,30 @@ def examination_table(examination: Sequence[float], estimated: bool) -> str:
 
 
 def histogram_image(counts: Sequence[int], low: float, high: float, title: str) -> str:
-    """A histogram of equal bins from ``low`` to ``high`` as a Markdown image."""
-    return (
-        f"![{title}](data:image/svg+xml;base64,{_encoded(histogram_svg(counts, low, high, title))})"
-    )
+    """A histogram of equal bins from ``low`` to ``high`` as a Markdown image over its title."""
+    image = _encoded(histogram_svg(counts, low, high))
+    return f"![{title}](data:image/svg+xml;base64,{image})\n\n{title}"
 
 
-def histogram_svg(counts: Sequence[int], low: float, high: float, title: str) -> str:
-    """The same as an SVG document."""
+def histogram_svg(counts: Sequence[int], low: float, high: float) -> str:
+    """The same as an SVG document: small, so that Dagster shows it without being asked."""
     top = max([*counts, 1])
-    wide = (WIDTH - LEFT - RIGHT) / max(len(counts), 1)
-    floor = HEIGHT - BOTTOM
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="11" fill="{AXIS}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="18" font-size="13">{escape(title)}</text>',
-    ]
-    for share in (0.0, 0.5, 1.0):
-        y = floor - share * (floor - TOP)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="{GRID}"/>')
-        parts.append(
-            f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{top * share:,.0f}</text>'
-        )
-    for index, count in enumerate(counts):
-        tall = count / top * (floor - TOP)
-        parts.append(
-            f'<rect x="{LEFT + index * wide + 1:.1f}" y="{floor - tall:.1f}" '
-            f'width="{max(wide - 2, 1):.1f}" height="{tall:.1f}" fill="{BAR}"/>'
-        )
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        value = low + share * (high - low)
-        parts.append(f'<text x="{x}" y="{floor + 16}" text-anchor="middle">{value:.2f}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">score</text></svg>')
-    return "".join(parts)
+    wide = WIDTH // max(len(counts), 1)
+    bars = "".join(
+        f"M{index * wide} {FLOOR}v-{count * FLOOR // top}h{wide - 1}V{FLOOR}"
+        for index, count in enumerate(counts)
+        if count
+    )
+    labels = "".join(
+        f'<text x="{share * WIDTH:.0f}" y="{FLOOR + 14}" text-anchor="{anchor}">'
+        f"{low + share * (high - low):g}</text>"
+        for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {FLOOR + 18}" '
+        f'width="{WIDTH}" font-size="11" fill="{AXIS}"><path d="{bars}" fill="{BAR}"/>'
+        f"{labels}</svg>"
+    )
 
 
 def _encoded(text: str) -> str:

@@ -139,7 +139,7 @@ class RelevanceJob:
         rows = scores.count()
         moment = F.lit(_iso(as_of)).cast("timestamp")
         folder = self.uri(f"scores/{self.version}")
-        scores.withColumn("as_of", moment).hint("rebalance").write.parquet(folder)
+        scores.withColumn("as_of", moment).write.parquet(folder)
         metadata = {
             "dagster/row_count": rows,
             "dagster/uri": folder,
@@ -206,7 +206,7 @@ class RelevanceJob:
         bin_of = F.least(F.floor((F.col("score") - low) / width), F.lit(BINS - 1))
         bins = scores.groupBy(bin_of.alias("bin")).count().collect()
         counted = {row["bin"]: row["count"] for row in bins}
-        title = f"{rows:,} scores, query and document pairs by score"
+        title = f"{rows:,} pairs of query and document by score"
         return presentation.histogram_image(
             [counted.get(index, 0) for index in range(BINS)], low, high, title
         )
@@ -220,7 +220,11 @@ class RelevanceJob:
         for name, count in sums.items():
             if count and name in UNUSABLE:
                 self.reporter.warn(f"{count:,} {UNUSABLE[name]}.")
-        counts = {f"logs/{name}": count for name, count in sorted(sums.items())}
+        counts = {
+            f"logs/{name}": count
+            for name, count in sorted(sums.items())
+            if count or name not in UNUSABLE
+        }
         return {"hours": len(after.hours), **counts}
 
     def uri(self, name: str) -> str:

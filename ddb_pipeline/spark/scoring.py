@@ -6,7 +6,7 @@ answers with ``query``, ``document``, ``score`` and ``confidence``. It gets:
 ``impressions``, ``clicks``
     decayed counts;
 ``exposure``
-    how often the document was looked at, position bias taken out;
+    how many certain looks its impressions are worth, position bias taken out;
 ``satisfied``
     dwell-weighted clicks on the scale of ``exposure``;
 ``prior_mean``, ``prior_strength``
@@ -33,12 +33,13 @@ ANSWER = ("query", "document", "score", "confidence")
 
 
 def smoothed_relevance(evidence: "DataFrame") -> "DataFrame":
-    """Expected relevance under a Beta prior, between 0 and 1.
+    """Expected relevance of a look, between 0 and 1.
 
-    ``score = (satisfied + prior_strength * prior_mean) / (exposure + prior_strength)``, the
-    posterior mean of a Beta-Binomial (clicks over expected clicks: Zhang and Jones, "Comparing
-    Click Logs and Editorial Labels for Training Query Rewriting", WWW 2007; smoothing as in Wang
-    et al., "Click-Through Rate Estimation for Rare Events in Online Advertising", 2011).
+    ``score = (satisfied + prior_strength * prior_mean) / (exposure + prior_strength)``: clicks over
+    expected clicks (Zhang and Jones, "Comparing Click Logs and Editorial Labels for Training Query
+    Rewriting", WWW 2007), drawn to the prior by its credibility. For plain clicks that is the
+    posterior mean under a Beta prior (Wang et al., "Click-Through Rate Estimation for Rare Events
+    in Online Advertising", 2011).
 
     ``confidence = exposure / (exposure + prior_strength)``, the share of the score that the data
     has (Bühlmann's credibility): 0 is the prior alone.

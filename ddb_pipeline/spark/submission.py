@@ -92,7 +92,7 @@ def local_environment(job: SparkJob, spark: LocalSpark, java: Java) -> dict[str,
         "spark.ui.showConsoleProgress": "false",
         # Right for a cluster, slow where a few threads do the work in one process.
         "spark.sql.shuffle.partitions": str(max(spark.cores, 2)),
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=160m",
         **job.properties,
     }
     words = ["--master", f"local[{spark.cores}]", "--driver-memory", spark.driver_memory]

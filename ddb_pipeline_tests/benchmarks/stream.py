@@ -3,10 +3,10 @@
     python -m ddb_pipeline_tests.benchmarks.stream [--records 10000] [--rounds 5]
 
 The records are the demo's logs, searches and suggestions, each with a number of 30 digits. Both
-sides get the same events of 500 records, parsed from JSON outside of the time taken, as Lambda's runtime does, and
-hand their records to a stub client that accepts them. The usual way is boto3's TypeDeserializer,
-``json.dumps`` and one Firehose record for each document. The numbers that each side sends are
-compared with those in the events.
+sides get the same events of 500 records, parsed from JSON outside of the time taken, as Lambda's
+runtime does, and hand their records to a stub client that accepts them. The usual way is boto3's
+TypeDeserializer, ``json.dumps`` and one Firehose record for each document. The numbers that each
+side sends are compared with those in the events.
 """
 
 import argparse

@@ -88,16 +88,62 @@ def test_handler_imports_from_the_zip_and_boto3_alone(name: str, tmp_path: Path)
 
 
 def test_write_bundles(tmp_path: Path) -> None:
-    paths = write_bundles(tmp_path / "new" / "directory")
-    names = [str(path.relative_to(tmp_path / "new" / "directory")) for path in paths]
-    assert names == [
-        *(f"{name}.zip" for name in FUNCTIONS),
-        *(f"spark/{name}.py" for name in SPARK_JOBS),
-        "spark/modules.zip",
-    ]
-    functions = paths[: len(FUNCTIONS)]
-    assert [path.read_bytes() for path in functions] == [b.body for b in build_bundles().values()]
-    assert paths[-1].read_bytes() == build_spark_bundle().body
+    folder = tmp_path / "new" / "directory"
+    paths = write_bundles(folder)
+    written = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    spark = build_spark_bundle()
+    assert written == {
+        **{f"{name}.zip": bundle.body for name, bundle in build_bundles().items()},
+        **{f"spark/{name}.py": spark.scripts[name] for name in SPARK_JOBS},
+        "spark/modules.zip": spark.body,
+    }
+
+
+SPARK_IMPORT = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+import ddb_pipeline, dagster_pipes
+assert ddb_pipeline.__file__.startswith(sys.argv[1]), ddb_pipeline.__file__
+assert dagster_pipes.__file__.startswith(sys.argv[1]), dagster_pipes.__file__
+import runpy
+try:
+    runpy.run_path(sys.argv[3], run_name="__main__")
+except SystemExit as error:
+    print(error.code)
+unwanted = {"dagster", "boto3", "pyarrow", "pandas", "pydantic", "numpy"} & set(sys.modules)
+assert not unwanted, unwanted
+"""
+
+
+def test_a_spark_job_needs_spark_and_the_zip_alone(tmp_path: Path) -> None:
+    """As EMR runs it: the script by itself, its imports from the zip, Spark from the image."""
+    pyspark = pytest.importorskip("pyspark")
+    write_bundles(tmp_path)
+    spark = tmp_path / "spark-of-the-image"
+    spark.mkdir()
+    (spark / "pyspark").symlink_to(Path(pyspark.__file__).parent)
+    py4j = pytest.importorskip("py4j")
+    (spark / "py4j").symlink_to(Path(py4j.__file__).parent)
+    script = tmp_path / "spark" / "relevance.py"
+    modules = str(tmp_path / "spark" / "modules.zip")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", SPARK_IMPORT, modules, str(spark), str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "2"
+    assert "--stream" in done.stderr
+
+
+def test_the_spark_bundle_is_reproducible() -> None:
+    assert build_spark_bundle() == build_spark_bundle()
+    with zipfile.ZipFile(io.BytesIO(build_spark_bundle().body)) as archive:
+        names = archive.namelist()
+    assert names == sorted(names)
+    assert {"dagster_pipes/__init__.py", "ddb_pipeline/spark/scoring.py"} < set(names)
+    assert not [n for n in names if n.startswith(("ddb_pipeline/defs", "ddb_pipeline/embedded"))]
 
 
 LIBRARIES = """

@@ -32,6 +32,7 @@ CHAIN = (
     "lake_table",
     "parquet_stream",
     "redelivered_records",
+    "relevance_scores",
 )
 GREEN_SECONDS = 240
 """The product's own aim is 120 s on an idle machine; a busy one may take longer."""
@@ -104,6 +105,16 @@ def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> Non
         expect(page.get_by_text(re.compile("array<")).first).to_be_visible(timeout=60_000)
         page.wait_for_timeout(3000)
         page.screenshot(path=screenshots / "normalized-schema.png")
+        page.goto(
+            f"{server.url}/assets/search_logs/relevance_scores?view=overview",
+            wait_until="domcontentloaded",
+        )
+        chart = page.get_by_role("img", name=re.compile("pairs of query and document"))
+        expect(chart.first).to_be_visible(timeout=60_000)
+        assert chart.first.evaluate("image => image.naturalWidth") > 100
+        chart.first.scroll_into_view_if_needed()
+        page.wait_for_timeout(3000)
+        page.screenshot(path=screenshots / "relevance-scores.png")
         page.goto(
             f"{server.url}/locations/ddb_pipeline/sensors/glue_table_change_sensor",
             wait_until="domcontentloaded",

@@ -48,6 +48,7 @@ class Account:
         self.emr = self.client("emr-serverless")
         self.stub = Stubber(self.emr)
         self.submitted: dict[str, Any] = {}
+        self.ran = False
         self.s3.create_bucket(Bucket=BUCKET)
         self.logs.create_log_group(logGroupName=LOG_GROUP)
 
@@ -98,8 +99,15 @@ class Account:
         }
         self.stub.add_response("get_application", {"application": application}, ANY_ARGUMENTS)
 
+    def run_when_asked_for_its_state(self) -> None:
+        self.emr.meta.events.register_first(
+            "before-parameter-build.emr-serverless.GetJobRun",
+            lambda **_: self.ran or self.run_remotely(),
+        )
+
     def run_remotely(self) -> None:
         """What the driver would: the job's side of Pipes, its output into the log stream."""
+        self.ran = True
         words = shlex.split(self.submitted["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
         prefix = "spark.emr-serverless.driverEnv."
         settings = [w.removeprefix(prefix).split("=", 1) for w in words if w.startswith(prefix)]
@@ -126,6 +134,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         monkeypatch.setenv(name, "test")
     monkeypatch.setattr(spark, "EMR_POLL_SECONDS", 0.01)
     monkeypatch.setattr(spark, "stack_outputs", lambda *_: OUTPUTS)
+    # How long Dagster looks out for logs that come late: here they are there already.
+    for name in ("WAIT_FOR_LOGS_AFTER_EXECUTION_INTERVAL", "WAIT_FOR_LOGS_TIMEOUT"):
+        monkeypatch.setattr(f"dagster._core.pipes.utils.{name}", 3)
+    monkeypatch.setattr("dagster._core.pipes.utils.DEFAULT_SLEEP_INTERVAL", 0.05)
     with mock_aws():
         found = Account()
         with found.stub:
@@ -147,20 +159,12 @@ def materialize(account: Account, configured: PipelineConfig) -> dg.ExecuteInPro
     return dg.materialize([scores], raise_on_error=False)
 
 
-def test_a_job_that_succeeds(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_succeeds(account: Account) -> None:
     account.expect_start()
     account.expect_state("RUNNING", dashboard=True)
     account.expect_state("SUCCESS", dashboard=False)
     account.expect_application()
-    sleep = time.sleep
-
-    def run_while_waiting(seconds: float) -> None:
-        if account.submitted and "done" not in account.submitted:
-            account.run_remotely()
-            account.submitted["done"] = True
-        sleep(seconds)
-
-    monkeypatch.setattr("dagster_aws.pipes.clients.emr_serverless.time.sleep", run_while_waiting)
+    account.run_when_asked_for_its_state()
     result = materialize(account, pipeline(emr_properties={"spark.executor.memory": "8g"}))
     assert result.success
     (event,) = result.asset_materializations_for_node("scores")

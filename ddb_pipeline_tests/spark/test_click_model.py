@@ -37,6 +37,19 @@ def test_examination_is_recovered_from_clicks_alone(bias: float) -> None:
         assert value == pytest.approx(position**-bias, abs=0.06)
 
 
+def test_positions_that_share_no_documents_with_the_first_stand_apart() -> None:
+    """Two documents always hold the top: below it, examination is known among itself only."""
+    top = [[(1, 500.0, 400.0), (2, 500.0, 200.0)] for _ in range(5)]
+    below = [[(3, 500.0, 100.0), (4, 500.0, 50.0)] for _ in range(20)]
+    found = estimate_examination([*top, *below], 4)
+    assert found.apart == (3, 4)
+    assert found.by_position == pytest.approx((1.0, 0.5, 1 / 3, 1 / 6), abs=0.01)
+    linked = [[(2, 500.0, 200.0), (3, 500.0, 100.0)] for _ in range(5)]
+    found = estimate_examination([*top, *below, *linked], 4)
+    assert found.apart == ()
+    assert found.by_position == pytest.approx((1.0, 0.5, 0.25, 0.125), abs=0.01)
+
+
 def test_few_clicks_give_no_estimate() -> None:
     found = estimate_examination([[(1, 10.0, 1.0), (2, 10.0, 0.0)]], 4)
     assert not found.estimated

@@ -28,12 +28,16 @@ def test_examination() -> None:
 
 
 def test_a_histogram_is_an_image_whose_bars_are_the_counts() -> None:
-    root = ET.fromstring(histogram_svg([0, 5, 10], 0.0, 1.0, "15 scores <&>"))
-    bars = [r for r in root if r.tag.endswith("rect") and r.get("fill") == "#4f6bd6"]
-    heights = [float(bar.get("height", "")) for bar in bars]
-    assert heights[0] == 0
-    assert heights[2] == 2 * heights[1]
+    (path,) = [e for e in ET.fromstring(histogram_svg([0, 5, 10], 0.0, 1.0)) if "d" in e.attrib]
+    heights = [int(height) for height in re.findall(r"v-(\d+)", path.attrib["d"])]
+    assert heights == [55, 110]
     markdown = histogram_image([1], 0.0, 1.0, "one")
-    found = re.fullmatch(r"!\[one\]\(data:image/svg\+xml;base64,(.*)\)", markdown)
+    found = re.fullmatch(r"!\[one\]\(data:image/svg\+xml;base64,(.*)\)\n\none", markdown)
     assert found is not None
     ET.fromstring(base64.b64decode(found.group(1)))
+
+
+def test_a_histogram_is_small_enough_to_be_shown_at_once() -> None:
+    """Dagster's UI hides Markdown of a thousand characters and more behind a click."""
+    counts = [123_456 * (1 + index % 7) for index in range(20)]
+    assert len(histogram_image(counts, -0.25, 1.25, "1,234,567 pairs by score")) < 1000
