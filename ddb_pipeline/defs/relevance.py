@@ -8,7 +8,8 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, RelevanceConfig, Settings
+from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config_spark import RelevanceConfig
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_STREAM,
     RELEVANCE_SCORES,

@@ -9,7 +9,8 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.config import PipelineConfig, RelevanceConfig, Settings
+from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config_spark import RelevanceConfig
 from ddb_pipeline.defs.relevance import (
     Asked,
     due,
