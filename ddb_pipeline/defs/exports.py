@@ -3,16 +3,22 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import dagster as dg
 
 from ddb_pipeline.config import ExportWith, PipelineConfig, Settings
+from ddb_pipeline.defs.asked_runs import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_SNAPSHOT,
     asset_job_name,
     asset_jobs,
-    run_of,
     run_tags,
     schedule_status,
     sensor_interval,
@@ -27,7 +33,6 @@ from ddb_pipeline.dynamodb.export_request import (
     wait_for_export,
 )
 from ddb_pipeline.dynamodb.scan_export import scan_to_export
-from ddb_pipeline.glue.watch import retry_delay
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "snapshot"
@@ -40,14 +45,6 @@ class ExportConfig(dg.Config):
     """Which pipeline's table to export."""
 
     pipeline: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How often a run was asked for, and when last, in epoch seconds."""
-
-    attempts: int
-    at: float
 
 
 def export_job(settings: Settings) -> dg.JobDefinition:
@@ -143,16 +140,16 @@ def export_sensor(settings: Settings) -> dg.SensorDefinition:
         added: list[dg.AddDynamicPartitionsRequest] = []
         now = time.time()
         for pipeline in settings.pipelines:
-            asked = {k: Asked(**entry) for k, entry in cursor.get(pipeline.name, {}).items()}
+            known: dict[str, Remembered] = cursor.setdefault(pipeline.name, {})
             found = finished_exports(cloud, pipeline)
-            due = due_exports(context.instance, pipeline, found, asked, now)
-            if due:
-                added.append(exports(pipeline).build_add_request(list(due)))
-            for export_id, attempt in due.items():
-                asked[export_id] = Asked(attempt + 1, now)
-                requests.append(snapshot_run(pipeline, export_id, attempt))
-            newest = sorted(asked)[-REMEMBERED_EXPORTS:]
-            cursor[pipeline.name] = {key: asdict(asked[key]) for key in newest}
+            due_now = due_exports(context.instance, pipeline, found, known, now)
+            if due_now:
+                ids = [asked.version for asked in due_now]
+                added.append(exports(pipeline).build_add_request(ids))
+            for asked in due_now:
+                known[asked.version] = remembered(asked)
+                requests.append(snapshot_run(pipeline, asked))
+            cursor[pipeline.name] = dict(sorted(known.items())[-REMEMBERED_EXPORTS:])
         return dg.SensorResult(
             run_requests=requests,
             dynamic_partitions_requests=added,
@@ -189,33 +186,30 @@ def due_exports(
     instance: dg.DagsterInstance,
     pipeline: PipelineConfig,
     found: Sequence[str],
-    asked: Mapping[str, Asked],
+    known: Mapping[str, Remembered],
     now: float,
-) -> dict[str, int]:
-    """Exports to ask for and the attempt that it would be, the newest first."""
-    due: dict[str, int] = {}
+) -> list[Asked]:
+    """Exports to ask for now, the newest first; ``known`` says what was asked for by their ids."""
+    due_now: list[Asked] = []
     for export_id in sorted(found, reverse=True):
-        last = asked.get(export_id, Asked(0, 0.0))
-        if last.attempts:
-            run = run_of(instance, run_key(pipeline, export_id, last.attempts - 1))
-            failed = run is None or run.is_failure_or_canceled
-            waited = now >= last.at + retry_delay(last.attempts - 1)
-            if not failed or not waited or last.attempts >= MAX_ATTEMPTS:
-                continue
-        due[export_id] = last.attempts
-        if len(due) >= MAX_REQUESTS_PER_TICK:
+        last = recalled(known.get(export_id))
+        failed = last is not None and has_failed(instance, run_key(pipeline, last))
+        asked = due(last, export_id, failed, now=now, max_attempts=MAX_ATTEMPTS)
+        if asked is not None:
+            due_now.append(asked)
+        if len(due_now) >= MAX_REQUESTS_PER_TICK:
             break
-    return due
+    return due_now
 
 
-def run_key(pipeline: PipelineConfig, export_id: str, attempt: int) -> str:
-    return f"{pipeline.name}:snapshot:{export_id}:{attempt}"
+def run_key(pipeline: PipelineConfig, asked: Asked) -> str:
+    return f"{pipeline.name}:snapshot:{asked.version}:{asked.attempt}"
 
 
-def snapshot_run(pipeline: PipelineConfig, export_id: str, attempt: int) -> dg.RunRequest:
+def snapshot_run(pipeline: PipelineConfig, asked: Asked) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=run_key(pipeline, export_id, attempt),
-        partition_key=export_id,
+        run_key=run_key(pipeline, asked),
+        partition_key=asked.version,
         job_name=asset_job_name(pipeline, PARQUET_SNAPSHOT),
         tags=run_tags(pipeline, STAGE),
     )

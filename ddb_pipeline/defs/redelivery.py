@@ -7,12 +7,19 @@ from hashlib import sha256
 import dagster as dg
 
 from ddb_pipeline.config import DeliverySchema, PipelineConfig, Settings
+from ddb_pipeline.defs.asked_runs import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     REDELIVERED_RECORDS,
     asset_key,
     in_progress,
-    run_of,
     run_tags,
     selection,
     sensor_interval,
@@ -21,7 +28,7 @@ from ddb_pipeline.defs.asset_keys import (
 from ddb_pipeline.defs.crawl import RETRY, crawled_reference
 from ddb_pipeline.defs.schema import lake_reference
 from ddb_pipeline.glue.catalog import TableReference, read_table
-from ddb_pipeline.glue.watch import TableState, read_states, retry_delay
+from ddb_pipeline.glue.watch import TableState, read_states
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
 from ddb_pipeline.lake.stats import StoredObject, list_objects
@@ -106,7 +113,7 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
         target=selection(settings, REDELIVERED_RECORDS),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        asked: dict[str, list[float | str]] = json.loads(context.cursor or "{}")
+        asked: dict[str, Remembered] = json.loads(context.cursor or "{}")
         states = read_states(cloud.glue, [delivery_table(p) for p in settings.pipelines])
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
@@ -160,22 +167,22 @@ def due_run(
     instance: dg.DagsterInstance,
     pipeline: PipelineConfig,
     wanted: str,
-    asked: dict[str, list[float | str]],
+    asked: dict[str, Remembered],
     now: float,
 ) -> dg.RunRequest | None:
     """The run to ask for, remembered in ``asked`` as signature, attempt and time."""
-    last = asked.get(pipeline.name, ["", 0.0, 0.0])
-    attempt = 0
-    if last[0] == wanted:
-        attempt, asked_at = int(last[1]), float(last[2])
-        run = run_of(instance, f"{pipeline.name}:redelivery:{wanted}:{attempt}")
-        failed = run is None or run.is_failure_or_canceled
-        if not failed or now < asked_at + retry_delay(attempt):
-            return None
-        attempt += 1
-    asked[pipeline.name] = [wanted, float(attempt), now]
+    last = recalled(asked.get(pipeline.name))
+    failed = last is not None and has_failed(instance, run_key(pipeline, last))
+    request = due(last, wanted, failed, now=now)
+    if request is None:
+        return None
+    asked[pipeline.name] = remembered(request)
     return dg.RunRequest(
-        run_key=f"{pipeline.name}:redelivery:{wanted}:{attempt}",
+        run_key=run_key(pipeline, request),
         asset_selection=[asset_key(pipeline, REDELIVERED_RECORDS)],
         tags=run_tags(pipeline, STAGE),
     )
+
+
+def run_key(pipeline: PipelineConfig, asked: Asked) -> str:
+    return f"{pipeline.name}:redelivery:{asked.version}:{asked.attempt}"

@@ -3,19 +3,25 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 import dagster as dg
 
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.config_spark import RelevanceConfig
+from ddb_pipeline.defs.asked_runs import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_STREAM,
     RELEVANCE_SCORES,
     asset_key,
     in_progress,
-    run_of,
     run_tags,
     selection,
     sensor_interval,
@@ -27,7 +33,6 @@ from ddb_pipeline.defs.metadata import column_schema
 from ddb_pipeline.deploy.stack import scores_table
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
-from ddb_pipeline.glue.watch import retry_delay
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour, hour_of_key
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import spark_place
@@ -120,28 +125,6 @@ def within(days: int, now: float) -> Callable[[str], bool]:
     return wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The lake's content when a run was last asked for, which attempt that was, and when."""
-
-    version: str
-    attempt: int
-    at: float
-
-
-def due(
-    last: Asked | None, version: str, failed: bool, *, now: float, pause_seconds: float
-) -> Asked | None:
-    """What to ask for now: new content once a pause, a failed run again after a delay."""
-    if last is None:
-        return Asked(version, 0, now)
-    if last.version != version:
-        return Asked(version, 0, now) if now >= last.at + pause_seconds else None
-    if failed and now >= last.at + retry_delay(last.attempt):
-        return Asked(version, last.attempt + 1, now)
-    return None
-
-
 def lake_version(versions: Mapping[DeliveryHour, str]) -> str:
     """Changes whenever an object of any hour is added, replaced or removed."""
     text = json.dumps([[hour.partition_key, v] for hour, v in sorted(versions.items())])
@@ -163,7 +146,7 @@ def relevance_sensor(settings: Settings) -> dg.SensorDefinition:
         ),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        cursor: dict[str, list[str | float]] = json.loads(context.cursor or "{}")
+        cursor: dict[str, Remembered] = json.loads(context.cursor or "{}")
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
         for pipeline in pipelines:
@@ -201,18 +184,16 @@ def due_run(
     instance: dg.DagsterInstance,
     pipeline: PipelineConfig,
     version: str,
-    cursor: dict[str, list[str | float]],
+    cursor: dict[str, Remembered],
     pause: float,
 ) -> dg.RunRequest | None:
     """The run to ask for, remembered in ``cursor``."""
-    known = cursor.get(pipeline.name)
-    last = Asked(str(known[0]), int(known[1]), float(known[2])) if known else None
-    run = run_of(instance, run_key(pipeline, last)) if last else None
-    failed = last is not None and (run is None or run.is_failure_or_canceled)
+    last = recalled(cursor.get(pipeline.name))
+    failed = last is not None and has_failed(instance, run_key(pipeline, last))
     asked = due(last, version, failed, now=time.time(), pause_seconds=pause)
     if asked is None:
         return None
-    cursor[pipeline.name] = [asked.version, asked.attempt, asked.at]
+    cursor[pipeline.name] = remembered(asked)
     return dg.RunRequest(
         run_key=run_key(pipeline, asked),
         asset_selection=[asset_key(pipeline, RELEVANCE_SCORES)],

@@ -12,12 +12,8 @@ from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.changes import Rules
 from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
-from ddb_pipeline.functions.stream_settings import (
-    StreamSettings,
-    check_pseudonym_key,
-    read_settings,
-)
-from ddb_pipeline.functions.stream_to_firehose import load_transformer
+from ddb_pipeline.functions.stream_settings import read_settings
+from ddb_pipeline.functions.stream_to_firehose import load_transformer, pseudonym_key
 from ddb_pipeline.resources.cloud import CloudResource
 
 BATCH_SECONDS = 120.0
@@ -35,7 +31,7 @@ class StreamDelivery:
         redaction = Redaction(
             self.settings.dropped,
             self.settings.pseudonymised,
-            pseudonym_key(cloud, self.settings),
+            pseudonym_key(self.settings, lambda: cloud.client("secretsmanager")),
         )
         transformer = load_transformer(self.settings.transformer)
         self._rules = Rules(self.settings, redaction, transformer)
@@ -81,20 +77,3 @@ def function_environment(cloud: CloudResource, pipeline: PipelineConfig) -> dict
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=name)
     environment: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
     return environment
-
-
-def pseudonym_key(cloud: CloudResource, settings: StreamSettings) -> bytes:
-    """The key of the pseudonyms, as the function finds it.
-
-    Raises:
-        SettingsError: the secret holds no text, or too short a one.
-    """
-    if not settings.pseudonymised:
-        return b""
-    key = settings.pseudonym_key
-    if settings.pseudonym_key_secret:
-        secrets = cloud.client("secretsmanager")
-        answer = secrets.get_secret_value(SecretId=settings.pseudonym_key_secret)
-        key = answer.get("SecretString", "")
-        check_pseudonym_key("The secret that PSEUDONYM_KEY_SECRET_ARN names", key)
-    return str(key).encode("utf-8")

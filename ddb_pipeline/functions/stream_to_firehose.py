@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
@@ -73,8 +73,12 @@ def rules() -> Rules:
     return Rules(settings, redaction, load_transformer(settings.transformer))
 
 
-def pseudonym_key(settings: StreamSettings) -> bytes:
+def pseudonym_key(
+    settings: StreamSettings, secrets: Callable[[], Any] = lambda: boto3.client("secretsmanager")
+) -> bytes:
     """The key of the pseudonyms, from Secrets Manager where an ARN is given.
+
+    ``secrets`` makes the client, which only then is needed.
 
     Raises:
         SettingsError: the secret holds no text, or too short a one.
@@ -83,8 +87,7 @@ def pseudonym_key(settings: StreamSettings) -> bytes:
         return b""
     key = settings.pseudonym_key
     if settings.pseudonym_key_secret:
-        secrets = boto3.client("secretsmanager")
-        answer = secrets.get_secret_value(SecretId=settings.pseudonym_key_secret)
+        answer = secrets().get_secret_value(SecretId=settings.pseudonym_key_secret)
         key = answer.get("SecretString", "")
         check_pseudonym_key("The secret that PSEUDONYM_KEY_SECRET_ARN names", key)
     return key.encode("utf-8")

@@ -11,9 +11,8 @@ import pytest
 
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.config_spark import RelevanceConfig
+from ddb_pipeline.defs.asked_runs import Asked, due
 from ddb_pipeline.defs.relevance import (
-    Asked,
-    due,
     relevance_asset,
     relevance_sensor,
     scores_reference,

@@ -11,8 +11,9 @@ import pytest
 
 from ddb_pipeline.config import ExportWith, PipelineConfig, Settings
 from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.asked_runs import Asked
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
-from ddb_pipeline.defs.exports import Asked, due_exports, export_sensor, run_key
+from ddb_pipeline.defs.exports import MAX_ATTEMPTS, due_exports, export_sensor, run_key
 from ddb_pipeline.defs.snapshot import exports, snapshot_reference
 from ddb_pipeline.defs.snapshot_converters import progress_metadata
 from ddb_pipeline.demo.search_logs import SearchLogs
@@ -133,16 +134,19 @@ def test_an_export_becomes_a_snapshot(account: Account, name: str) -> None:
 
 def test_the_same_export_is_asked_for_once_and_again_where_it_failed(account: Account) -> None:
     pipeline = account.settings.pipeline("exported")
-    none = due_exports(account.instance, pipeline, ["a"], {"a": Asked(5, 0.0)}, 1e12)
-    assert none == {}
-    assert due_exports(account.instance, pipeline, ["a"], {}, 0.0) == {"a": 0}
+
+    def attempts(known: dict[str, Any], now: float) -> list[int]:
+        return [a.attempt for a in due_exports(account.instance, pipeline, ["a"], known, now)]
+
+    assert attempts({}, 0.0) == [0]
     # Asked for, and no run of that key: it was never begun.
-    assert due_exports(account.instance, pipeline, ["a"], {"a": Asked(1, 0.0)}, 1e12) == {"a": 1}
-    assert due_exports(account.instance, pipeline, ["a"], {"a": Asked(1, 0.0)}, 0.5) == {}
+    assert attempts({"a": ["a", 0, 0.0]}, 1e12) == [1]
+    assert attempts({"a": ["a", 0, 0.0]}, 0.5) == []
+    assert attempts({"a": ["a", MAX_ATTEMPTS - 1, 0.0]}, 1e12) == []
     first = account.tick()
     again = account.tick(first.cursor)
     assert not again.run_requests
-    assert run_key(pipeline, "a", 1) == "exported:snapshot:a:1"
+    assert run_key(pipeline, Asked("a", 1, 0.0)) == "exported:snapshot:a:1"
 
 
 def test_a_damaged_export_fails_with_the_reason_and_shows_nothing(account: Account) -> None:
