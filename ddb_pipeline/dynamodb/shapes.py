@@ -145,6 +145,11 @@ class Shapes:
         if "S" in first and sum(map(len, elements)) == len(elements):
             with suppress(KeyError):
                 return "[" + ",".join([quoted(element["S"]) for element in elements]) + "]"
+        if "N" in first and sum(map(len, elements)) == len(elements):
+            with suppress(KeyError):
+                texts = [element["N"] for element in elements]
+                numbers += texts
+                return f"[{','.join(texts)}]"
         return self._any_elements(elements, numbers)
 
 

@@ -120,7 +120,7 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
             and event_id
             and type(event_name) is str
             and number.isdecimal()
-            and isinstance(keys, Mapping)
+            and (type(keys) is dict or isinstance(keys, Mapping))
         ):
             raise TypeError("eventID, eventName, SequenceNumber or Keys is of another type")
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -200,7 +200,7 @@ def metadata_members(record: StreamRecord) -> str:
         keys = dict(sorted(keys.items()))
     return (
         f'"ddb_event_id":{quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
-        f'"ddb_sequence_number":{quoted(record.sequence_number)},'
+        f'"ddb_sequence_number":"{record.sequence_number}",'
         f'"ddb_event_time":{record.event_time},"ddb_keys":{quoted(item_json(keys))},'
         f'"ddb_expired":{"true" if record.expired else "false"}'
     )
