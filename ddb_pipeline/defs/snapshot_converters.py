@@ -106,13 +106,16 @@ class Converter(Protocol):
 def chosen_converter(
     context: dg.AssetExecutionContext, settings: Settings, snapshot: Snapshot
 ) -> Converter:
-    """Spark where it is asked for, or the table is as large as it is configured to be."""
-    pipeline, engine = snapshot.pipeline, snapshot.config.engine
-    limit = pipeline.spark.snapshot_from_gb * 1e9
-    large = bool(limit) and snapshot.export.summary.billed_size_bytes >= limit
-    if engine == "spark" or (engine == "auto" and large):
+    size = snapshot.export.summary.billed_size_bytes
+    if wants_spark(snapshot.config.engine, size, snapshot.pipeline.spark.snapshot_from_gb):
         return BySpark(context, settings.home)
     return Here(context)
+
+
+def wants_spark(engine: str, size_bytes: int, from_gb: float) -> bool:
+    """Spark where it is asked for, or the table is as large as is configured (0: never)."""
+    large = from_gb > 0 and size_bytes >= from_gb * 1e9
+    return engine == "spark" or (engine == "auto" and large)
 
 
 @dataclass(frozen=True, slots=True)

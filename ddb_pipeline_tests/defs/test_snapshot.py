@@ -15,7 +15,7 @@ from ddb_pipeline.defs.asked_runs import Asked
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
 from ddb_pipeline.defs.exports import MAX_ATTEMPTS, due_exports, export_sensor, run_key
 from ddb_pipeline.defs.snapshot import exports, snapshot_reference
-from ddb_pipeline.defs.snapshot_converters import progress_metadata
+from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
@@ -206,6 +206,23 @@ def test_spark_makes_the_same_snapshot(account: Account) -> None:
     rows = rows_of(account, pipeline, request.partition_key or "")
     logs = SearchLogs(1, b"key").items(ITEMS, 1_700_000_000.0)
     assert {row["log_id"] for row in rows} == {item["log_id"]["S"] for item in logs}
+
+
+@pytest.mark.parametrize(
+    ("engine", "size_bytes", "from_gb", "spark"),
+    [
+        ("auto", 10**12, 0.0, False),
+        ("auto", 10**12, 500.0, True),
+        ("auto", 10**9, 1.0, True),
+        ("auto", 10**9 - 1, 1.0, False),
+        ("here", 10**12, 1.0, False),
+        ("spark", 0, 0.0, True),
+    ],
+)
+def test_large_tables_go_to_spark(
+    engine: str, size_bytes: int, from_gb: float, spark: bool
+) -> None:
+    assert wants_spark(engine, size_bytes, from_gb) is spark
 
 
 def test_progress() -> None:

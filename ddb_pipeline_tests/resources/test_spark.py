@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -192,6 +193,16 @@ def test_a_job_that_fails_says_why(account: Account) -> None:
     assert event.step_failure_data.user_failure_data is not None
     text = event.step_failure_data.user_failure_data.description
     assert text == f"The Spark job 'relevance' failed. job run run1 is FAILED: {details}"
+
+
+def test_a_job_that_needs_libraries(account: Account) -> None:
+    job = replace(JOB, libraries=True)
+    place = SparkOnEmr(account, pipeline())  # type: ignore[arg-type]
+    with pytest.raises(dg.Failure, match="--spark-libraries"):
+        place.run(None, job)  # type: ignore[arg-type]
+    configured = pipeline(emr_libraries=f"s3://{BUCKET}/spark-code/libraries.zip")
+    application = SparkOnEmr(account, configured).application()  # type: ignore[arg-type]
+    assert application.libraries == f"s3://{BUCKET}/spark-code/libraries.zip"
 
 
 def test_a_stack_without_an_application(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
