@@ -1,14 +1,21 @@
 """``ddb-pipeline export``: a table exported to S3, or scanned into the same layout."""
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ddb_pipeline.cli.places import S3
 from ddb_pipeline.dynamodb.export import DYNAMODB_JSON, ION
 from ddb_pipeline.dynamodb.export_request import ExportState, start_export, wait_for_export
 from ddb_pipeline.dynamodb.scan_export import scan_to_export
+from ddb_pipeline.glue.crawler import dynamodb_error
+
+if TYPE_CHECKING:
+    from ddb_pipeline.resources.cloud import CloudResource
 
 
 @click.command("export")
@@ -43,32 +50,61 @@ def export_command(
         raise click.UsageError(f"{destination} is no s3:// URL.")
     bucket, _, prefix = destination[len(S3) :].strip("/").partition("/")
     cloud = CloudResource.of(load_settings())
-    console = Console(stderr=True)
     started = time.monotonic()
-    with console.status(f"Exporting {table}") as status:
-        if scan:
-            folder, export = scan_to_export(
-                cloud.dynamodb,
-                cloud.s3,
-                table,
-                bucket,
-                prefix,
-                scan_rate=scan_rate,
-                on_progress=lambda items: status.update(f"{items:,} items read"),
+    with Console(stderr=True).status(f"Exporting {table}") as status:
+        try:
+            folder, items = (
+                scanned(cloud, table, bucket, prefix, scan_rate, status.update)
+                if scan
+                else exported(cloud, table, bucket, prefix, output_format, status.update)
             )
-            items = export.summary.item_count
-        else:
-            arn = cloud.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+        except ClientError as error:
+            if error.operation_name in ("DescribeTable", "Scan"):
+                raise dynamodb_error(error, table) from error
+            raise click.ClickException(f"Bucket {bucket!r} cannot be written: {error}") from error
+    click.echo(f"{items:,} items in {time.monotonic() - started:.1f} s: {S3}{folder}")
 
-            def told(state: ExportState, seconds: float) -> None:
-                status.update(f"Export of {table} is {state.status} after {seconds:.0f} s")
 
-            state = wait_for_export(
-                cloud.dynamodb,
-                start_export(cloud.dynamodb, arn, bucket, prefix, output_format=output_format).arn,
-                poll_seconds=1.0 if cloud.embedded else 30.0,
-                on_progress=told,
-            )
-            folder, items = state.folder, state.items
-    seconds = time.monotonic() - started
-    click.echo(f"{items:,} items in {seconds:.1f} s: {S3}{folder}")
+def scanned(
+    cloud: "CloudResource",
+    table: str,
+    bucket: str,
+    prefix: str,
+    scan_rate: float | None,
+    tell: Callable[[str], None],
+) -> tuple[str, int]:
+    """Scan the table; answers with ``bucket/prefix`` of the export and its items."""
+    folder, export = scan_to_export(
+        cloud.dynamodb,
+        cloud.s3,
+        table,
+        bucket,
+        prefix,
+        scan_rate=scan_rate,
+        on_progress=lambda items: tell(f"{items:,} items read"),
+    )
+    return folder, export.summary.item_count
+
+
+def exported(
+    cloud: "CloudResource",
+    table: str,
+    bucket: str,
+    prefix: str,
+    output_format: str,
+    tell: Callable[[str], None],
+) -> tuple[str, int]:
+    """Have DynamoDB export the table; answers with ``bucket/prefix`` of the export, its items."""
+    arn = cloud.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+    started = start_export(cloud.dynamodb, arn, bucket, prefix, output_format=output_format)
+
+    def told(state: ExportState, seconds: float) -> None:
+        tell(f"Export of {table} is {state.status} after {seconds:.0f} s")
+
+    state = wait_for_export(
+        cloud.dynamodb,
+        started.arn,
+        poll_seconds=1.0 if cloud.embedded else 30.0,
+        on_progress=told,
+    )
+    return state.folder, state.items

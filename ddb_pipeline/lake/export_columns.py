@@ -26,8 +26,17 @@ from ddb_pipeline.hive.types import (
 )
 from ddb_pipeline.lake.arrow_types import arrow_type
 from ddb_pipeline.lake.export_exact import INTEGER_BITS, SET_ELEMENTS
-from ddb_pipeline.lake.export_numbers import Converted, Mask, either, number_texts, numbers, to_mask
+from ddb_pipeline.lake.export_numbers import (
+    Converted,
+    Mask,
+    either,
+    number_texts,
+    numbers,
+    one_by_one,
+    to_mask,
+)
 
+BINARY: Final = PRIMITIVE_TYPES["binary"]
 BOOLEAN: Final = PRIMITIVE_TYPES["boolean"]
 _NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
 _TEXTS: Final = ("S", "B")
@@ -117,8 +126,10 @@ def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
         wanted = "N"
     elif kind == BOOLEAN:
         wanted = "BOOL"
+    elif kind == BINARY:
+        wanted = "B"
     else:
-        return []
+        wanted = "S"
     return [wanted] if wanted in tags else []
 
 
@@ -136,7 +147,7 @@ def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
         return _of_type(content, pa.bool_())
     if not pa.types.is_string(content.type):
         return Converted(pa.nulls(len(content), arrow_type(kind)), _valid(content))
-    return numbers(content, kind)
+    return numbers(content, kind) if tag == "N" else one_by_one(content, tag, kind)
 
 
 def _of_type(content: pa.Array, wanted: pa.DataType) -> Converted:

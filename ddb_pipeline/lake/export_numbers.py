@@ -143,11 +143,19 @@ def doubtful_doubles(texts: pa.Array, values: pa.Array) -> pa.Array:
     return pc.and_(long, pc.not_equal(pc.cast(values, pa.string()), texts))
 
 
+def one_by_one(texts: pa.Array, tag: str, kind: HiveType) -> Converted:
+    """The contents under a type tag, each by the exact way; those it refuses are slow."""
+    nothing = pa.nulls(len(texts), arrow_type(kind))
+    return _one_by_one(texts, nothing, pc.is_valid(texts), kind, tag)
+
+
 def _all_one_by_one(texts: pa.Array, kind: HiveType) -> Converted:
-    return _one_by_one(texts, pa.nulls(len(texts), arrow_type(kind)), pc.is_valid(texts), kind)
+    return one_by_one(texts, "N", kind)
 
 
-def _one_by_one(texts: pa.Array, values: pa.Array, doubtful: pa.Array, kind: HiveType) -> Converted:
+def _one_by_one(
+    texts: pa.Array, values: pa.Array, doubtful: pa.Array, kind: HiveType, tag: str = "N"
+) -> Converted:
     """Put the doubtful values in by the exact way; those it refuses are slow."""
     positions = np.flatnonzero(to_mask(doubtful.fill_null(False)))
     if not len(positions):
@@ -157,7 +165,7 @@ def _one_by_one(texts: pa.Array, values: pa.Array, doubtful: pa.Array, kind: Hiv
     slow = np.zeros(len(texts), np.bool_)
     for position, text in zip(positions, texts.take(pa.array(positions)).to_pylist(), strict=True):
         try:
-            replaced.append(read({"N": text}))
+            replaced.append(read({tag: text}))
         except ExportValueError:
             replaced.append(None)
             slow[position] = True

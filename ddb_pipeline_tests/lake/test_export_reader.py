@@ -163,6 +163,11 @@ def test_well_formed_items_are_not_read_one_by_one() -> None:
         Column("tags", "array<string>"),
         Column("inner", "struct<at:double,ids:array<bigint>>"),
         Column("maybe", "string"),
+        Column("raw", "binary"),
+        Column("raws", "array<binary>"),
+        Column("day", "date"),
+        Column("at", "timestamp"),
+        Column("code", "varchar(9)"),
     ]
     lines = [
         line(
@@ -170,6 +175,11 @@ def test_well_formed_items_are_not_read_one_by_one() -> None:
             n={"N": str(number)},
             tags={"SS": ["2026-11-24", "b"]},
             inner={"M": {"at": {"N": "1.25"}, "IDs": {"NS": ["1", "2"]}}},
+            raw={"B": "AAE=" if number % 2 else ""},
+            raws={"BS": ["AAE=", "AAI="]},
+            day={"S": "2026-11-24"},
+            at={"S": f"2026-11-24T10:30:00.{number:06d}Z"},
+            code={"S": f"c{number}"},
             **({"maybe": {"NULL": True} if number % 3 else {"N": "1.50"}} if number % 2 else {}),
         )
         for number in range(3000)
