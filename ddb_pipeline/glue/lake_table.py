@@ -68,11 +68,18 @@ def lake_columns(crawled: Sequence[Column]) -> tuple[Column, ...]:
 
 def lake_definition(name: str, location: str, columns: Sequence[Column]) -> dict[str, Any]:
     """A new lake table as Spark, Hive and Athena read one."""
+    return parquet_definition(name, location, columns, PARTITION_KEYS)
+
+
+def parquet_definition(
+    name: str, location: str, columns: Sequence[Column], partition_keys: Sequence[Column] = ()
+) -> dict[str, Any]:
+    """A new table over Parquet."""
     return {
         "Name": name,
         "TableType": "EXTERNAL_TABLE",
         "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
-        "PartitionKeys": [{"Name": key.name, "Type": key.type} for key in PARTITION_KEYS],
+        "PartitionKeys": [{"Name": key.name, "Type": key.type} for key in partition_keys],
         "StorageDescriptor": storage_descriptor(location, columns),
     }
 

@@ -10,7 +10,7 @@ from ddb_pipeline.glue.catalog import (
     find_table,
     update_table,
 )
-from ddb_pipeline.glue.lake_table import storage_descriptor
+from ddb_pipeline.glue.lake_table import parquet_definition
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -30,12 +30,7 @@ SCORES_COLUMNS = (
 
 
 def scores_definition(name: str, location: str) -> dict[str, Any]:
-    return {
-        "Name": name,
-        "TableType": "EXTERNAL_TABLE",
-        "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
-        "StorageDescriptor": storage_descriptor(location, SCORES_COLUMNS),
-    }
+    return parquet_definition(name, location, SCORES_COLUMNS)
 
 
 def point_scores_table(

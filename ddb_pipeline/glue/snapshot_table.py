@@ -15,8 +15,8 @@ from ddb_pipeline.glue.catalog import (
 from ddb_pipeline.glue.lake_table import (
     DELIVERY_COLUMNS,
     LakePartition,
+    parquet_definition,
     register_partitions,
-    storage_descriptor,
 )
 from ddb_pipeline.hive.evolve import merge_columns
 from ddb_pipeline.hive.types import Column
@@ -35,13 +35,7 @@ def item_columns(lake: Sequence[Column]) -> tuple[Column, ...]:
 
 def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> dict[str, Any]:
     """A new snapshot table as Spark, Hive and Athena read one."""
-    return {
-        "Name": name,
-        "TableType": "EXTERNAL_TABLE",
-        "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
-        "PartitionKeys": [{"Name": PARTITION_KEY.name, "Type": PARTITION_KEY.type}],
-        "StorageDescriptor": storage_descriptor(location, columns),
-    }
+    return parquet_definition(name, location, columns, (PARTITION_KEY,))
 
 
 def publish_snapshot(
