@@ -1,13 +1,11 @@
 """Where a snapshot's export is converted: in this process, or by Spark."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import dagster as dg
-import pyarrow.fs
 
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.dynamodb.export import Export
@@ -15,6 +13,7 @@ from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
 from ddb_pipeline.hive.infer import inferred_schema, notes
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.arrow_types import arrow_schema
+from ddb_pipeline.lake.columns_file import read_columns, write_columns
 from ddb_pipeline.lake.convert_export import (
     Conversion,
     ConversionFailedError,
@@ -159,12 +158,12 @@ class BySpark:
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
         columns = columns_uri(snapshot, "inferred")
         self._run(snapshot, ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
-        return read_columns(snapshot.open_object.filesystem, columns)
+        return read_columns(snapshot.open_object.filesystem, columns.removeprefix("s3://"))
 
     def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
         options, config = snapshot.options(columns), snapshot.config
         schema = columns_uri(snapshot, "columns")
-        write_columns(snapshot.open_object.filesystem, schema, columns)
+        write_columns(snapshot.open_object.filesystem, schema.removeprefix("s3://"), columns)
         self._run(
             snapshot,
             ExportArguments(
@@ -195,16 +194,6 @@ class BySpark:
 def columns_uri(snapshot: Snapshot, name: str) -> str:
     """Where the columns of a Spark job are handed over."""
     return f"s3://{snapshot.pipeline.bucket}/{SPARK_COLUMNS_PREFIX}{snapshot.export_id}/{name}.json"
-
-
-def write_columns(filesystem: pyarrow.fs.FileSystem, uri: str, columns: tuple[Column, ...]) -> None:
-    with filesystem.open_output_stream(uri.removeprefix("s3://")) as sink:
-        sink.write(json.dumps([list(column) for column in columns]).encode())
-
-
-def read_columns(filesystem: pyarrow.fs.FileSystem, uri: str) -> tuple[Column, ...]:
-    with filesystem.open_input_stream(uri.removeprefix("s3://")) as source:
-        return tuple(Column(name, text) for name, text in json.loads(source.read()))
 
 
 class ProgressLog:

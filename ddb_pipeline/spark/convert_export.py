@@ -11,7 +11,6 @@ visible before all of it is. Python workers read and write by pyarrow with the c
 they find (the job role's on EMR), and need pyarrow, numpy, isal and amazon.ion.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,9 @@ import pyarrow.fs
 from ddb_pipeline.dynamodb.export_read import ExportError
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
-from ddb_pipeline.hive.types import Column, HiveTypeError
+from ddb_pipeline.hive.types import HiveTypeError
 from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema
+from ddb_pipeline.lake.columns_file import read_columns, write_columns
 from ddb_pipeline.lake.convert_export import (
     ConversionFailedError,
     Progress,
@@ -76,12 +76,15 @@ def infer(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter)
     told = list(schema_notes(schema))
     for note in told:
         reporter.warn(note)
-    write_columns(arguments.infer_to, schema.columns)
+    write_columns(*located(arguments.infer_to), schema.columns)
     reporter.log(f"{found.items} items, {len(schema.columns)} columns: {arguments.infer_to}")
 
 
 def convert(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -> None:
-    columns = read_columns(arguments.schema)
+    try:
+        columns = read_columns(*located(arguments.schema))
+    except (FileNotFoundError, ValueError) as error:
+        raise ExportJobError(f"The schema {arguments.schema} cannot be read: {error}") from error
     open_object, export = open_export(*located(arguments.source))
     by = arguments.partition_by
     conversion = convert_export(
@@ -128,22 +131,6 @@ def located(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     except (ValueError, OSError) as error:
         raise ExportJobError(f"{uri!r}: {error}. Give an s3:// or file:// URI.") from error
     return filesystem, path.rstrip("/")
-
-
-def read_columns(uri: str) -> tuple[Column, ...]:
-    filesystem, path = located(uri)
-    try:
-        with filesystem.open_input_stream(path) as source:
-            return tuple(Column(str(name), str(text)) for name, text in json.loads(source.read()))
-    except (FileNotFoundError, ValueError) as error:
-        raise ExportJobError(f"The schema {uri} cannot be read: {error}") from error
-
-
-def write_columns(uri: str, columns: Sequence[Column]) -> None:
-    filesystem, path = located(uri)
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(path) as sink:
-        sink.write(json.dumps([list(column) for column in columns]).encode())
 
 
 def main(argv: Sequence[str]) -> None:

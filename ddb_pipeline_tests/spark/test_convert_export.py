@@ -10,12 +10,13 @@ import pytest
 
 from ddb_pipeline.dynamodb.export_read import ExportError
 from ddb_pipeline.lake import convert_export as convert_export_module
+from ddb_pipeline.lake.columns_file import write_columns
 from ddb_pipeline.lake.convert_export import convert_export
 from ddb_pipeline.lake.export_tasks import Task, plan_tasks
 from ddb_pipeline.lake.partition_by import PartitionBy
 from ddb_pipeline.lake.parts import PartOptions
 from ddb_pipeline.lake.publish import Destination
-from ddb_pipeline.spark.convert_export import located, run, write_columns
+from ddb_pipeline.spark.convert_export import located, run
 from ddb_pipeline.spark.export_arguments import ExportArguments, ExportJobError, parse
 from ddb_pipeline.spark.export_tasks import last_line
 from ddb_pipeline_tests.lake.exports import LOCAL, opened, order, write_local_export
@@ -61,7 +62,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_dataset_is_the_one_of_one_machine(session: Any, source: Path, tmp_path: Path) -> None:
-    write_columns((tmp_path / "columns.json").as_uri(), COLUMNS)  # type: ignore[arg-type]
+    write_columns(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
     target = tmp_path / "spark"
     arguments = ExportArguments(
         source=source.as_uri(),
@@ -107,7 +108,7 @@ def test_a_damaged_file_ends_the_job_with_the_reason(
 ) -> None:
     data = max((source / "data").iterdir())
     data.write_bytes(data.read_bytes()[:-20])
-    write_columns((tmp_path / "columns.json").as_uri(), COLUMNS)  # type: ignore[arg-type]
+    write_columns(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
     arguments = ExportArguments(
         source.as_uri(), (tmp_path / "lake").as_uri(), (tmp_path / "columns.json").as_uri()
     )
@@ -140,7 +141,7 @@ def test_an_object_store_as_its_environment_names_it(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    write_columns("s3://spark-export/columns.json", COLUMNS)  # type: ignore[arg-type]
+    write_columns(*located("s3://spark-export/columns.json"), COLUMNS)
     arguments = ExportArguments(
         "s3://spark-export/export", "s3://spark-export/lake", "s3://spark-export/columns.json"
     )

@@ -1,0 +1,27 @@
+"""Columns handed from one process to another, as a JSON file: ``[["name", "type"], ...]``."""
+
+import json
+from collections.abc import Sequence
+
+import pyarrow.fs
+
+from ddb_pipeline.hive.types import Column
+
+
+def write_columns(
+    filesystem: pyarrow.fs.FileSystem, path: str, columns: Sequence[Column | tuple[str, str]]
+) -> None:
+    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    with filesystem.open_output_stream(path) as sink:
+        sink.write(json.dumps([list(column) for column in columns]).encode())
+
+
+def read_columns(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[Column, ...]:
+    """The columns of a file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it holds something else.
+    """
+    with filesystem.open_input_stream(path) as source:
+        return tuple(Column(str(name), str(text)) for name, text in json.loads(source.read()))
