@@ -76,7 +76,7 @@ def read_export(open_object: Open, folder: str) -> Export:
     """Read and verify an export's manifests.
 
     Args:
-        open_object: see ``export_s3.s3_objects``.
+        open_object: see ``lake.export_source.ExportFolder``.
         folder: the export's folder (``export_folder``), or the key of its summary manifest.
 
     Raises:

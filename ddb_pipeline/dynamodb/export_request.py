@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -176,9 +176,3 @@ def wait_for_export(
                 f"Export {arn} still runs after {waited:.0f} s. It goes on; look for it later."
             )
         sleep(poll_seconds)
-
-
-def last_window(now: datetime, hours: float = 24.0) -> Window:
-    """The window of so many hours that ends with the last whole minute."""
-    end = now.astimezone(timezone.utc).replace(second=0, microsecond=0)
-    return Window(end - timedelta(hours=hours), end)

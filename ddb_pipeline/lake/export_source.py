@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pyarrow.fs
 
 from ddb_pipeline.dynamodb.export import FOLDER, SUMMARY, Export
-from ddb_pipeline.dynamodb.export_read import ExportNotFinishedError, read_export
+from ddb_pipeline.dynamodb.export_read import ExportError, ExportNotFinishedError, read_export
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,15 @@ class ExportFolder:
         name = key.rpartition("/")[2]
         relative = f"data/{name}" if "/" in key else name
         # Arrow would uncompress by the name's ending; the checksum is of the bytes as they are.
-        source: BinaryIO = self.filesystem.open_input_stream(
-            f"{self.path}/{relative}", compression=None
-        )
+        path = f"{self.path}/{relative}"
+        try:
+            source: BinaryIO = self.filesystem.open_input_stream(path, compression=None)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ExportError(
+                path, f"it cannot be read: {error}. In a bucket it takes s3:GetObject."
+            ) from error
         return source
 
 

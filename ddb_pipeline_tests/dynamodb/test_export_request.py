@@ -17,12 +17,11 @@ from ddb_pipeline.dynamodb.export_request import (
     ExportState,
     PointInTimeRecoveryOffError,
     Window,
-    last_window,
     start_export,
     wait_for_export,
 )
-from ddb_pipeline.dynamodb.export_s3 import s3_objects
 from ddb_pipeline.dynamodb.scan_export import scan_to_export
+from ddb_pipeline_tests.dynamodb.export_bucket import s3_objects
 
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/logs"
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -105,7 +104,7 @@ def stubbed() -> tuple[Any, Stubber]:
 
 def test_an_incremental_export_in_ion() -> None:
     client, stub = stubbed()
-    window = last_window(NOON + timedelta(seconds=30), 1)
+    window = Window(NOON - timedelta(hours=1), NOON)
     stub.add_response(
         "export_table_to_point_in_time",
         {"ExportDescription": {"ExportArn": f"{ARN}/export/e", "ExportStatus": "IN_PROGRESS"}},

@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.dynamodb.export_read import read_export, read_items
-from ddb_pipeline.dynamodb.export_s3 import s3_objects
 from ddb_pipeline.dynamodb.stream_read import parse_failure, read_failed_batch
 from ddb_pipeline.embedded.overlay_lambda import done, given_up
+from ddb_pipeline_tests.dynamodb.export_bucket import s3_objects
 
 pytestmark = pytest.mark.embedded
 

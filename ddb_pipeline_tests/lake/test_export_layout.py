@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.dynamodb.export import md5_text
-from ddb_pipeline.dynamodb.export_read import ChecksumError, ExportNotFinishedError
+from ddb_pipeline.dynamodb.export_read import ChecksumError, ExportError, ExportNotFinishedError
 from ddb_pipeline.lake.convert_export import convert_export
 from ddb_pipeline.lake.publish import Destination
 from ddb_pipeline_tests.lake.exports import LOCAL, opened
@@ -126,3 +126,13 @@ def test_two_exports_in_one_folder(folder: Path) -> None:
             (both / name / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ExportNotFinishedError, match=r"there are 2 exports \(one, two\)"):
         opened(folder.parent / "exports")
+
+
+def test_an_object_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    data = max((folder / "data").iterdir())
+    data.unlink()
+    # As good as a denial, which root on a local disk does not meet.
+    data.mkdir()
+    with pytest.raises(ExportError, match=f"{data.name}.*it takes s3:GetObject"):
+        convert_export(*opened(folder), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
+    assert not (tmp_path / "lake").exists()
