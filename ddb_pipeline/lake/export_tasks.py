@@ -179,8 +179,8 @@ class TaskConverter:
                     text = source.read()
                 try:
                     yield TaskReport.from_json(text)
-                except ValueError:
-                    # Cut short by a crash: the task is done again.
+                except (KeyError, TypeError, ValueError):
+                    # Cut short by a crash, or of another version: the task is done again.
                     continue
 
     def _write(self, name: str, body: bytes) -> None:

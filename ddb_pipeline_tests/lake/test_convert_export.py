@@ -254,7 +254,8 @@ def test_a_killed_conversion_shows_nothing_and_goes_on(tmp_path: Path) -> None:
     assert visible(target) == sorted(part.path for part in told.parts)
 
 
-def test_a_report_cut_short_is_done_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ['{"number":', '{"number": 0, "parts": []}', "[]", "{}"])
+def test_a_report_that_cannot_be_read_is_done_again(tmp_path: Path, text: str) -> None:
     source = write_local_export(tmp_path, map(order, range(10)))
     open_object, export = opened(source)
     target = Destination(LOCAL, str(tmp_path / "lake"))
@@ -263,7 +264,7 @@ def test_a_report_cut_short_is_done_again(tmp_path: Path) -> None:
     def stop(tasks: Any, work: Any, on_items: Any) -> Any:
         staged.append(work.__self__.staging)
         work(tasks[0], on_items)
-        (Path(staged[0]) / "_part-00000.json").write_text('{"number":')
+        (Path(staged[0]) / "_part-00000.json").write_text(text)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
