@@ -1,8 +1,7 @@
 """The quick writer of items: functions made for each shape of a map, several times as fast.
 
 A shape is the names of a map's attributes and the type tag of each. Items of a table have few, so
-a function is generated for each that recurs, in which nothing is left to decide for a value. The
-generated source holds numbered identifiers only; names and labels are handed to it as objects.
+a function is generated (``shape_source``) for each that recurs.
 
 A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, and leaves it to
 ``values`` to say what is wrong. Number texts are collected for one check of all.
@@ -10,40 +9,32 @@ A writer gives up (``GIVE_UP``) on whatever is not exactly what its shape says, 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from ddb_pipeline.dynamodb.scalars import binary_text, boolean_text, null_text, quoted
-from ddb_pipeline.hive.names import column_names
-
-Members = Mapping[str, Mapping[str, Any]]
-
-
-class Writer(NamedTuple):
-    """A shape's two functions: for one map, and for the maps of a list (``{"M": ...}`` each).
-
-    They answer with the maps' members as JSON text and add the texts of their numbers, unchecked.
-    """
-
-    one: Callable[[Members, list[str]], str]
-    many: Callable[[Sequence[Members], list[str]], list[str]]
-
-
-ContentWriter = Callable[[Any, list[str]], str]
+from ddb_pipeline.dynamodb.shape_source import (
+    ANY_TAG,
+    Contents,
+    ContentWriter,
+    ListWriter,
+    MapWriter,
+    Members,
+    Shape,
+    UnusualError,
+    cached_column_labels,
+    column_labels,
+    list_writer,
+    map_writer,
+)
 
 ARRAYS = (list, tuple, set, frozenset)
-ANY_TAG = ""
-"""Stands in a shape for an attribute whose type tag varies, such as one that is NULL at times."""
 MAX_SHAPES = 512
 MAX_MEMBERS = 200
+MAX_LEVELS = 8
+"""A writer sees to the maps within its map, so many levels deep."""
 SIGHTINGS = 8
 """Making a writer takes as long as writing some twenty items: not for what does not recur."""
-
-
-class UnusualError(Exception):
-    """A value is not what it looks like."""
-
 
 GIVE_UP = (UnusualError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
 
@@ -52,14 +43,12 @@ class Shapes:
     """The writers made so far, by the names of a map's attributes."""
 
     def __init__(self) -> None:
-        self._writers: dict[tuple[str, ...], Writer] = {}
-        self._tags: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
+        self._map_writers: dict[tuple[str, ...], MapWriter] = {}
+        self._list_writers: dict[tuple[str, ...], ListWriter] = {}
         self._sightings: dict[tuple[str, ...], int] = {}
-        self._contents: Mapping[str, ContentWriter] = {
-            **_CONTENTS,
-            "L": self._list,
-            "M": self._map,
-        }
+        others: Mapping[str, ContentWriter] = {**_CONTENTS, "L": self._list, "M": self._map}
+        self._contents = Contents(_PLAIN, others, self.value)
 
     def members(self, item: Members, numbers: list[str]) -> str:
         """A map's members as JSON text, without the braces.
@@ -68,18 +57,20 @@ class Shapes:
             One of ``GIVE_UP``; ``numbers`` is then of no use.
         """
         names = tuple(item)
-        writer = self._writers.get(names)
+        writer = self._map_writers.get(names)
         if writer is None:
             return self._unmade(names, item, numbers)
         collected = len(numbers)
         try:
-            return writer.one(item, numbers)
-        except KeyError:
+            return writer(item, numbers)
+        except (KeyError, UnusualError):
             del numbers[collected:]
-            return self._generalised(names, item).one(item, numbers)
+            return self._generalised(names, item)(item, numbers)
 
-    def _any_elements(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
-        return "[" + ",".join([self.value(element, numbers) for element in elements]) + "]"
+    def value(self, value: Mapping[str, Any], numbers: list[str]) -> str:
+        """Any attribute value as JSON text."""
+        [(tag, content)] = value.items()
+        return self._contents.others[tag](content, numbers)
 
     def _unmade(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         sightings = self._sightings.get(names, 0) + 1
@@ -88,43 +79,45 @@ class Shapes:
                 self._sightings.clear()
             self._sightings[names] = sightings
             return self._unshaped(names, item, numbers)
-        if len(self._writers) >= MAX_SHAPES:
+        if len(self._shapes) >= MAX_SHAPES:
             # As many as come with a map whose keys are data: what was made first stays.
             return self._unshaped(names, item, numbers)
-        return self._make(names, _tags(item)).one(item, numbers)
+        return self._make(names, _shape(item))(item, numbers)
 
     def _unshaped(self, names: tuple[str, ...], item: Members, numbers: list[str]) -> str:
         _tags(item)
         texts = (self.value(value, numbers) for value in item.values())
-        labels = _cached_labels(names) if len(names) <= MAX_MEMBERS else column_labels(names)
+        few = len(names) <= MAX_MEMBERS
+        labels = cached_column_labels(names) if few else column_labels(names)
         return "".join(chain.from_iterable(zip(labels, texts, strict=True)))
 
-    def _generalised(self, names: tuple[str, ...], item: Members) -> Writer:
+    def _generalised(self, names: tuple[str, ...], item: Members) -> MapWriter:
         """The shape's writer, made again for an item that has other type tags."""
-        known = self._tags[names]
-        pairs = zip(known, _tags(item), strict=True)
-        tags = tuple([tag if tag == found else ANY_TAG for tag, found in pairs])
-        if tags == known:
+        known = self._shapes[names]
+        shape = _merged(known, _shape(item))
+        if shape == known:
             raise UnusualError
-        return self._make(names, tags)
+        return self._make(names, shape)
 
-    def _make(self, names: tuple[str, ...], tags: tuple[str, ...]) -> Writer:
-        writer = make_writer(names, tags, self)
-        self._tags[names] = tags
-        self._writers[names] = writer
+    def _make(self, names: tuple[str, ...], shape: Shape) -> MapWriter:
+        writer = map_writer(shape, self._contents)
+        self._shapes[names] = shape
+        self._map_writers[names] = writer
+        self._list_writers.pop(names, None)
         return writer
 
-    def value(self, value: Mapping[str, Any], numbers: list[str]) -> str:
-        """Any attribute value as JSON text."""
-        [(tag, content)] = value.items()
-        return self._contents[tag](content, numbers)
-
-    def content(self, tag: str) -> ContentWriter:
-        """What writes the content under a type tag."""
-        return self._contents[tag]
+    def _list_writer(self, names: tuple[str, ...]) -> ListWriter | None:
+        """What writes a list of such maps, None where they are not known yet."""
+        writer = self._list_writers.get(names)
+        if writer is None and names in self._shapes:
+            writer = self._list_writers[names] = list_writer(self._shapes[names], self._contents)
+        return writer
 
     def _map(self, content: Members, numbers: list[str]) -> str:
         return "{" + self.members(content, numbers) + "}"
+
+    def _any_elements(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
+        return "[" + ",".join([self.value(element, numbers) for element in elements]) + "]"
 
     def _list(self, elements: Sequence[Mapping[str, Any]], numbers: list[str]) -> str:
         if not isinstance(elements, ARRAYS):
@@ -134,97 +127,23 @@ class Shapes:
         first = elements[0]
         if "M" in first:
             # Its elements probably have one shape.
-            writer = self._writers.get(tuple(first["M"]))
+            writer = self._list_writer(tuple(first["M"]))
             if writer is not None:
                 collected = len(numbers)
                 try:
-                    return "[{" + "},{".join(writer.many(elements, numbers)) + "}]"
+                    return "[{" + "},{".join(writer(elements, numbers)) + "}]"
                 except (KeyError, UnusualError):
                     del numbers[collected:]
             return self._any_elements(elements, numbers)
         if "S" in first and sum(map(len, elements)) == len(elements):
             with suppress(KeyError):
-                return "[" + ",".join([quoted(element["S"]) for element in elements]) + "]"
+                return _strings([element["S"] for element in elements])
         if "N" in first and sum(map(len, elements)) == len(elements):
             with suppress(KeyError):
                 texts = [element["N"] for element in elements]
                 numbers += texts
                 return f"[{','.join(texts)}]"
         return self._any_elements(elements, numbers)
-
-
-def make_writer(names: Sequence[str], tags: Sequence[str], shapes: Shapes) -> Writer:
-    """Generate a shape's writer.
-
-    For ``id`` (S) and ``n`` (N) the source for one map is::
-
-        def one(item, numbers):
-            v0 = item[k0]
-            v1 = item[k1]
-            n1 = v1['N']
-            if len(item) != 2 or len(v0) + len(v1) != 2: raise UnusualError
-            numbers += (n1,)
-            return f"{l0}{w0(v0['S'])}{l1}{n1}"
-
-    and for the maps of a list the same in a loop. A number that is no string is found with the
-    others that are no numbers.
-    """
-    space: dict[str, Any] = {"members": shapes.members, "UnusualError": UnusualError}
-    values, numbers, texts = [], [], []
-    for i, (name, tag, label) in enumerate(
-        zip(names, tags, column_labels(tuple(names)), strict=True)
-    ):
-        space[f"k{i}"], space[f"l{i}"] = name, label
-        values.append(f"v{i} = item[k{i}]")
-        if tag == "N":
-            values.append(f"n{i} = v{i}['N']")
-            numbers.append(f"n{i}")
-            text = f"{{n{i}}}"
-        elif tag == "M":
-            text = f"{{{{{{members(v{i}['M'], numbers)}}}}}}"
-        elif tag in _PLAIN:
-            space[f"w{i}"] = _PLAIN[tag]
-            text = f"{{w{i}(v{i}['{tag}'])}}"
-        elif tag == ANY_TAG:
-            space[f"w{i}"] = shapes.value
-            text = f"{{w{i}(v{i}, numbers)}}"
-        else:
-            space[f"w{i}"] = shapes.content(tag)
-            text = f"{{w{i}(v{i}['{tag}'], numbers)}}"
-        texts.append(f"{{l{i}}}{text}")
-    lengths = " + ".join(f"len(v{i})" for i in range(len(names))) or "0"
-    count = len(names)
-    collect = [f"numbers += ({', '.join(numbers)},)"] if numbers else []
-    text = f'f"{"".join(texts)}"'
-    one = [
-        "def one(item, numbers):",
-        *values,
-        f"if len(item) != {count} or {lengths} != {count}: raise UnusualError",
-        *collect,
-        f"return {text}",
-    ]
-    loop = [
-        "for element in elements:",
-        " item = element['M']",
-        *(f" {line}" for line in values),
-        f" if len(element) + len(item) + {lengths} != {2 * count + 1}: raise UnusualError",
-        *(f" {line}" for line in collect),
-        f" texts.append({text})",
-    ]
-    many = ["def many(elements, numbers):", "texts = []", *loop, "return texts"]
-    for source in (one, many):
-        exec("\n ".join(source), space)
-    return Writer(space["one"], space["many"])
-
-
-def column_labels(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Each attribute name of one level as the JSON text before its value, comma included."""
-    columns = column_names(names)
-    labels = [f",{quoted(columns[name])}:" for name in names]
-    return (labels[0][1:], *labels[1:]) if labels else ()
-
-
-_cached_labels = lru_cache(maxsize=1024)(column_labels)
 
 
 def _tags(item: Members) -> tuple[str, ...]:
@@ -235,9 +154,44 @@ def _tags(item: Members) -> tuple[str, ...]:
     return tags
 
 
+def _shape(item: Members) -> Shape:
+    shape = _nested_shape(item, MAX_LEVELS)
+    return shape if shape.values <= MAX_MEMBERS else Shape(shape.names, _tags(item))
+
+
+def _nested_shape(item: Members, levels: int) -> Shape:
+    tags = _tags(item)
+    if levels == 1:
+        return Shape(tuple(item), tags)
+    inner = [
+        _nested_shape(value["M"], levels - 1) if tag == "M" else tag
+        for tag, value in zip(tags, item.values(), strict=True)
+    ]
+    return Shape(tuple(item), tuple(inner))
+
+
+def _merged(known: Shape, found: Shape) -> Shape:
+    """The shape that holds for what either holds for; both have the same names."""
+    pairs = zip(known.tags, found.tags, strict=True)
+    return Shape(known.names, tuple([_merged_tag(one, other) for one, other in pairs]))
+
+
+def _merged_tag(known: str | Shape, found: str | Shape) -> str | Shape:
+    if known == found:
+        return known
+    if isinstance(known, Shape) and isinstance(found, Shape) and known.names == found.names:
+        return _merged(known, found)
+    maps = all(tag == "M" or isinstance(tag, Shape) for tag in (known, found))
+    return "M" if maps else ANY_TAG
+
+
 def _strings(content: Any) -> str:
     if not isinstance(content, ARRAYS):
         raise UnusualError
+    joined = '","'.join(content)
+    if len(quoted(joined)) == len(joined) + 2 * len(content):
+        # Nothing was escaped but what stands between the strings.
+        return f'["{joined}"]'
     return f"[{','.join(map(quoted, content))}]"
 
 

@@ -22,13 +22,14 @@ from ddb_pipeline.dynamodb.scalars import (
     number_text,
     string_text,
 )
-from ddb_pipeline.dynamodb.shapes import ARRAYS, GIVE_UP, Shapes, column_labels
+from ddb_pipeline.dynamodb.shape_source import column_labels
+from ddb_pipeline.dynamodb.shapes import ARRAYS, GIVE_UP, Shapes
 
 AttributeValue = Mapping[str, Any]
 """One value in DynamoDB's typed form: a mapping of exactly one type tag, ``{"S": "a"}``."""
 Item = Mapping[str, AttributeValue]
 
-_SHAPES = Shapes()
+SHAPES = Shapes()
 
 
 def json_text(value: AttributeValue) -> str:
@@ -62,7 +63,7 @@ def item_members(item: Item) -> str:
     """
     numbers: list[str] = []
     try:
-        text = _SHAPES.members(item, numbers)
+        text = SHAPES.members(item, numbers)
         if not numbers or all_json_numbers(numbers):
             return text
     except GIVE_UP:
