@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
@@ -218,7 +219,7 @@ def deliver(
     """
     packing = pack(documents, pack_bytes)
     sender = _Sender(firehose, stream, deadline, retry, clock, sleep, jitter)
-    outcomes = [Outcome.NOT_DELIVERED] * len(documents)
+    outcomes = [Outcome.DELIVERED] * len(documents)
     reasons: dict[int, str] = {}
     for position in packing.oversized:
         outcomes[position] = Outcome.UNDELIVERABLE
@@ -229,13 +230,9 @@ def deliver(
     pending: Sequence[PackedRecord] = ()
     for batch in batches(packing.records):
         pending = batch if pending else sender.send(batch)
-        left = {record.documents[0] for record in pending}
-        for record in batch:
-            for position in record.documents:
-                if record.documents[0] in left:
-                    reasons[position] = sender.reason
-                else:
-                    outcomes[position] = Outcome.DELIVERED
+        for position in chain.from_iterable(record.documents for record in pending):
+            outcomes[position] = Outcome.NOT_DELIVERED
+            reasons[position] = sender.reason
     return Delivery(
         outcomes=tuple(outcomes),
         reasons=reasons,
