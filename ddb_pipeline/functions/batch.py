@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ddb_pipeline.dynamodb.stream import epoch_seconds
 from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
-from ddb_pipeline.functions.changes import Change, Problem, Rules, read_changes
+from ddb_pipeline.functions.changes import Decisions, Problem, Rules, decide, sequence_number_of
 from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
 from ddb_pipeline.functions.held import DeliveryTable, HeldChange, write_held
 from ddb_pipeline.functions.report import Report
@@ -42,13 +41,13 @@ def process(
             that failing loudly loses no progress.
         DeadLetterError: a record without a sequence number could not be written.
     """
-    changes = read_changes(event.get("Records") or (), rules)
-    batch = _Batch(changes, rules, clients, report, deadline)
-    report.received = len(changes)
-    report.filtered = len([c for c in changes if c.document is None and c.problem is None])
-    report.oldest_age_seconds = oldest_age(changes, time.time())
+    decisions = decide(event.get("Records") or (), rules)
+    batch = _Batch(decisions, rules, clients, report, deadline)
+    report.received = len(decisions.records)
+    report.filtered = decisions.filtered
+    report.oldest_age_seconds = max(0.0, time.time() - decisions.oldest)
     batch.hold_undeclared()
-    for stream, positions in batch.by_stream().items():
+    for stream, positions in decisions.streams.items():
         batch.send(stream, positions)
     batch.raise_fruitless_refusal()
     batch.keep_undeliverable()
@@ -61,19 +60,19 @@ class _Batch:
 
     def __init__(
         self,
-        changes: Sequence[Change],
+        decisions: Decisions,
         rules: Rules,
         clients: Clients,
         report: Report,
         deadline: float,
     ) -> None:
-        self._changes = changes
+        self._decisions = decisions
         self._rules = rules
         self._clients = clients
         self._report = report
         self._deadline = deadline
         self._failed: set[int] = set()
-        self._problems = {i: c.problem for i, c in enumerate(changes) if c.problem is not None}
+        self._problems = dict(decisions.problems)
         self._held: dict[int, Sequence[str]] = {}
         self._refusal: DeliveryRefusedError | None = None
 
@@ -83,25 +82,17 @@ class _Batch:
         if table is None:
             return
         columns = DELIVERY_NAMES if self._rules.settings.options.metadata else ()
-        for position, change in enumerate(self._changes):
-            if change.document is None:
+        for position, document in enumerate(self._decisions.documents):
+            if document is None:
                 continue
-            paths = table.undeclared(change.document, change.image, columns)
+            paths = table.undeclared(document, self._decisions.image(position), columns)
             if paths:
                 self._held[position] = paths
 
-    def by_stream(self) -> dict[str, list[int]]:
-        """Positions of the changes to send, by delivery stream."""
-        positions: dict[str, list[int]] = {}
-        for position, change in enumerate(self._changes):
-            if change.document is not None and position not in self._held:
-                positions.setdefault(change.stream, []).append(position)
-        return positions
-
     def send(self, stream: str, positions: Sequence[int]) -> None:
-        """Deliver the changes at these positions, as far as they come before any failure."""
-        sent = self._before_failure(positions)
-        documents: list[Any] = [self._changes[i].document for i in sent]
+        """Deliver the documents at these positions, as far as they come before any failure."""
+        sent = self._before_failure([i for i in positions if i not in self._held])
+        documents: list[Any] = [self._decisions.documents[i] for i in sent]
         delivery = deliver(
             self._clients.firehose,
             stream,
@@ -125,7 +116,7 @@ class _Batch:
         positions = self._before_failure(sorted(self._problems))
         if not positions:
             return
-        letters = [DeadLetter(self._changes[i], self._problems[i]) for i in positions]
+        letters = [DeadLetter(self._decisions.change(i), self._problems[i]) for i in positions]
         settings = self._rules.settings
         try:
             self._report.dead_letter_key = write_dead_letters(
@@ -141,7 +132,10 @@ class _Batch:
         positions = self._before_failure(sorted(self._held))
         if not positions:
             return
-        waiting = [HeldChange(self._changes[i], self._held[i]) for i in positions]
+        waiting = [
+            HeldChange(self._decisions.change(i), self._decisions.documents[i] or b"", paths)
+            for i, paths in ((i, self._held[i]) for i in positions)
+        ]
         settings = self._rules.settings
         try:
             write_held(
@@ -153,7 +147,7 @@ class _Batch:
             self._report.held = len(waiting)
 
     def _not_kept(self, positions: Sequence[int], error: DeadLetterError) -> None:
-        if not all(self._changes[i].sequence_number for i in positions):
+        if not all(sequence_number_of(self._decisions.records[i]) for i in positions):
             raise error
         self._report.errors.append(str(error))
         self._failed.update(positions)
@@ -164,12 +158,12 @@ class _Batch:
             return ""
         first = min(self._failed, key=self._order.__getitem__)
         self._report.not_delivered = len(self._failed)
-        self._report.checkpoint = self._changes[first].sequence_number
+        self._report.checkpoint = sequence_number_of(self._decisions.records[first])
         return self._report.checkpoint
 
     @cached_property
     def _order(self) -> list[int]:
-        return sequence_order(self._changes)
+        return sequence_order(self._decisions.records)
 
     def _before_failure(self, positions: Sequence[int]) -> Sequence[int]:
         if not self._failed:
@@ -191,17 +185,11 @@ class _Batch:
             report.errors.append(f"Delivery stream {stream!r}: {delivery.reasons[first]}")
 
 
-def oldest_age(changes: Sequence[Change], now: float) -> float:
-    """Seconds since the first of the changes happened; 0 for none."""
-    times = [change.read.event_time for change in changes if change.read is not None]
-    return max(0.0, now - epoch_seconds(min(times))) if times else 0.0
-
-
-def sequence_order(changes: Sequence[Change]) -> list[int]:
-    """Each change's sequence number as an integer; one without a number stands with the one
+def sequence_order(records: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Each record's sequence number as an integer; one without a number stands with the one
     before it."""
     order: list[int] = []
-    for change in changes:
-        number = change.sequence_number
+    for record in records:
+        number = sequence_number_of(record)
         order.append(int(number) if number.isdecimal() else (order[-1] if order else -1))
     return order

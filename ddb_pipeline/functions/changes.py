@@ -1,8 +1,9 @@
 """An event's records, each with the document to deliver and where, or why there is none."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
@@ -11,10 +12,12 @@ from ddb_pipeline.dynamodb.stream import (
     StreamRecord,
     UndecodableRecordError,
     change_document,
+    epoch_seconds,
     event_id_of,
     read_kinesis_record,
     read_record,
 )
+from ddb_pipeline.dynamodb.stream_quick import QuickDocuments, quick_documents
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
@@ -61,25 +64,15 @@ class Rules:
 
 
 class Change(NamedTuple):
-    """One record of the event, decided.
-
-    Exactly one of these holds: it has a ``document`` and a ``stream``; it has a ``problem``;
-    it has neither, for it is filtered out. ``read`` is None where the record is malformed.
-    ``image`` is the one that the document was written from, None where it is not one as it came.
-    """
+    """One record of an event; ``read`` is None where it is malformed."""
 
     record: Mapping[str, Any]
-    sequence_number: str
     read: StreamRecord | None
-    stream: str = ""
-    document: bytes | None = None
-    problem: Problem | None = None
-    image: Item | None = None
 
     @property
-    def filtered(self) -> bool:
-        """Whether the settings want nothing of this change."""
-        return self.document is None and self.problem is None
+    def sequence_number(self) -> str:
+        """Of a record that may be malformed, empty where it does not tell."""
+        return sequence_number_of(self.record) if self.read is None else self.read.sequence_number
 
     @property
     def event_id(self) -> str:
@@ -96,16 +89,96 @@ class Change(NamedTuple):
         return "" if self.read is None else self.read.table
 
 
-def read_changes(records: Iterable[Mapping[str, Any]], rules: Rules) -> list[Change]:
-    """Decide every record of an event, in its order.
+class Decision(NamedTuple):
+    """What is to become of one record: a document for a stream, a problem, or nothing of it.
+
+    ``image`` is the one that the document was written from, None where it is not one as it came.
+    """
+
+    read: StreamRecord | None
+    stream: str = ""
+    document: bytes | None = None
+    problem: Problem | None = None
+    image: Item | None = None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """An event's records decided; each has a document, a problem, or neither, for it is filtered.
+
+    Attributes:
+        records: the records, in the event's order.
+        documents: by position, None where there is none.
+        problems: why there never can be a document, by position.
+        streams: positions of the documents, by the delivery stream that they are for.
+        oldest: when the first of the changes happened, in epoch seconds; infinite for none.
+        alone: by position, the records that were decided each on its own.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    documents: Sequence[bytes | None]
+    problems: Mapping[int, Problem]
+    streams: Mapping[str, Sequence[int]]
+    oldest: float
+    alone: Mapping[int, Decision]
+
+    @property
+    def filtered(self) -> int:
+        """How many records the settings want nothing of."""
+        return self.documents.count(None) - len(self.problems)
+
+    def change(self, position: int) -> Change:
+        record = self.records[position]
+        if position in self.alone:
+            return Change(record, self.alone[position].read)
+        return Change(record, read_record(record))
+
+    def image(self, position: int) -> Item | None:
+        """The image that a document was written from, None where it is not one as it came."""
+        if position in self.alone:
+            return self.alone[position].image
+        image: Item = self.records[position]["dynamodb"]["NewImage"]
+        return image
+
+
+def decide(records: Sequence[Mapping[str, Any]], rules: Rules) -> Decisions:
+    """Decide every record of an event.
 
     Raises:
         SettingsError: the settings do not fit the records (no route, a key attribute dropped).
     """
-    return [read_change(record, rules) for record in records]
+    documents, oldest = _quick_documents(records, rules)
+    alone = {i: decided(records[i], rules) for i, d in enumerate(documents) if d is None}
+    streams: dict[str, list[int]] = {}
+    if len(alone) < len(documents):
+        streams[rules.fixed_stream] = [i for i, d in enumerate(documents) if d is not None]
+    for position, decision in alone.items():
+        documents[position] = decision.document
+        if decision.document is not None:
+            streams.setdefault(decision.stream, []).append(position)
+    return Decisions(
+        records=records,
+        documents=documents,
+        problems={i: d.problem for i, d in alone.items() if d.problem is not None},
+        streams={stream: sorted(positions) for stream, positions in streams.items()},
+        oldest=min([oldest, *_times(alone.values())]),
+        alone=alone,
+    )
 
 
-def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
+def _quick_documents(records: Sequence[Mapping[str, Any]], rules: Rules) -> QuickDocuments:
+    """The documents that are written many at once, where the rules look into no record."""
+    if rules.edits or not rules.plain or not rules.fixed_stream:
+        return QuickDocuments([None] * len(records), inf)
+    settings = rules.settings
+    return quick_documents(records, settings.event_names, metadata=settings.options.metadata)
+
+
+def _times(decisions: Iterable[Decision]) -> Iterator[float]:
+    return (epoch_seconds(d.read.event_time) for d in decisions if d.read is not None)
+
+
+def decided(record: Mapping[str, Any], rules: Rules) -> Decision:
     """Decide one record.
 
     Raises:
@@ -115,25 +188,20 @@ def read_change(record: Mapping[str, Any], rules: Rules) -> Change:
     try:
         kinesis = isinstance(record, dict) and "kinesis" in record
         read = read_kinesis_record(record) if kinesis else read_record(record)
-        return _decided(record, read, rules)
+        return _decided(read, rules)
     except UndecodableRecordError as error:
-        problem = Problem("undecodable", str(error))
-        return Change(record, sequence_number_of(record), read, problem=problem)
+        return Decision(read, problem=Problem("undecodable", str(error)))
 
 
-def _decided(record: Mapping[str, Any], read: StreamRecord, rules: Rules) -> Change:
+def _decided(read: StreamRecord, rules: Rules) -> Decision:
     settings = rules.settings
-    if rules.fixed_stream and read.event_name in settings.event_names:
-        stream = rules.fixed_stream
-    else:
-        stream = destination(read, settings)
+    stream = destination(read, settings)
     if not stream:
-        return Change(record, read.sequence_number, read)
+        return Decision(read)
     wanted = prepared(read, rules) if rules.edits else read
     document = None if wanted is None else change_document(wanted, settings.options)
     image = read.keys if read.new_image is None else read.new_image
-    written = image if rules.plain else None
-    return Change(record, read.sequence_number, read, stream, document, None, written)
+    return Decision(read, stream, document, image=image if rules.plain else None)
 
 
 def destination(read: StreamRecord, settings: StreamSettings) -> str:

@@ -28,9 +28,10 @@ RECHECK_SECONDS = 1.0
 
 
 class HeldChange(NamedTuple):
-    """A change that waits, and the paths that no column declares."""
+    """A change that waits, its document, and the paths that no column declares."""
 
     change: Change
+    document: bytes
     paths: Sequence[str]
 
 
@@ -109,7 +110,7 @@ def write_held(s3: "S3Client", bucket: str, prefix: str, waiting: Sequence[HeldC
     records = [
         held(
             FailedRecord(
-                raw_data=(h.change.document or b"") + b"\n",
+                raw_data=h.document + b"\n",
                 error_code="",
                 error_message="",
                 arrival_timestamp=int(epoch_seconds(h.change.event_time) * 1000),

@@ -14,7 +14,7 @@ from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream_read import Shard, lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
-from ddb_pipeline.functions.changes import Problem, Rules, read_changes
+from ddb_pipeline.functions.changes import Problem, Rules, decide
 from ddb_pipeline.functions.dead_letters import DeadLetter, body
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.lake.stats import list_objects
@@ -140,8 +140,9 @@ def keys_of(cloud: CloudResource, prefix: str) -> list[str]:
 
 
 def letters_of(records: Sequence[Any]) -> list[bytes]:
-    changes = read_changes(records, Rules(read_settings({"DELIVERY_STREAM": "s"})))
-    letters = [DeadLetter(change, Problem("oversized", "too large")) for change in changes]
+    decisions = decide(records, Rules(read_settings({"DELIVERY_STREAM": "s"})))
+    problem = Problem("oversized", "too large")
+    letters = [DeadLetter(decisions.change(i), problem) for i in range(len(records))]
     return body(letters).splitlines()
 
 
