@@ -198,11 +198,24 @@ def metadata_members(record: StreamRecord) -> str:
     keys = record.keys
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
+    return metadata_text(
+        record.event_id,
+        record.event_name,
+        record.sequence_number,
+        record.event_time,
+        item_json(keys),
+        "true" if record.expired else "false",
+    )
+
+
+def metadata_text(
+    event_id: str, event_name: str, number: str, event_time: int, keys: str, expired: str
+) -> str:
+    """The metadata columns as members of a JSON object; ``keys`` and ``expired`` are JSON."""
     return (
-        f'"ddb_event_id":{quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
-        f'"ddb_sequence_number":"{record.sequence_number}",'
-        f'"ddb_event_time":{record.event_time},"ddb_keys":{quoted(item_json(keys))},'
-        f'"ddb_expired":{"true" if record.expired else "false"}'
+        f'"ddb_event_id":{quoted(event_id)},"ddb_event_name":"{event_name}",'
+        f'"ddb_sequence_number":"{number}","ddb_event_time":{event_time},'
+        f'"ddb_keys":{quoted(keys)},"ddb_expired":{expired}'
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Container, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
-from ddb_pipeline.dynamodb.scalars import all_json_numbers, quoted
+from ddb_pipeline.dynamodb.scalars import all_json_numbers
 from ddb_pipeline.dynamodb.shape_source import UnusualError
 from ddb_pipeline.dynamodb.shapes import GIVE_UP
-from ddb_pipeline.dynamodb.stream import epoch, epoch_seconds
+from ddb_pipeline.dynamodb.stream import epoch, epoch_seconds, metadata_text
 from ddb_pipeline.dynamodb.values import SHAPES
 
 _UNUSUAL = (*GIVE_UP, OverflowError)
@@ -71,9 +71,5 @@ def _metadata_members(record: Any, change: Any, event_time: int, numbers: list[s
         raise UnusualError
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
-    key_text = quoted(f"{{{SHAPES.members(keys, numbers)}}}")
-    return (
-        f'"ddb_event_id":{quoted(event_id)},"ddb_event_name":"{record["eventName"]}",'
-        f'"ddb_sequence_number":"{number}","ddb_event_time":{event_time},'
-        f'"ddb_keys":{key_text},"ddb_expired":false'
-    )
+    text = f"{{{SHAPES.members(keys, numbers)}}}"
+    return metadata_text(event_id, record["eventName"], number, event_time, text, "false")

@@ -131,7 +131,7 @@ class Decisions:
         record = self.records[position]
         if position in self.alone:
             return Change(record, self.alone[position].read)
-        return Change(record, read_record(record))
+        return Change(record, _read(record))
 
     def image(self, position: int) -> Item | None:
         """The image that a document was written from, None where it is not one as it came."""
@@ -172,6 +172,13 @@ def _quick_documents(records: Sequence[Mapping[str, Any]], rules: Rules) -> Quic
         return QuickDocuments([None] * len(records), inf)
     settings = rules.settings
     return quick_documents(records, settings.event_names, metadata=settings.options.metadata)
+
+
+def _read(record: Mapping[str, Any]) -> StreamRecord | None:
+    try:
+        return read_record(record)
+    except UndecodableRecordError:
+        return None
 
 
 def _times(decisions: Iterable[Decision]) -> Iterator[float]:

@@ -116,6 +116,15 @@ def failing_events(*numbers: int) -> Firehose:
     return Firehose(fails=fails)
 
 
+def test_oversized_change_of_an_unknown_table_is_kept_whole() -> None:
+    function, record = Function(), stream_record(1, OVERSIZED)
+    record["eventSourceARN"] = 5
+    assert function([stream_record(0), record]) == ""
+    [letter] = function.s3.letters()
+    assert (letter["event_id"], letter["table"], letter["code"]) == ("event-1", "", "oversized")
+    assert letter["record"] == record
+
+
 def test_lowest_sequence_number_not_delivered_is_reported() -> None:
     function = Function(firehose=failing_events(4, 2), rules=rules_of(PACK_BYTES="1"))
     assert function([stream_record(number) for number in range(6)], soon()) == sequence(2)
