@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import error_code
 from ddb_pipeline.config import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
@@ -25,7 +26,7 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.defs.metadata import schema_metadata
-from ddb_pipeline.glue.catalog import CatalogTable, error_code
+from ddb_pipeline.glue.catalog import CatalogTable
 from ddb_pipeline.glue.watch import RunState, Seen, TableState, next_request, read_states
 from ddb_pipeline.resources.cloud import CloudResource
 

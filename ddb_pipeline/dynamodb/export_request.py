@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES, error_code
 from ddb_pipeline.dynamodb.export import DYNAMODB_JSON, NEW_AND_OLD_IMAGES
 
 if TYPE_CHECKING:
@@ -113,13 +114,13 @@ def start_export(
 def refusal(error: ClientError, table_arn: str, bucket: str) -> ExportRequestError:
     """What a refused request means to the person who made it."""
     table = table_arn.rpartition("/")[2]
-    code = error.response.get("Error", {}).get("Code", "")
+    code = error_code(error)
     if code == "PointInTimeRecoveryUnavailableException":
         return PointInTimeRecoveryOffError(
             f"Table {table!r} has no point-in-time recovery, without which DynamoDB exports "
             "nothing. Enable it, or have the table scanned."
         )
-    if code in ("AccessDeniedException", "AccessDenied"):
+    if code in DENIED_CODES:
         return ExportRequestError(
             f"Table {table!r} may not be exported to bucket {bucket!r}: {error}. It takes "
             "dynamodb:ExportTableToPointInTime on the table and s3:PutObject on the bucket."

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import error_code
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
@@ -168,8 +170,7 @@ def _page(
             answer: Mapping[str, Any] = dynamodb.scan(**request)
             return answer
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code not in THROTTLED or attempt == MAX_ATTEMPTS - 1:
+            if error_code(error) not in THROTTLED or attempt == MAX_ATTEMPTS - 1:
                 raise
             sleep(draw() * min(MAX_PAUSE_SECONDS, 0.5 * 2**attempt))
     raise AssertionError("the last attempt raises or returns")

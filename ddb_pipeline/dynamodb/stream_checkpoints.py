@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES, error_code
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
@@ -19,7 +21,6 @@ LEASE_SECONDS = 300.0
 KEPT_SECONDS = 7 * 24 * 3600
 """An item expires so long after its last write: a stream keeps records for a day."""
 
-DENIED_CODES = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedException"})
 CONDITION_FAILED = "ConditionalCheckFailedException"
 
 TAKE = "SET #owner = :owner, lease_until = :until, expires_at = :expires"
@@ -158,13 +159,13 @@ class Checkpoints:
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:
-            if _code(error) == CONDITION_FAILED:
+            if error_code(error) == CONDITION_FAILED:
                 raise LeaseLostError(shard_id) from error
             raise self._translated(error, "dynamodb:UpdateItem") from error
         return answer["Attributes"]
 
     def _translated(self, error: ClientError, permission: str) -> CheckpointError:
-        code = _code(error)
+        code = error_code(error)
         if code == "ResourceNotFoundException":
             return CheckpointError(
                 f"Checkpoint table {self._table!r} does not exist. Deploy the pipeline with "
@@ -187,7 +188,3 @@ def _checkpoint(item: Mapping[str, Any]) -> Checkpoint:
 
 def _number(seconds: float) -> dict[str, str]:
     return {"N": f"{seconds:.3f}"}
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES, error_code
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
 MAX_PAGE = 1000
 """Records in an answer of GetRecords, at most (DynamoDB Streams API reference)."""
-DENIED_CODES = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedException"})
 EMPTY_READS = 5
 """GetRecords may answer with nothing on the way; an open shard is at its end after so many."""
 
@@ -92,7 +93,7 @@ def describe_shards(streams: "DynamoDBStreamsClient", stream_arn: str) -> tuple[
 
 
 def _not_described(error: ClientError, stream_arn: str) -> StreamReadError:
-    if _code(error) in DENIED_CODES:
+    if error_code(error) in DENIED_CODES:
         return StreamReadError(
             f"Reading the stream is denied. Grant dynamodb:DescribeStream on {stream_arn} "
             "to this role."
@@ -240,7 +241,7 @@ class ShardReader:
         try:
             return self._streams.get_records(ShardIterator=self._iterator, Limit=limit)
         except ClientError as error:
-            if _code(error) != "ExpiredIteratorException":
+            if error_code(error) != "ExpiredIteratorException":
                 raise
         self._iterator = self._new_iterator()
         return self._streams.get_records(ShardIterator=self._iterator, Limit=limit)
@@ -257,7 +258,7 @@ class ShardReader:
         return answer["ShardIterator"]
 
     def _translated(self, error: ClientError) -> StreamReadError:
-        code = _code(error)
+        code = error_code(error)
         if code == "TrimmedDataAccessException":
             return RecordsTrimmedError(
                 f"Shard {self._shard_id} no longer holds what was asked for: a stream keeps "
@@ -280,10 +281,6 @@ def _shard(shard: Mapping[str, Any]) -> Shard:
         first=int(numbers.get("StartingSequenceNumber") or 0),
         last=None if last is None else int(last),
     )
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _lambda_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:

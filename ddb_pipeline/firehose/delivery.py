@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES
+
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
 
@@ -28,29 +30,28 @@ where Firehose refuses a whole record."""
 NEWLINE = b"\n"
 
 PERMISSION = "firehose:PutRecordBatch"
-DENIED_CODES = frozenset(
+CREDENTIAL_CODES = frozenset(
     (
-        "AccessDenied",
-        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
         "InvalidClientTokenId",
-        "NotAuthorized",
-        "UnauthorizedOperation",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
         "UnrecognizedClientException",
     )
 )
-REFUSED_CODES = DENIED_CODES | {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidArgumentException",
-    "InvalidKMSResourceException",
-    "InvalidSignatureException",
-    "InvalidSourceException",
-    "MissingAuthenticationToken",
-    "ResourceNotFoundException",
-    "SerializationException",
-    "UnknownOperationException",
-    "ValidationException",
-}
+REQUEST_CODES = frozenset(
+    (
+        "InvalidArgumentException",
+        "InvalidKMSResourceException",
+        "InvalidSourceException",
+        "ResourceNotFoundException",
+        "SerializationException",
+        "UnknownOperationException",
+        "ValidationException",
+    )
+)
+REFUSED_CODES = DENIED_CODES | CREDENTIAL_CODES | REQUEST_CODES
 """Codes that the same call will get again; every other one is worth another try."""
 
 
@@ -72,6 +73,8 @@ class DeliveryRefusedError(Exception):
         advice = ""
         if self.code in DENIED_CODES:
             advice = f" Grant {PERMISSION} on the delivery stream to the caller's role."
+        elif self.code in CREDENTIAL_CODES:
+            advice = " Check the caller's credentials: the service does not know or accept them."
         elif self.code == "ResourceNotFoundException":
             advice = " Check its name and region, and that the stack which creates it stands."
         return (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES, error_code, error_message
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ TABLE_INPUT_MEMBERS = (
 ``ViewDefinition``, whose input and output shapes differ, and ``FederatedTable``, which older
 versions of botocore refuse)."""
 
-DENIED_CODES = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedException"})
 MAX_ATTEMPTS = 20
 
 Definition = Mapping[str, Any]
@@ -263,14 +263,10 @@ def _write(glue: "GlueClient", before: CatalogTable, definition: Definition) -> 
         glue.update_table(**{**request, "SkipArchive": True})
 
 
-def error_code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
 def translated(error: ClientError, reference: TableReference, permission: str) -> CatalogError:
     """Glue's error as one that names the table and what to do about it."""
     code = error_code(error)
-    message = str(error.response.get("Error", {}).get("Message", ""))
+    message = error_message(error)
     if code == "EntityNotFoundException":
         return TableNotFoundError(
             f"Table {reference} is not in the Glue Data Catalog ({message}). "

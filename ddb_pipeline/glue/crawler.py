@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import DENIED_CODES, error_code
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.glue.catalog import (
-    DENIED_CODES,
     CatalogTable,
     Definition,
     TableReference,
     create_table,
-    error_code,
     find_table,
     update_table,
     with_columns,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.client_errors import error_code
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
     TableReference,
-    error_code,
     fingerprint,
     table_input,
     translated,
