@@ -16,6 +16,7 @@ from ddb_pipeline.dynamodb.stream import (
     event_id_of,
     read_kinesis_record,
     read_record,
+    table_of,
 )
 from ddb_pipeline.dynamodb.stream_quick import QuickDocuments, quick_documents
 from ddb_pipeline.dynamodb.values import Item
@@ -51,11 +52,9 @@ class Rules:
         return self.transformer is not None or bool(self.redaction)
 
     @cached_property
-    def fixed_stream(self) -> str:
-        """Where every change goes, whatever is in it; empty where that is looked at."""
-        settings, routing = self.settings, self.settings.routing
-        looked_at = settings.attribute_filter or routing.attribute or routing.tables
-        return "" if looked_at else routing.default
+    def by_table(self) -> bool:
+        """Whether a change's table alone tells where it goes."""
+        return not (self.settings.attribute_filter or self.settings.routing.attribute)
 
     @cached_property
     def plain(self) -> bool:
@@ -149,9 +148,7 @@ def decide(records: Sequence[Mapping[str, Any]], rules: Rules) -> Decisions:
     """
     documents, oldest = _quick_documents(records, rules)
     alone = {i: decided(records[i], rules) for i, d in enumerate(documents) if d is None}
-    streams: dict[str, list[int]] = {}
-    if len(alone) < len(documents):
-        streams[rules.fixed_stream] = [i for i, d in enumerate(documents) if d is not None]
+    streams = _streams(records, documents, rules.settings.routing)
     for position, decision in alone.items():
         documents[position] = decision.document
         if decision.document is not None:
@@ -167,11 +164,26 @@ def decide(records: Sequence[Mapping[str, Any]], rules: Rules) -> Decisions:
 
 
 def _quick_documents(records: Sequence[Mapping[str, Any]], rules: Rules) -> QuickDocuments:
-    """The documents that are written many at once, where the rules look into no record."""
-    if rules.edits or not rules.plain or not rules.fixed_stream:
+    """The documents that are written many at once, where the rules look into no image."""
+    if rules.edits or not (rules.plain and rules.by_table):
         return QuickDocuments([None] * len(records), inf)
     settings = rules.settings
     return quick_documents(records, settings.event_names, metadata=settings.options.metadata)
+
+
+def _streams(
+    records: Sequence[Mapping[str, Any]], documents: Sequence[bytes | None], routing: Routing
+) -> dict[str, list[int]]:
+    """Positions of documents by delivery stream, where the record's table tells it."""
+    streams: dict[str, list[int]] = {}
+    written = [i for i, document in enumerate(documents) if document is not None]
+    if not routing.tables:
+        return {routing.default: written} if written else {}
+    for position in written:
+        arn = records[position].get("eventSourceARN")
+        table = table_of(arn) if isinstance(arn, str) else ""
+        streams.setdefault(route(routing, table, {}), []).append(position)
+    return streams
 
 
 def _read(record: Mapping[str, Any]) -> StreamRecord | None:

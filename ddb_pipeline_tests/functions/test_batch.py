@@ -274,6 +274,25 @@ def test_routes() -> None:
     assert function.firehose.event_ids("a-stream") == ids(2)
 
 
+def test_routes_by_table_alone() -> None:
+    function = Function(rules=rules_of(TABLE_ROUTES='{"orders": "orders-stream"}'))
+    nameless = stream_record(4)
+    del nameless["eventSourceARN"]
+    function(
+        [
+            stream_record(0),
+            stream_record(1, table="orders"),
+            stream_record(2, name="REMOVE"),
+            stream_record(3, table="orders", name="REMOVE"),
+            nameless,
+            stream_record(5, UNDECODABLE, table="orders"),
+        ]
+    )
+    assert function.firehose.event_ids("s") == ids(0, 2, 4)
+    assert function.firehose.event_ids("orders-stream") == ids(1, 3)
+    assert function.report.dead_lettered == 1
+
+
 def test_no_route() -> None:
     rules = Rules(read_settings({"TABLE_ROUTES": '{"orders": "s"}'}))
     with pytest.raises(SettingsError, match="No route for a change of table 'search-logs'"):
