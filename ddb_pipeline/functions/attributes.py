@@ -69,6 +69,11 @@ class Redaction:
     def __bool__(self) -> bool:
         return bool(self.dropped or self.pseudonymised)
 
+    def drops(self, keys: Item) -> str:
+        """The first of these attributes that would be left out whole, empty for none."""
+        dropped = (path[0] for path in self.dropped if len(path) == 1)
+        return next((name for name in dropped if name in keys), "")
+
     def image(self, item: Item) -> Item:
         """An item without what is dropped and with pseudonyms.
 

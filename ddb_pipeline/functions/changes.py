@@ -165,10 +165,23 @@ def decide(records: Sequence[Mapping[str, Any]], rules: Rules) -> Decisions:
 
 def _quick_documents(records: Sequence[Mapping[str, Any]], rules: Rules) -> QuickDocuments:
     """The documents that are written many at once, where the rules look into no image."""
-    if rules.edits or not (rules.plain and rules.by_table):
+    if not (rules.plain and rules.by_table):
         return QuickDocuments([None] * len(records), inf)
-    settings = rules.settings
-    return quick_documents(records, settings.event_names, metadata=settings.options.metadata)
+    settings, redaction = rules.settings, rules.redaction
+    redacted = [_redacted_record(record, redaction) for record in records] if redaction else records
+    return quick_documents(redacted, settings.event_names, metadata=settings.options.metadata)
+
+
+def _redacted_record(record: Mapping[str, Any], redaction: Redaction) -> Mapping[str, Any] | None:
+    """The record with its keys and new image redacted, None where it is to be decided alone."""
+    try:
+        change = record["dynamodb"]
+        keys, image = redaction.keys(change["Keys"]), redaction.image(change["NewImage"])
+        if redaction.drops(keys):
+            return None
+        return {**record, "dynamodb": {**change, "Keys": keys, "NewImage": image}}
+    except (KeyError, TypeError, UndecodableValueError):
+        return None
 
 
 def _streams(
@@ -302,12 +315,12 @@ def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
 
 
 def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:
-    for path in redaction.dropped:
-        if len(path) == 1 and path[0] in record.keys:
-            raise SettingsError(
-                f"DROP_ATTRIBUTES names {path[0]!r}, a key of table {record.table!r}: without its "
-                "keys a change cannot be told from others. Pseudonymise it instead."
-            )
+    name = redaction.drops(record.keys)
+    if name:
+        raise SettingsError(
+            f"DROP_ATTRIBUTES names {name!r}, a key of table {record.table!r}: without its "
+            "keys a change cannot be told from others. Pseudonymise it instead."
+        )
     return record._replace(
         keys=redaction.keys(record.keys),
         new_image=None if record.new_image is None else redaction.image(record.new_image),
