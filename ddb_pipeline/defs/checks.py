@@ -8,7 +8,7 @@ from ddb_pipeline.config import DeliverySchema, PipelineConfig
 from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import function_environment
-from ddb_pipeline.functions.changes import destination
+from ddb_pipeline.functions.rules import destination
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.glue.crawler import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema

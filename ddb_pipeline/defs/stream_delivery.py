@@ -9,9 +9,9 @@ import dagster as dg
 from ddb_pipeline.config import PipelineConfig
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
-from ddb_pipeline.functions.changes import Rules
 from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.functions.stream_to_firehose import load_transformer, pseudonym_key
 from ddb_pipeline.resources.cloud import CloudResource

@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
-from ddb_pipeline.functions.changes import Decisions, Problem, Rules, decide, sequence_number_of
+from ddb_pipeline.functions.changes import Decisions, Problem, decide, sequence_number_of
 from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
 from ddb_pipeline.functions.held import DeliveryTable, HeldChange, write_held
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 
 if TYPE_CHECKING:

@@ -1,14 +1,12 @@
 """An event's records, each with the document to deliver and where, or why there is none."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.dynamodb.stream import (
-    Images,
     StreamRecord,
     UndecodableRecordError,
     change_document,
@@ -20,12 +18,9 @@ from ddb_pipeline.dynamodb.stream import (
 )
 from ddb_pipeline.dynamodb.stream_quick import QuickDocuments, quick_documents
 from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
-from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
-
-Transformer = Callable[[Item, StreamRecord], Item | None]
-"""Takes an image in DynamoDB's typed form and its record; answers with the image to deliver. None
-for the new image, or for the old one of a delete, delivers nothing of the change."""
+from ddb_pipeline.functions.attributes import Redaction
+from ddb_pipeline.functions.rules import Rules, destination, prepared, route
+from ddb_pipeline.functions.stream_settings import Routing
 
 
 class Problem(NamedTuple):
@@ -33,33 +28,6 @@ class Problem(NamedTuple):
 
     code: str
     reason: str
-
-
-NO_REDACTION = Redaction()
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The settings with everything looked up that they name."""
-
-    settings: StreamSettings
-    redaction: Redaction = NO_REDACTION
-    transformer: Transformer | None = None
-
-    @cached_property
-    def edits(self) -> bool:
-        """Whether images are changed on the way."""
-        return self.transformer is not None or bool(self.redaction)
-
-    @cached_property
-    def by_table(self) -> bool:
-        """Whether a change's table alone tells where it goes."""
-        return not (self.settings.attribute_filter or self.settings.routing.attribute)
-
-    @cached_property
-    def plain(self) -> bool:
-        """Whether a document is one image in the shape in which it came."""
-        return self.transformer is None and self.settings.options.images is Images.NEW
 
 
 class Change(NamedTuple):
@@ -236,29 +204,6 @@ def _decided(read: StreamRecord, rules: Rules) -> Decision:
     return Decision(read, stream, document, image=image if rules.plain else None)
 
 
-def destination(read: StreamRecord, settings: StreamSettings) -> str:
-    """The delivery stream for a change, empty where the settings filter it out.
-
-    Raises:
-        SettingsError: no route claims it and there is no default.
-    """
-    if read.event_name not in settings.event_names:
-        return ""
-    if settings.attribute_filter and not wanted_by(settings.attribute_filter, read):
-        return ""
-    return route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
-
-
-def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:
-    """Whether an image of a change matches the filter, before or after the change.
-
-    An item that ceases to match is delivered once more, and so is a delete of which only the keys
-    are known: else what was delivered of the item would stand for ever.
-    """
-    images = [image for image in (read.new_image, read.old_image) if image is not None]
-    return not images or any(matches(image, attribute_filter) for image in images)
-
-
 def sequence_number_of(record: Any) -> str:
     """The sequence number of a record that may be malformed, else an empty text."""
     for member, name in (("kinesis", "sequenceNumber"), ("dynamodb", "SequenceNumber")):
@@ -267,72 +212,3 @@ def sequence_number_of(record: Any) -> str:
         if isinstance(found, str):
             return found
     return ""
-
-
-def route(routing: Routing, table: str, image: Item) -> str:
-    """The delivery stream for an image of a table.
-
-    Raises:
-        SettingsError: no route claims it and there is no default.
-    """
-    if routing.attribute:
-        value = scalar_at(image, routing.attribute)
-        if value is not None and value in routing.attribute_values:
-            return routing.attribute_values[value]
-    stream = routing.tables.get(table, routing.default)
-    if not stream:
-        raise SettingsError(
-            f"No route for a change of table {table!r}: add it to TABLE_ROUTES, or set "
-            "DELIVERY_STREAM as the default."
-        )
-    return stream
-
-
-def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
-    """The record with redaction and transformer applied, None where the latter drops it.
-
-    Raises:
-        UndecodableRecordError: a value cannot be pseudonymised, or the transformer failed.
-        SettingsError: a key attribute is dropped.
-    """
-    try:
-        record = _redacted(record, rules.redaction)
-    except UndecodableValueError as error:
-        raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
-    if rules.transformer is None:
-        return record
-    new, old = (
-        None if image is None else _transformed(image, record, rules.transformer)
-        for image in (record.new_image, record.old_image)
-    )
-    if record.new_image is not None and new is None:
-        return None
-    if record.new_image is None and record.old_image is not None and old is None:
-        return None
-    # An old image that alone is dropped leaves an empty one: the change itself is wanted.
-    kept_old = {} if old is None and record.old_image is not None else old
-    return record._replace(new_image=new, old_image=kept_old)
-
-
-def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:
-    name = redaction.drops(record.keys)
-    if name:
-        raise SettingsError(
-            f"DROP_ATTRIBUTES names {name!r}, a key of table {record.table!r}: without its "
-            "keys a change cannot be told from others. Pseudonymise it instead."
-        )
-    return record._replace(
-        keys=redaction.keys(record.keys),
-        new_image=None if record.new_image is None else redaction.image(record.new_image),
-        old_image=None if record.old_image is None else redaction.image(record.old_image),
-    )
-
-
-def _transformed(image: Item, record: StreamRecord, transformer: Transformer) -> Item | None:
-    try:
-        return transformer(image, record)
-    except Exception as error:
-        # Whatever a user's function raises: its record goes to the dead letters, whole, and the
-        # others go on. The text may hold values of the item, so only the type is told.
-        reason = f"the transformer raised {type(error).__name__}"
-        raise UndecodableRecordError(record.event_id, reason) from error

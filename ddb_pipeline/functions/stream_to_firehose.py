@@ -12,9 +12,9 @@ from botocore.config import Config
 
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
-from ddb_pipeline.functions.changes import Rules, Transformer
 from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.rules import Rules, Transformer
 from ddb_pipeline.functions.stream_settings import (
     SettingsError,
     StreamSettings,

@@ -24,8 +24,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.firehose.delivery import billed_units
 from ddb_pipeline.functions.batch import Clients, process
-from ddb_pipeline.functions.changes import Rules
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import read_settings
 
 EVENT_RECORDS = 500

@@ -14,8 +14,9 @@ from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream_read import Shard, lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
-from ddb_pipeline.functions.changes import Problem, Rules, decide
+from ddb_pipeline.functions.changes import Problem, decide
 from ddb_pipeline.functions.dead_letters import DeadLetter, body
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.lake.stats import list_objects
 from ddb_pipeline.resources.cloud import CloudResource

@@ -8,8 +8,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.functions.batch import Clients, process
-from ddb_pipeline.functions.changes import Rules
 from ddb_pipeline.functions.report import Report
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import read_settings
 
 FIRST = 10**22

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.firehose.delivery import DeliveryRefusedError
 from ddb_pipeline.functions.attributes import Redaction
-from ddb_pipeline.functions.changes import Rules
 from ddb_pipeline.functions.dead_letters import DeadLetterError
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
 from ddb_pipeline_tests.functions.events import (
     ENVIRONMENT,

@@ -9,7 +9,8 @@ import pytest
 
 from ddb_pipeline.dynamodb.shapes import SIGHTINGS
 from ddb_pipeline.functions.attributes import Redaction
-from ddb_pipeline.functions.changes import Rules, decide, decided
+from ddb_pipeline.functions.changes import decide, decided
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline_tests.functions.events import UNDECODABLE, rules_of, stream_record
 
 KEY = b"0123456789abcdef"
