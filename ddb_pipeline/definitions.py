@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ddb_pipeline.config import Settings, Target, load_settings
+from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset

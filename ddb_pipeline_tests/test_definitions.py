@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config import Settings, load_settings
+from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.definitions import build_defs
 
 CONFIGURED = """

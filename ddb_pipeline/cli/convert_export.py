@@ -9,23 +9,23 @@ from pathlib import Path
 
 import click
 
+from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.cli.places import located
 from ddb_pipeline.cli.schema_file import read_schema
-from ddb_pipeline.hive.infer import Inference, inferred_schema, notes
-from ddb_pipeline.hive.normalize import replace_sets
-from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.arrow_types import arrow_schema
-from ddb_pipeline.lake.convert_export import (
+from ddb_pipeline.export.convert import (
     Conversion,
     OnProgress,
     Progress,
     convert_export,
     infer_export,
 )
-from ddb_pipeline.lake.export_source import open_export
-from ddb_pipeline.lake.partition_by import parse_partition_by
-from ddb_pipeline.lake.parts import PartOptions
-from ddb_pipeline.lake.publish import Destination
+from ddb_pipeline.export.source import open_export
+from ddb_pipeline.hive.infer import Inference, inferred_schema, notes
+from ddb_pipeline.hive.normalize import replace_sets
+from ddb_pipeline.hive.types import Column
+from ddb_pipeline.parquet.partition_by import parse_partition_by
+from ddb_pipeline.parquet.parts import PartOptions
+from ddb_pipeline.parquet.publish import Destination
 
 
 @click.command("convert-export")

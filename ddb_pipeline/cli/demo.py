@@ -24,19 +24,19 @@ from rich.progress import (
 )
 
 from ddb_pipeline.cli.sensor_loop import SensorLoop
-from ddb_pipeline.config import DeliverySchema, PipelineConfig, Settings, load_settings
+from ddb_pipeline.config.settings import DeliverySchema, PipelineConfig, Settings, load_settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.defs.redelivery import delivery_table
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
-from ddb_pipeline.firehose.failed import read_error_object
-from ddb_pipeline.firehose.undeclared import UNDECLARED_CODE
+from ddb_pipeline.firehose.error_objects import read_error_object
+from ddb_pipeline.firehose.held import UNDECLARED_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
-from ddb_pipeline.lake.stats import StoredObject, count_rows, list_objects, read_columns
+from ddb_pipeline.lake.objects import StoredObject, count_rows, list_objects, read_columns
 from ddb_pipeline.resources.cloud import CloudResource
 
 FIRST_SHARE = 0.02

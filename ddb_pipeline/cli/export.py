@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ddb_pipeline.cli.places import S3
-from ddb_pipeline.dynamodb.export import DYNAMODB_JSON, ION
-from ddb_pipeline.dynamodb.export_request import ExportState, start_export, wait_for_export
-from ddb_pipeline.dynamodb.scan_export import scan_to_export
+from ddb_pipeline.export.layout import DYNAMODB_JSON, ION
+from ddb_pipeline.export.request import ExportState, start_export, wait_for_export
+from ddb_pipeline.export.scan import scan_to_export
 from ddb_pipeline.glue.crawler import dynamodb_error
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def export_command(
     the table is read within a budget of its capacity and written in the same layout.
     """
     # Dagster's AWS resources are slow to import.
-    from ddb_pipeline.config import load_settings
+    from ddb_pipeline.config.settings import load_settings
     from ddb_pipeline.resources.cloud import CloudResource
 
     if not destination.startswith(S3):

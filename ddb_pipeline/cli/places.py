@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pyarrow.fs
 
-from ddb_pipeline.config import Target, load_settings, wanted_target
+from ddb_pipeline.config.settings import Target, load_settings, wanted_target
 from ddb_pipeline.resources.filesystem import real_bucket_filesystem, s3_filesystem
 
 S3 = "s3://"

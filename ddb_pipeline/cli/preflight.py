@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.cli.places import S3, located
 from ddb_pipeline.cli.schema_file import read_columns
-from ddb_pipeline.config import DYNAMODB_NAME, load_settings
-from ddb_pipeline.dynamodb.export_read import ExportError, read_items
+from ddb_pipeline.config.settings import DYNAMODB_NAME, load_settings
+from ddb_pipeline.conversion.preflight import Finding, Preflight, PreflightReport, Verdict
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.dynamodb.stream import (
     DocumentOptions,
@@ -27,12 +27,12 @@ from ddb_pipeline.dynamodb.stream import (
     change_document,
 )
 from ddb_pipeline.dynamodb.values import Item, item_json
-from ddb_pipeline.firehose.preflight import Finding, Preflight, PreflightReport, Verdict
+from ddb_pipeline.export.read import ExportError, read_items
+from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawler import dynamodb_error, key_attributes
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.export_source import open_export
 from ddb_pipeline.resources.cloud import CloudResource
 
 DEFAULT_SAMPLE = 10_000

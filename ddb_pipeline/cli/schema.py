@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ddb_pipeline.config import load_settings
+from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl
 from ddb_pipeline.glue.ddl import Dialect, create_statement

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from ddb_pipeline.arrow_types import NoParquetTypeError, arrow_schema
 from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
-from ddb_pipeline.lake.arrow_types import NoParquetTypeError, arrow_schema
 
 
 class SchemaFileError(click.UsageError):

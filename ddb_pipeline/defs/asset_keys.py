@@ -10,7 +10,7 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )
 
-from ddb_pipeline.config import PipelineConfig, Settings, Target
+from ddb_pipeline.config.settings import PipelineConfig, Settings, Target
 
 DYNAMODB_TABLE = "dynamodb_table"
 CRAWLED_CATALOG_TABLE = "crawled_catalog_table"

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config import PipelineConfig, Settings, StreamReader
+from ddb_pipeline.config.settings import PipelineConfig, Settings, StreamReader
 from ddb_pipeline.defs.asset_keys import (
     in_progress,
     run_tags,

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from ddb_pipeline.config import CrawlWith, PipelineConfig, Settings
+from ddb_pipeline.config.settings import CrawlWith, PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DYNAMODB_TABLE,
@@ -20,7 +20,7 @@ from ddb_pipeline.deploy.stack import crawled_table
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference, find_table, read_table
 from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl, run_crawler
 from ddb_pipeline.lake.layout import UNDECLARED_PREFIX
-from ddb_pipeline.lake.stats import list_objects
+from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "crawl"

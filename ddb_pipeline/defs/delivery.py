@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     PARQUET_STREAM,
@@ -26,7 +26,7 @@ from ddb_pipeline.defs.schema import lake_reference
 from ddb_pipeline.glue.catalog import find_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour
-from ddb_pipeline.lake.stats import StoredObject, hour_statistics, list_objects, objects_by_hour
+from ddb_pipeline.lake.objects import StoredObject, hour_statistics, list_objects, objects_by_hour
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "delivery"

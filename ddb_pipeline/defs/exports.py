@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config import ExportWith, PipelineConfig, Settings
-from ddb_pipeline.defs.asked_runs import (
-    Asked,
-    Remembered,
-    due,
-    has_failed,
-    recalled,
-    remembered,
-)
+from ddb_pipeline.config.settings import ExportWith, PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_SNAPSHOT,
     asset_job_name,
@@ -24,15 +16,23 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_interval,
     sensor_status,
 )
+from ddb_pipeline.defs.run_requests import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.defs.snapshot import exports
-from ddb_pipeline.dynamodb.export import FOLDER, SUMMARY
-from ddb_pipeline.dynamodb.export_request import (
+from ddb_pipeline.export.layout import FOLDER, SUMMARY
+from ddb_pipeline.export.request import (
     ExportRequestError,
     ExportState,
     start_export,
     wait_for_export,
 )
-from ddb_pipeline.dynamodb.scan_export import scan_to_export
+from ddb_pipeline.export.scan import scan_to_export
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "snapshot"

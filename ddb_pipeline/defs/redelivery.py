@@ -6,15 +6,7 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config import DeliverySchema, PipelineConfig, Settings
-from ddb_pipeline.defs.asked_runs import (
-    Asked,
-    Remembered,
-    due,
-    has_failed,
-    recalled,
-    remembered,
-)
+from ddb_pipeline.config.settings import DeliverySchema, PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     REDELIVERED_RECORDS,
@@ -26,12 +18,20 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_status,
 )
 from ddb_pipeline.defs.crawl import RETRY, crawled_reference
+from ddb_pipeline.defs.run_requests import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.defs.schema import lake_reference
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.watch import TableState, read_states
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
+from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
-from ddb_pipeline.lake.stats import StoredObject, list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "redelivery"

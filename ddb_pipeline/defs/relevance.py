@@ -7,16 +7,8 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, Settings
-from ddb_pipeline.config_spark import RelevanceConfig
-from ddb_pipeline.defs.asked_runs import (
-    Asked,
-    Remembered,
-    due,
-    has_failed,
-    recalled,
-    remembered,
-)
+from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_STREAM,
     RELEVANCE_SCORES,
@@ -30,6 +22,14 @@ from ddb_pipeline.defs.asset_keys import (
 from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.delivery import hour_versions
 from ddb_pipeline.defs.metadata import column_schema
+from ddb_pipeline.defs.run_requests import (
+    Asked,
+    Remembered,
+    due,
+    has_failed,
+    recalled,
+    remembered,
+)
 from ddb_pipeline.deploy.stack import scores_table
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_read import (
@@ -19,7 +19,7 @@ from ddb_pipeline.dynamodb.stream_read import (
 )
 from ddb_pipeline.glue.repair import changed_tables, fix_table, watched
 from ddb_pipeline.lake.dead_letters import archive, read_dead_letters, settle
-from ddb_pipeline.lake.stats import StoredObject, list_objects
+from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 BATCH_RECORDS = 500

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.config.settings import PipelineConfig
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     LAKE_TABLE,

@@ -7,7 +7,8 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.arrow_types import arrow_schema
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_SNAPSHOT, asset_key
 from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
@@ -20,18 +21,17 @@ from ddb_pipeline.defs.snapshot_converters import (
     chosen_converter,
 )
 from ddb_pipeline.deploy.stack import snapshot_table
-from ddb_pipeline.dynamodb.export import FOLDER, Export
-from ddb_pipeline.dynamodb.export_read import ExportError
+from ddb_pipeline.export.convert import Conversion, ConversionFailedError
+from ddb_pipeline.export.layout import FOLDER, Export
+from ddb_pipeline.export.read import ExportError
+from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.snapshot_table import item_columns, publish_snapshot
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.arrow_types import arrow_schema
-from ddb_pipeline.lake.convert_export import Conversion, ConversionFailedError
-from ddb_pipeline.lake.export_source import open_export
 from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX
-from ddb_pipeline.lake.partition_by import PartitionError
-from ddb_pipeline.lake.publish import Destination, PublishError
+from ddb_pipeline.parquet.partition_by import PartitionError
+from ddb_pipeline.parquet.publish import Destination, PublishError
 from ddb_pipeline.resources.cloud import CloudResource
 
 

@@ -7,14 +7,10 @@ from typing import Literal, Protocol
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, Settings
-from ddb_pipeline.dynamodb.export import Export
-from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
-from ddb_pipeline.hive.infer import inferred_schema, notes
-from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.arrow_types import arrow_schema
-from ddb_pipeline.lake.columns_file import read_columns, write_columns
-from ddb_pipeline.lake.convert_export import (
+from ddb_pipeline.arrow_types import arrow_schema
+from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.export.columns_file import read_columns, write_columns
+from ddb_pipeline.export.convert import (
     Conversion,
     ConversionFailedError,
     Progress,
@@ -22,17 +18,21 @@ from ddb_pipeline.lake.convert_export import (
     infer_export,
     published_conversion,
 )
-from ddb_pipeline.lake.export_source import ExportFolder
+from ddb_pipeline.export.layout import Export
+from ddb_pipeline.export.source import ExportFolder
+from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
+from ddb_pipeline.hive.infer import inferred_schema, notes
+from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX, SPARK_COLUMNS_PREFIX
-from ddb_pipeline.lake.partition_by import parse_partition_by
-from ddb_pipeline.lake.parts import PartOptions
-from ddb_pipeline.lake.publish import Destination
+from ddb_pipeline.parquet.partition_by import parse_partition_by
+from ddb_pipeline.parquet.parts import PartOptions
+from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import spark_place
 from ddb_pipeline.spark.export_arguments import ExportArguments
 from ddb_pipeline.spark.submission import SparkJob
 
-SPARK_MODULE = "ddb_pipeline.spark.convert_export"
+SPARK_MODULE = "ddb_pipeline.spark.export_job"
 LOG_SECONDS = 5.0
 OBSERVE_SECONDS = 20.0
 
@@ -186,7 +186,7 @@ class BySpark:
 
     def _run(self, snapshot: Snapshot, arguments: ExportArguments) -> None:
         command_line = tuple(arguments.command_line())
-        job = SparkJob("convert_export", SPARK_MODULE, command_line, libraries=True)
+        job = SparkJob("export_job", SPARK_MODULE, command_line, libraries=True)
         with spark_place(snapshot.cloud, snapshot.pipeline, self.home) as place:
             place.run(self.context, job)
 

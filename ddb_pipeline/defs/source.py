@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     DYNAMODB_TABLE,
     asset_key,

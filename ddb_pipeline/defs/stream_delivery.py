@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config import PipelineConfig
+from ddb_pipeline.config.settings import PipelineConfig
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.held import DeliveryTable

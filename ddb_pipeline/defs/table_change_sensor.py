@@ -10,7 +10,7 @@ import dagster as dg
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import error_code
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DATA_VERSION_TAG,

@@ -17,7 +17,7 @@ FUNCTIONS = ("stream_to_firehose", "fix_schema")
 PROVIDED = frozenset(("boto3", "botocore"))
 """In Lambda's Python runtimes beside the standard library."""
 
-SPARK_JOBS = ("relevance", "convert_export")
+SPARK_JOBS = ("relevance", "export_job")
 SPARK_PROVIDED = frozenset(
     ("pyspark", "py4j", "dagster_pipes", "pyarrow", "numpy", "isal", "amazon")
 )

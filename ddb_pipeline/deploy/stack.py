@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from ddb_pipeline.config import FunctionSetting, PipelineConfig
+from ddb_pipeline.config.settings import FunctionSetting, PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.glue.crawler import catalog_table_name
 

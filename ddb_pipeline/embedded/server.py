@@ -124,7 +124,7 @@ async def serve(home: Path, port: int, listener: socket.socket) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
-    from ddb_pipeline.embedded.overlay import install, resume, suspend
+    from ddb_pipeline.embedded.services.services import install, resume, suspend
 
     ministack = install(f"http://127.0.0.1:{port}")
     ended = asyncio.Event()

@@ -6,7 +6,7 @@ import boto3
 from botocore.config import Config
 from filelock import FileLock
 
-from ddb_pipeline.config import Settings
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import deploy_stack, is_deployed, stack_parameters, upload_code
 from ddb_pipeline.embedded.process import Endpoint, connect

@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.dynamodb.stream import epoch_seconds
 from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.firehose.failed import FailedRecord, write_error_object
-from ddb_pipeline.firehose.undeclared import UNDECLARED_KIND, held, undeclared_paths
+from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
+from ddb_pipeline.firehose.held import UNDECLARED_KIND, held, undeclared_paths
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import DeadLetterError
 from ddb_pipeline.functions.declared_images import DeclaredImages

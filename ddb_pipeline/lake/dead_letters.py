@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
-from ddb_pipeline.lake.stats import StoredObject
+from ddb_pipeline.lake.objects import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddb_pipeline.lake.stats import StoredObject, list_objects
+from ddb_pipeline.lake.objects import StoredObject, list_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

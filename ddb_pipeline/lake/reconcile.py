@@ -16,12 +16,12 @@ from ddb_pipeline.dynamodb.stream import (
     read_record,
 )
 from ddb_pipeline.dynamodb.stream_read import read_stream
-from ddb_pipeline.firehose.failed import read_error_object
-from ddb_pipeline.firehose.undeclared import documents
+from ddb_pipeline.firehose.error_objects import read_error_object
+from ddb_pipeline.firehose.held import documents
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.dead_letters import read_dead_letters
 from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, ERROR_PREFIX, DeliveryHour
-from ddb_pipeline.lake.stats import list_objects, read_columns
+from ddb_pipeline.lake.objects import list_objects, read_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs
 
-from ddb_pipeline.firehose.conversion import convert
-from ddb_pipeline.firehose.failed import (
+from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.firehose.error_objects import (
     ErrorObject,
     FailedRecord,
     read_error_object,
     write_error_object,
 )
-from ddb_pipeline.firehose.undeclared import documents, sorted_out
+from ddb_pipeline.firehose.held import documents, sorted_out
 from ddb_pipeline.hive.declared import declared
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX, DeliveryHour
-from ddb_pipeline.lake.stats import StoredObject, list_objects, read_columns
+from ddb_pipeline.lake.objects import StoredObject, list_objects, read_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

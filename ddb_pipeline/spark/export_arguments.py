@@ -54,7 +54,7 @@ def parse(argv: Sequence[str]) -> ExportArguments:
         SystemExit: an argument is unknown or missing; argparse has said which.
     """
     parser = argparse.ArgumentParser(
-        prog="convert_export", description="A DynamoDB export to Parquet by Spark."
+        prog="export_job", description="A DynamoDB export to Parquet by Spark."
     )
     parser.add_argument("--source", required=True)
     for name in ("destination", "schema", "infer-to", "partition-by"):

@@ -14,7 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ddb_pipeline.firehose.conversion import Conversion, ConversionOptions, convert
+from ddb_pipeline.conversion.convert import (
+    Conversion,
+    convert,
+)
+from ddb_pipeline.conversion.options import (
+    ConversionOptions,
+)
 
 Columns = list[tuple[str, str]]
 

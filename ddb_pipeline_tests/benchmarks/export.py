@@ -27,7 +27,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
-from ddb_pipeline_tests.benchmarks.export_items import write_benchmark_export
+from ddb_pipeline_tests.support.export_items import write_benchmark_export
 
 OURS = "ddb_pipeline"
 PEERS = ("boto3 + pandas", "awswrangler's way", "dynamodb-json")

@@ -18,8 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ddb_pipeline.dynamodb.export import Export, ExportSummary
-from ddb_pipeline.dynamodb.export_read import Open
+from ddb_pipeline.export.layout import Export, ExportSummary
+from ddb_pipeline.export.read import Open
 
 Rows = list[dict[str, Any]]
 CHUNK_ITEMS = 50_000
@@ -29,7 +29,7 @@ def local_export(folder: Path, files: int) -> tuple[Open, Export]:
     """The export's first data files, as an export of their own."""
     import pyarrow.fs
 
-    from ddb_pipeline.lake.export_source import open_export
+    from ddb_pipeline.export.source import open_export
 
     open_object, export = open_export(pyarrow.fs.LocalFileSystem(), str(folder))
     chosen = export.files[:files]
@@ -44,8 +44,8 @@ def ours(folder: Path, destination: Path, workers: int, files: int) -> int:
     import pyarrow as pa
     import pyarrow.fs
 
-    from ddb_pipeline.lake.convert_export import convert_export
-    from ddb_pipeline.lake.publish import Destination
+    from ddb_pipeline.export.convert import convert_export
+    from ddb_pipeline.parquet.publish import Destination
 
     pa.set_cpu_count(workers)
     columns = [tuple(column) for column in json.loads((folder / "columns.json").read_text())]
@@ -58,9 +58,9 @@ def inference(folder: Path, destination: Path, workers: int, files: int) -> int:
     """This project's inference over all items; leaves the columns for the conversion."""
     import pyarrow as pa
 
+    from ddb_pipeline.export.convert import infer_export
     from ddb_pipeline.hive.infer import inferred_schema
     from ddb_pipeline.hive.normalize import replace_sets
-    from ddb_pipeline.lake.convert_export import infer_export
 
     pa.set_cpu_count(workers)
     found = infer_export(*local_export(folder, files), workers=workers)

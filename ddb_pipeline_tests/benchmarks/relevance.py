@@ -33,7 +33,7 @@ from ddb_pipeline.spark.relevance import RelevanceJob
 from ddb_pipeline.spark.reporting import StandardError
 from ddb_pipeline.spark.session import open_session
 from ddb_pipeline.spark.submission import LocalSpark, SparkJob, local_environment
-from ddb_pipeline_tests.spark.planted_logs import FIRST_DOCUMENT, Planted, write_logs
+from ddb_pipeline_tests.support.planted_logs import FIRST_DOCUMENT, Planted, write_logs
 
 DEPTH = 10
 GRADES = 4

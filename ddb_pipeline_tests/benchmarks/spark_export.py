@@ -26,7 +26,7 @@ from ddb_pipeline.spark.submission import (
     local_environment,
 )
 from ddb_pipeline_tests.benchmarks.export import measured
-from ddb_pipeline_tests.benchmarks.export_items import write_benchmark_export
+from ddb_pipeline_tests.support.export_items import write_benchmark_export
 
 TERABYTES = 10
 EMR_CORES = 400
@@ -43,9 +43,7 @@ def by_spark(folder: Path, target: Path, cores: int) -> float:
     arguments = ExportArguments(
         folder.as_uri(), target.as_uri(), (folder / "columns.json").as_uri()
     )
-    job = SparkJob(
-        "convert_export", "ddb_pipeline.spark.convert_export", tuple(arguments.command_line())
-    )
+    job = SparkJob("export_job", "ddb_pipeline.spark.export_job", tuple(arguments.command_line()))
     java = find_java(os.environ, folder / "java")
     environment = {**os.environ, **local_environment(job, LocalSpark(cores=cores), java)}
     began = time.perf_counter()

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
-from ddb_pipeline_tests.lake.exports import order, write_local_export
+from ddb_pipeline_tests.support.exports import order, write_local_export
 
 
 def run(*arguments: Any, status: int = 0) -> str:

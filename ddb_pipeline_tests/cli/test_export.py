@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
-from ddb_pipeline.config import load_settings
+from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop

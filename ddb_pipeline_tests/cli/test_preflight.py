@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ddb_pipeline.cli.main import cli
-from ddb_pipeline.config import load_settings
+from ddb_pipeline.config.settings import load_settings
+from ddb_pipeline.conversion.preflight import Verdict
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
-from ddb_pipeline.dynamodb.export import write_export
 from ddb_pipeline.embedded.process import stop
-from ddb_pipeline.firehose.preflight import Verdict
+from ddb_pipeline.export.layout import write_export
 from ddb_pipeline.resources.cloud import CloudResource
 
 COLUMNS = {"id": "string", "n": "bigint", "tags": "array<string>"}

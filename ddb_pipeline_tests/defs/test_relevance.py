@@ -9,18 +9,18 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.config import PipelineConfig, Settings
-from ddb_pipeline.config_spark import RelevanceConfig
-from ddb_pipeline.defs.asked_runs import Asked, due
+from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.defs.relevance import (
     relevance_asset,
     relevance_sensor,
     scores_reference,
 )
+from ddb_pipeline.defs.run_requests import Asked, due
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline_tests.spark.planted_logs import Planted, write_logs
+from ddb_pipeline_tests.support.planted_logs import Planted, write_logs
 
 PLANTED = Planted(seed=2, queries=2, documents=10, shown=5, hours=2, users=50)
 BUCKET = "scored-lake"

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config import PipelineConfig, Settings
+from ddb_pipeline.config.settings import PipelineConfig, Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.replay import shard_windows
 from ddb_pipeline.demo.search_logs import SearchLogs
@@ -18,9 +18,9 @@ from ddb_pipeline.functions.changes import Problem, decide
 from ddb_pipeline.functions.dead_letters import DeadLetter, body
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import read_settings
-from ddb_pipeline.lake.stats import list_objects
+from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline_tests.functions.events import UNDECODABLE, stream_record
+from ddb_pipeline_tests.support.stream_events import UNDECODABLE, stream_record
 
 pytestmark = pytest.mark.embedded
 

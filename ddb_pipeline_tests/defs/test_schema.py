@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
-from ddb_pipeline.config import PipelineConfig, SchemaFix, Settings
+from ddb_pipeline.config.settings import PipelineConfig, SchemaFix, Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,

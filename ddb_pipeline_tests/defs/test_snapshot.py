@@ -9,18 +9,18 @@ import dagster as dg
 import pyarrow.dataset
 import pytest
 
-from ddb_pipeline.config import ExportWith, PipelineConfig, Settings
+from ddb_pipeline.config.settings import ExportWith, PipelineConfig, Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.asked_runs import Asked
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
 from ddb_pipeline.defs.exports import MAX_ATTEMPTS, due_exports, export_sensor, run_key
+from ddb_pipeline.defs.run_requests import Asked
 from ddb_pipeline.defs.snapshot import exports, snapshot_reference
 from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.export.convert import Progress
 from ddb_pipeline.glue.catalog import read_table
-from ddb_pipeline.lake.convert_export import Progress
 from ddb_pipeline.resources.cloud import CloudResource
 
 pytestmark = pytest.mark.embedded

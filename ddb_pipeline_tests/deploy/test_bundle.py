@@ -149,8 +149,8 @@ def test_the_spark_bundle_is_reproducible() -> None:
 LIBRARIES = """
 import sys
 sys.path[:0] = [sys.argv[1], *sys.argv[2:]]
-from ddb_pipeline.spark import convert_export, relevance
-assert convert_export.__file__.startswith(sys.argv[1]), convert_export.__file__
+from ddb_pipeline.spark import export_job, relevance
+assert export_job.__file__.startswith(sys.argv[1]), export_job.__file__
 assert "boto3" not in sys.modules
 """
 

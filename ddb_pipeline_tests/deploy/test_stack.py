@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ddb_pipeline.config import FunctionSetting, PipelineConfig, StreamReader
+from ddb_pipeline.config.settings import FunctionSetting, PipelineConfig, StreamReader
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import checkpoint_table, stack_parameters, template_body
 

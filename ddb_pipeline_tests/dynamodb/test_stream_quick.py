@@ -18,7 +18,7 @@ from ddb_pipeline.dynamodb.stream import (
 )
 from ddb_pipeline.dynamodb.stream_quick import quick_documents
 from ddb_pipeline_tests.dynamodb.test_values import items_
-from ddb_pipeline_tests.functions.events import FIRST, stream_record
+from ddb_pipeline_tests.support.stream_events import FIRST, stream_record
 
 NAMES = frozenset(("INSERT", "MODIFY"))
 ITEM = {

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from ddb_pipeline.embedded.process import connect
 from ddb_pipeline.embedded.stacks import client_arguments
-from ddb_pipeline_tests.e2e.dagster_dev import DagsterDev, dagster_dev
+from ddb_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_FLAGS = (

@@ -16,7 +16,7 @@ import pytest
 
 from ddb_pipeline.embedded.process import connect, stop
 from ddb_pipeline.embedded.stacks import client_arguments
-from ddb_pipeline.firehose.failed import read_error_object
+from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.hive.types import ArrayType, HiveType, StructType, parse_type
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.config import load_settings
+from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.definitions import build_defs
 
 pytestmark = pytest.mark.e2e

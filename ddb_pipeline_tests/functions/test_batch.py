@@ -13,7 +13,7 @@ from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.dead_letters import DeadLetterError
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
-from ddb_pipeline_tests.functions.events import (
+from ddb_pipeline_tests.support.stream_events import (
     ENVIRONMENT,
     FIRST,
     OVERSIZED,

@@ -11,7 +11,7 @@ from ddb_pipeline.dynamodb.shapes import SIGHTINGS
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.changes import decide, decided
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline_tests.functions.events import UNDECODABLE, rules_of, stream_record
+from ddb_pipeline_tests.support.stream_events import UNDECODABLE, rules_of, stream_record
 
 KEY = b"0123456789abcdef"
 ITEM = {

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 
 from ddb_pipeline.firehose.delivery import DeliveryRefusedError, deliver
 from ddb_pipeline.functions import batch
-from ddb_pipeline_tests.functions.events import (
+from ddb_pipeline_tests.support.stream_events import (
     FIRST,
     OVERSIZED,
     S3,

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.firehose.failed import parse_error_object
+from ddb_pipeline.firehose.error_objects import parse_error_object
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.held import RECHECK_SECONDS, SCHEMA_SECONDS, DeliveryTable
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.hive.names import DELIVERY_NAMES
-from ddb_pipeline_tests.functions.events import (
+from ddb_pipeline_tests.support.stream_events import (
     FIRST,
     S3,
     Firehose,

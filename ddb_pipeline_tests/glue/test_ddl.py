@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.glue.catalog import CatalogError, CatalogTable, TableReference
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.lake_table import lake_columns, lake_definition
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.arrow_types import arrow_schema
 
 CRAWLED = (
     Column("log_id", "string"),

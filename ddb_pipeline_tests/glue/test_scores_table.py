@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference, read_table
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.scores_table import (
@@ -17,7 +18,6 @@ from ddb_pipeline.glue.scores_table import (
     point_scores_table,
     scores_definition,
 )
-from ddb_pipeline.lake.arrow_types import arrow_schema
 
 
 @pytest.mark.embedded

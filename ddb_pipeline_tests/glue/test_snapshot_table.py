@@ -5,15 +5,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ddb_pipeline.export.convert import convert_export, infer_export
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.lake_table import lake_columns
 from ddb_pipeline.glue.snapshot_table import item_columns, snapshot_definition
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.convert_export import convert_export, infer_export
-from ddb_pipeline.lake.publish import Destination
-from ddb_pipeline_tests.lake.exports import LOCAL, opened, write_local_export
+from ddb_pipeline.parquet.publish import Destination
+from ddb_pipeline_tests.support.exports import LOCAL, opened, write_local_export
 
 EXACT = "12345678901234567890123456789012.123456"
 ITEMS: list[dict[str, Any]] = [

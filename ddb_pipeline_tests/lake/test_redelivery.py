@@ -10,15 +10,15 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.stacks import client_arguments
-from ddb_pipeline.firehose.conversion import convert
-from ddb_pipeline.firehose.failed import FailedRecord, read_error_object, write_error_object
-from ddb_pipeline.firehose.undeclared import UNDECLARED_CODE
+from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object, write_error_object
+from ddb_pipeline.firehose.held import UNDECLARED_CODE
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
-from ddb_pipeline.lake.stats import list_objects
 
 pytestmark = pytest.mark.embedded
 

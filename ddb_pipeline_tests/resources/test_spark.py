@@ -18,8 +18,8 @@ import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from ddb_pipeline.config import PipelineConfig
-from ddb_pipeline.config_spark import SparkConfig
+from ddb_pipeline.config.settings import PipelineConfig
+from ddb_pipeline.config.spark import SparkConfig
 from ddb_pipeline.resources import spark
 from ddb_pipeline.resources.spark import SparkOnEmr, job_failure
 from ddb_pipeline.spark.submission import SparkJob

@@ -11,7 +11,7 @@ import pytest
 from ddb_pipeline.spark.arguments import RelevanceArguments
 from ddb_pipeline.spark.increment import Increment
 from ddb_pipeline.spark.manifest import Manifest
-from ddb_pipeline_tests.spark.planted_logs import FIRST_HOUR, SCHEMA, Row, hour_folder, write_hour
+from ddb_pipeline_tests.support.planted_logs import FIRST_HOUR, SCHEMA, Row, hour_folder, write_hour
 
 EVENTS = pa.schema(
     [

@@ -11,7 +11,7 @@ import pytest
 from ddb_pipeline.spark.arguments import RelevanceArguments, RelevanceError
 from ddb_pipeline.spark.manifest import Manifest
 from ddb_pipeline.spark.relevance import RelevanceJob
-from ddb_pipeline_tests.spark.planted_logs import (
+from ddb_pipeline_tests.support.planted_logs import (
     FIRST_HOUR,
     Planted,
     Row,

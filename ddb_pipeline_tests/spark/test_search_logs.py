@@ -11,7 +11,7 @@ import pytest
 from ddb_pipeline.spark.arguments import LogColumns, RelevanceError
 from ddb_pipeline.spark.search_logs import read_logs
 from ddb_pipeline.spark.storage import Storage
-from ddb_pipeline_tests.spark.planted_logs import FIRST_HOUR, SCHEMA, write_hour
+from ddb_pipeline_tests.support.planted_logs import FIRST_HOUR, SCHEMA, write_hour
 
 DOCUMENT = 2**53 + 1
 PLAIN = LogColumns()

@@ -1,0 +1,136 @@
+"""Values that arrive as others: a document's value beside what the OpenX SerDe makes of it."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Final, NamedTuple
+
+from ddb_pipeline.conversion.serde.json_text import JsonFraction, JsonInteger, JsonNumber
+from ddb_pipeline.hive.types import (
+    ArrayType,
+    HiveType,
+    MapType,
+    PrimitiveType,
+    StructType,
+)
+
+EXACT_DIGITS: Final[Mapping[str, int]] = {"float": 6, "double": 15}
+"""Decimal digits that always survive (IEEE 754: FLT_DIG and DBL_DIG)."""
+
+
+class Observation(NamedTuple):
+    """What happens to a value at a path.
+
+    ``result`` is what it becomes, or the text of the error; ``dropped`` says that it goes.
+    """
+
+    path: str
+    reason: str
+    value: Any
+    result: Any
+    dropped: bool = False
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, for a sentence."""
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, JsonInteger):
+        return "an integer"
+    if isinstance(value, JsonFraction):
+        return "a number with fraction or exponent"
+    if isinstance(value, str):
+        return "a string"
+    if value is None:
+        return "a null"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def coercions(value: Any, hive_type: HiveType, result: Any, path: str) -> Iterator[Observation]:
+    """Where ``result``, the SerDe's value of that type, is not the document's ``value`` as it was.
+
+    ``value`` comes with its own spelling of names and numbers (``serde_json``).
+    """
+    if value is None:
+        return
+    if isinstance(hive_type, ArrayType):
+        yield from _array(value, hive_type, result, path)
+    elif isinstance(hive_type, StructType):
+        yield from _struct(value, hive_type, result, path)
+    elif isinstance(hive_type, MapType):
+        yield from _map(value, hive_type, result, path)
+    else:
+        reason = _scalar(value, hive_type, result)
+        if reason:
+            yield Observation(path, reason, value, result)
+
+
+def _array(value: Any, hive_type: ArrayType, result: Any, path: str) -> Iterator[Observation]:
+    if result is None:
+        yield Observation(path, "an empty string in an array column becomes NULL", value, None)
+    elif isinstance(value, list):
+        for element, found in zip(value, result, strict=True):
+            yield from coercions(element, hive_type.element, found, f"{path}[]")
+    else:
+        yield Observation(path, f"{kind_of(value)} becomes an array of it alone", value, result)
+        yield from coercions(value, hive_type.element, result[0], f"{path}[]")
+
+
+def _struct(value: Any, hive_type: StructType, result: Any, path: str) -> Iterator[Observation]:
+    if isinstance(value, Mapping):
+        folded = {name.lower(): member for name, member in value.items()}
+        for name, member_type in hive_type.fields:
+            member = folded.get(name.lower())
+            yield from coercions(member, member_type, result[name], f"{path}.{name.lower()}")
+    elif isinstance(value, list):
+        yield Observation(path, "an array fills a struct's fields by position", value, result)
+        if len(value) > len(hive_type.fields):
+            reason = f"an array is longer than the struct's {len(hive_type.fields)} fields"
+            yield Observation(path, reason, value, result, dropped=True)
+    else:
+        yield Observation(path, "an empty string in a struct column becomes NULLs", value, result)
+
+
+def _map(value: Any, hive_type: MapType, result: Any, path: str) -> Iterator[Observation]:
+    if not isinstance(value, Mapping):
+        yield Observation(path, "an empty string in a map column becomes NULL", value, None)
+        return
+    if any(key != key.lower() for key in value):
+        yield Observation(path, "a map's keys become lower case", value, result)
+    # The SerDe keeps the order of the members; equal keys it has refused.
+    for member, found in zip(value.values(), result.values(), strict=False):
+        yield from coercions(member, hive_type.value, found, f"{path}[]")
+
+
+def _scalar(value: Any, hive_type: HiveType, result: Any) -> str:
+    name = hive_type.name if isinstance(hive_type, PrimitiveType) else str(hive_type)
+    number, text = isinstance(value, JsonNumber), isinstance(value, str)
+    if name == "string":
+        return "" if text and not number else f"{kind_of(value)} becomes text"
+    if name in ("date", "timestamp"):
+        return "" if not number else f"{kind_of(value)} becomes a {name}"
+    if name == "boolean":
+        return "" if isinstance(value, bool) else f"{kind_of(value)} is true if it reads 'true'"
+    if name in EXACT_DIGITS and text and not _kept(value, result, EXACT_DIGITS[name]):
+        return f"digits are lost: more than a {name} holds"
+    if hive_type_is_number(name) and not number:
+        return f"{kind_of(value)} becomes a number"
+    return ""
+
+
+def hive_type_is_number(name: str) -> bool:
+    return name in ("tinyint", "smallint", "int", "bigint", *EXACT_DIGITS)
+
+
+def _kept(text: str, result: Any, digits: int) -> bool:
+    """Whether a float prints as the number that the text was, or is that number exactly."""
+    try:
+        written = Decimal(text)
+    except ArithmeticError:
+        return True  # Java's own spelling of a number, in a string: no digits to compare
+    if not written.is_finite() or not isfinite(result):
+        return not written.is_finite()
+    if bool(written) != bool(result):
+        return False
+    significant = len(written.normalize().as_tuple().digits)
+    return significant <= digits or written in (Decimal(repr(result)), Decimal(result))

@@ -1,0 +1,277 @@
+"""What JSON values become under Hive types, by the rules of org.openx.data.jsonserde.JsonSerDe.
+
+Columns are compiled once, into one function a column; a document then costs its parse and one
+call for each value it has. Source: the answers of the class, and of the probed service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from ddb_pipeline.conversion.serde import java
+from ddb_pipeline.conversion.serde.json_text import JsonInteger, JsonNumber
+from ddb_pipeline.conversion.serde.times import (
+    date_value_of,
+    parse_date,
+    parse_timestamp,
+    timestamp_value_of,
+)
+from ddb_pipeline.hive.types import (
+    ArrayType,
+    CharType,
+    DecimalType,
+    HiveType,
+    MapType,
+    PrimitiveType,
+    StructType,
+    UnionType,
+    VarcharType,
+)
+
+Convert = Callable[[Any], Any]
+"""From a JSON value that is not null to a column value. Raises JavaError."""
+
+_HIVE_DECIMAL: Final = "org.apache.hadoop.hive.common.type.HiveDecimal"
+_OBJECT: Final = "org.openx.data.jsonserde.json.JSONObject"
+
+
+class UnsupportedTypeError(TypeError):
+    """A Hive type that the SerDe refuses in any schema, such as binary."""
+
+
+def row_conversion(
+    columns: Sequence[tuple[str, HiveType]],
+    *,
+    case_insensitive: bool,
+    convert_dots: bool,
+    column_to_json_key: Mapping[str, str],
+    convert_decimals: bool,
+) -> Convert:
+    """The function from a document, its keys folded if that is on, to the row of the columns.
+
+    Raises UnsupportedTypeError.
+    """
+    compiler = _Compiler(case_insensitive, convert_dots, column_to_json_key, convert_decimals)
+    return compiler.row(columns)
+
+
+class _Compiler:
+    """Hive types to functions on JSON values."""
+
+    def __init__(
+        self,
+        case_insensitive: bool,
+        convert_dots: bool,
+        column_to_json_key: Mapping[str, str],
+        decimals: bool,
+    ) -> None:
+        self._fold = str.lower if case_insensitive else str
+        self._convert_dots = convert_dots
+        self._decimals = decimals
+        self._mapping = {
+            column.lower(): self._fold(key) for column, key in column_to_json_key.items()
+        }
+
+    def row(self, columns: Sequence[tuple[str, HiveType]]) -> Convert:
+        return partial(_row_with_dots if self._convert_dots else _row, self._fields(columns))
+
+    def _fields(
+        self, members: Sequence[tuple[str, HiveType]]
+    ) -> tuple[tuple[str, str, Convert], ...]:
+        # Hive lower-cases field names, so with case-insensitivity off an upper-case key is lost.
+        return tuple(
+            (name, self._mapping.get(name.lower(), name.lower()), self.value(hive_type))
+            for name, hive_type in members
+        )
+
+    def value(self, hive_type: HiveType) -> Convert:
+        if isinstance(hive_type, PrimitiveType):
+            if hive_type.name not in _PRIMITIVES:
+                raise UnsupportedTypeError(hive_type.name)
+            return _PRIMITIVES[hive_type.name]
+        if isinstance(hive_type, DecimalType):
+            if self._decimals:
+                return partial(_decimal, hive_type.precision, hive_type.scale)
+            return partial(_refuse, _HIVE_DECIMAL)
+        if isinstance(hive_type, CharType):
+            return _char
+        if isinstance(hive_type, VarcharType):
+            return _varchar
+        if isinstance(hive_type, ArrayType):
+            return partial(_array, self.value(hive_type.element))
+        if isinstance(hive_type, MapType):
+            return partial(_map, self._key(hive_type.key), self.value(hive_type.value))
+        if isinstance(hive_type, StructType):
+            fields = self._fields([(field.name, field.type) for field in hive_type.fields])
+            return partial(_struct, fields, self._convert_dots)
+        if isinstance(hive_type, UnionType):
+            return partial(_union, tuple(self.value(member) for member in hive_type.members))
+        raise UnsupportedTypeError(str(hive_type))
+
+    def _key(self, hive_type: HiveType) -> Convert:
+        name = hive_type.name if isinstance(hive_type, PrimitiveType) else ""
+        return _KEYS[name] if name in _KEYS else self.value(hive_type)
+
+
+Fields = tuple[tuple[str, str, Convert], ...]
+"""(column or field name, JSON key, conversion) of each member."""
+
+
+def _row(fields: Fields, document: Any) -> dict[str, Any]:
+    if type(document) is not dict:
+        raise java.JavaError("Row is not a valid JSON Object: a document must be an object")
+    get = document.get
+    return {
+        name: None if (value := get(key)) is None else convert(value)
+        for name, key, convert in fields
+    }
+
+
+def _row_with_dots(fields: Fields, document: Any) -> dict[str, Any]:
+    return _row(fields, _undotted(document) if type(document) is dict else document)
+
+
+def _undotted(document: dict[str, Any]) -> dict[str, Any]:
+    """The object with dotted keys also under their underscored names, an exact key first."""
+    dotted = {key.replace(".", "_"): value for key, value in document.items() if "." in key}
+    return dotted | document if dotted else document
+
+
+def _struct(fields: Fields, convert_dots: bool, value: Any) -> dict[str, Any]:
+    if type(value) is dict:
+        return (_row_with_dots if convert_dots else _row)(fields, value)
+    if type(value) is list:
+        return {
+            name: convert(value[index]) if index < len(value) else None
+            for index, (name, _, convert) in enumerate(fields)
+        }
+    if isinstance(value, str) and not java.java_trim(value):
+        return {name: None for name, _, _ in fields}
+    raise java.not_an_object(value)
+
+
+def _array(element: Convert, value: Any) -> list[Any] | None:
+    if type(value) is list:
+        return [None if item is None else element(item) for item in value]
+    if value == "":
+        return None
+    return [element(value)]
+
+
+def _map(key: Convert, item: Convert, value: Any) -> dict[Any, Any] | None:
+    if type(value) is not dict:
+        if isinstance(value, str) and not java.java_trim(value):
+            return None
+        raise java.class_cast(value, _OBJECT)
+    return {key(name): None if found is None else item(found) for name, found in value.items()}
+
+
+def _union(members: tuple[Convert, ...], value: Any) -> dict[str, Any]:
+    for tag, convert in enumerate(members):
+        try:
+            return {"tag": tag, "value": convert(value)}
+        except java.JavaError:
+            if tag == len(members) - 1:
+                raise
+    raise java.class_cast(value, "java.lang.Object")
+
+
+def _string(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return str(value)
+    return java.json_text(value)
+
+
+def _char(value: Any) -> str:
+    return _text(value, "HiveChar").rstrip(" ")
+
+
+def _varchar(value: Any) -> str:
+    return _text(value, "HiveVarchar")
+
+
+def _text(value: Any, hive_class: str) -> str:
+    # Neither the SerDe nor Hive's Parquet writer cuts a value to the declared length.
+    if not isinstance(value, str):
+        raise java.class_cast(value, f"org.apache.hadoop.hive.common.type.{hive_class}")
+    return str(value)
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    if not isinstance(value, str):
+        raise java.class_cast(value, "java.lang.Boolean")
+    return java.is_true(value)
+
+
+def _integer(bits: int, safe_length: int, java_class: str, value: Any) -> int:
+    if type(value) is JsonInteger and len(value) <= safe_length:
+        return int(value)
+    if not isinstance(value, str):
+        raise java.class_cast(value, java_class)
+    return java.parse_integer(value, bits)
+
+
+def _double(value: Any) -> float:
+    if isinstance(value, JsonNumber):
+        return float(value)
+    if not isinstance(value, str):
+        raise java.class_cast(value, "java.lang.Double")
+    return java.parse_double(value)
+
+
+def _float(value: Any) -> float:
+    if not isinstance(value, str):
+        raise java.class_cast(value, "java.lang.Float")
+    return java.parse_float(value)
+
+
+def _timestamp(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise java.class_cast(value, "java.sql.Timestamp")
+    return parse_timestamp(value)
+
+
+def _date(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise java.class_cast(value, "java.sql.Date")
+    return parse_date(value)
+
+
+def _decimal(precision: int, scale: int, value: Any) -> Decimal:
+    if not isinstance(value, str):
+        raise java.class_cast(value, _HIVE_DECIMAL)
+    return java.parse_decimal(value, precision, scale)
+
+
+def _refuse(target: str, value: Any) -> Any:
+    raise java.class_cast(value, target)
+
+
+def _void(value: Any) -> Any:
+    raise java.JavaError("Void type not implemented")
+
+
+_PRIMITIVES: Final[dict[str, Convert]] = {
+    "boolean": _boolean,
+    "tinyint": partial(_integer, 8, 2, "java.lang.Byte"),
+    "smallint": partial(_integer, 16, 4, "java.lang.Short"),
+    "int": partial(_integer, 32, 9, "java.lang.Integer"),
+    "bigint": partial(_integer, 64, 18, "java.lang.Long"),
+    "float": _float,
+    "double": _double,
+    "string": _string,
+    "date": _date,
+    "timestamp": _timestamp,
+    "void": _void,
+}
+
+_KEYS: Final[dict[str, Convert]] = {"timestamp": timestamp_value_of, "date": date_value_of}

@@ -1,0 +1,179 @@
+"""Exports asked for: started, waited for, and where they lie."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.export.layout import DYNAMODB_JSON, NEW_AND_OLD_IMAGES
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+SHORTEST_WINDOW = timedelta(minutes=15)
+LONGEST_WINDOW = timedelta(hours=24)
+"""Of an incremental export (Amazon DynamoDB developer guide, "DynamoDB data export to S3")."""
+
+EXPORT_TIMEOUT_SECONDS = 24 * 3600.0
+
+
+class ExportRequestError(Exception):
+    """An export was refused, failed or did not end; the message says which and what to do."""
+
+
+class PointInTimeRecoveryOffError(ExportRequestError):
+    """The table cannot be exported as it is; a scan can read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What an incremental export covers: from inclusive, to exclusive.
+
+    Raises:
+        ExportRequestError: it is shorter than 15 minutes or longer than 24 hours.
+    """
+
+    from_time: datetime
+    to_time: datetime
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_WINDOW <= self.to_time - self.from_time <= LONGEST_WINDOW:
+            raise ExportRequestError(
+                f"An incremental export covers 15 minutes to 24 hours, not {self.from_time} to "
+                f"{self.to_time}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportState:
+    """An export as DescribeExport shows it."""
+
+    arn: str
+    status: str
+    bucket: str
+    manifest_key: str
+    items: int
+    failure: str
+
+    @property
+    def export_id(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        """``bucket/prefix`` of the export's own folder; known once it is completed."""
+        return f"{self.bucket}/{self.manifest_key.rpartition('/')[0]}"
+
+
+def start_export(
+    dynamodb: "DynamoDBClient",
+    table_arn: str,
+    bucket: str,
+    prefix: str = "",
+    *,
+    window: Window | None = None,
+    output_format: str = DYNAMODB_JSON,
+    view: str = NEW_AND_OLD_IMAGES,
+    client_token: str = "",
+) -> ExportState:
+    """Ask for a full export, or with ``window`` for an incremental one.
+
+    ``client_token`` makes the same request within eight hours the same export.
+
+    Raises:
+        PointInTimeRecoveryOffError: the table has no point-in-time recovery.
+        ExportRequestError: DynamoDB refused.
+    """
+    request: dict[str, Any] = {
+        "TableArn": table_arn,
+        "S3Bucket": bucket,
+        "ExportFormat": output_format,
+        **({"S3Prefix": prefix.rstrip("/")} if prefix else {}),
+        **({"ClientToken": client_token} if client_token else {}),
+    }
+    if window is not None:
+        request |= {
+            "ExportType": "INCREMENTAL_EXPORT",
+            "IncrementalExportSpecification": {
+                "ExportFromTime": window.from_time,
+                "ExportToTime": window.to_time,
+                "ExportViewType": view,
+            },
+        }
+    try:
+        answer = dynamodb.export_table_to_point_in_time(**request)
+    except ClientError as error:
+        raise refusal(error, table_arn, bucket) from error
+    return export_state(answer["ExportDescription"])
+
+
+def refusal(error: ClientError, table_arn: str, bucket: str) -> ExportRequestError:
+    """What a refused request means to the person who made it."""
+    table = table_arn.rpartition("/")[2]
+    code = error_code(error)
+    if code == "PointInTimeRecoveryUnavailableException":
+        return PointInTimeRecoveryOffError(
+            f"Table {table!r} has no point-in-time recovery, without which DynamoDB exports "
+            "nothing. Enable it, or have the table scanned."
+        )
+    if code in DENIED_CODES:
+        return ExportRequestError(
+            f"Table {table!r} may not be exported to bucket {bucket!r}: {error}. It takes "
+            "dynamodb:ExportTableToPointInTime on the table and s3:PutObject on the bucket."
+        )
+    return ExportRequestError(f"Table {table!r} was not exported to bucket {bucket!r}: {error}")
+
+
+def export_state(description: Mapping[str, Any]) -> ExportState:
+    failure = " ".join(
+        str(description[name]) for name in ("FailureCode", "FailureMessage") if name in description
+    )
+    return ExportState(
+        arn=description["ExportArn"],
+        status=description["ExportStatus"],
+        bucket=description.get("S3Bucket", ""),
+        manifest_key=description.get("ExportManifest", ""),
+        items=int(description.get("ItemCount") or 0),
+        failure=failure,
+    )
+
+
+def wait_for_export(
+    dynamodb: "DynamoDBClient",
+    arn: str,
+    *,
+    poll_seconds: float = 30.0,
+    timeout_seconds: float = EXPORT_TIMEOUT_SECONDS,
+    on_progress: Callable[[ExportState, float], None] = lambda state, seconds: None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ExportState:
+    """Wait until an export is completed, telling its state and the seconds waited at each look.
+
+    Raises:
+        ExportRequestError: it failed, or still runs after ``timeout_seconds``.
+    """
+    started = clock()
+    while True:
+        try:
+            answer = dynamodb.describe_export(ExportArn=arn)
+        except ClientError as error:
+            raise ExportRequestError(
+                f"Export {arn} cannot be looked at: {error}. It takes dynamodb:DescribeExport."
+            ) from error
+        state = export_state(answer["ExportDescription"])
+        waited = clock() - started
+        on_progress(state, waited)
+        if state.status == "COMPLETED":
+            return state
+        if state.status == "FAILED":
+            raise ExportRequestError(f"Export {arn} failed: {state.failure}")
+        if waited >= timeout_seconds:
+            raise ExportRequestError(
+                f"Export {arn} still runs after {waited:.0f} s. It goes on; look for it later."
+            )
+        sleep(poll_seconds)

@@ -1,0 +1,263 @@
+"""Exported items, parsed as nested Arrow columns, as the columns of a table.
+
+An attribute value comes as a struct with a field for each type tag that was seen at its place:
+``{"S": ..., "N": null}``. Each function here converts all rows of one place at once and says which
+rows it could not prove to be exact: an unexpected tag, two tags, a number that does not fit. Those
+are not wrong yet; :mod:`ddb_pipeline.export.rows.exact` decides about them from their lines.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ddb_pipeline.arrow_types import arrow_type
+from ddb_pipeline.export.rows.exact import INTEGER_BITS, SET_ELEMENTS
+from ddb_pipeline.export.rows.numbers import (
+    Converted,
+    Mask,
+    either,
+    number_texts,
+    numbers,
+    one_by_one,
+    to_mask,
+)
+from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.types import (
+    PRIMITIVE_TYPES,
+    STRING,
+    ArrayType,
+    DecimalType,
+    HiveType,
+    MapType,
+    PrimitiveType,
+    StructType,
+)
+
+BINARY: Final = PRIMITIVE_TYPES["binary"]
+BOOLEAN: Final = PRIMITIVE_TYPES["boolean"]
+_NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
+_TEXTS: Final = ("S", "B")
+_LISTS: Final = ("L", *SET_ELEMENTS)
+
+
+def members(
+    parsed: pa.StructArray, fields: Mapping[str, HiveType]
+) -> tuple[list[pa.Array], Mask | None]:
+    """The members of maps, or the attributes of items, as one array for each of ``fields``."""
+    slow: Mask | None = None
+    by_column: dict[str, list[pa.Array]] = {}
+    for position, field in enumerate(parsed.type):
+        child = parsed.field(position)
+        column = column_name(field.name)
+        if column not in fields:
+            slow = either(slow, _valid(child))
+        elif len(child) > child.null_count:
+            by_column.setdefault(column, []).append(child)
+    arrays = []
+    for column, kind in fields.items():
+        spellings = by_column.get(column)
+        if not spellings:
+            arrays.append(pa.nulls(len(parsed), arrow_type(kind)))
+            continue
+        # Another spelling of the same name may need another column: item by item.
+        most = max(spellings, key=lambda child: len(child) - child.null_count)
+        for child in spellings:
+            if child is not most:
+                slow = either(slow, _valid(child))
+        converted = value(most, kind)
+        arrays.append(converted.values)
+        slow = either(slow, converted.slow)
+    return arrays, slow
+
+
+def value(parsed: pa.Array, kind: HiveType) -> Converted:
+    """Values of one place under their type tags as an array of the column type."""
+    length = len(parsed)
+    if not pa.types.is_struct(parsed.type):
+        return Converted(pa.nulls(length, arrow_type(kind)), _valid(parsed))
+    tags = {
+        field.name: parsed.field(position)
+        for position, field in enumerate(parsed.type)
+        if parsed.field(position).null_count < length
+    }
+    slow = _not_one_tag(parsed, tags)
+    null = tags.pop("NULL", None)
+    if null is not None and not pa.types.is_boolean(null.type):
+        slow = either(slow, _valid(null))
+    chosen = _chosen_tags(tags, kind)
+    for tag, content in tags.items():
+        if tag not in chosen:
+            slow = either(slow, _valid(content))
+    if not chosen:
+        return Converted(pa.nulls(length, arrow_type(kind)), slow)
+    converted = _content({tag: tags[tag] for tag in chosen}, kind)
+    return Converted(converted.values, either(slow, converted.slow))
+
+
+def _not_one_tag(parsed: pa.StructArray, tags: Mapping[str, pa.Array]) -> Mask | None:
+    """Rows with a value that has no tag or several."""
+    there = len(parsed) - parsed.null_count
+    if len(tags) == 1 and next(iter(tags.values())).null_count == parsed.null_count:
+        return None
+    if not tags:
+        return _valid(parsed) if there else None
+    counts = np.zeros(len(parsed), np.int8)
+    for content in tags.values():
+        counts += _valid(content)
+    slow: Mask = _valid(parsed) & (counts != 1)
+    return slow if slow.any() else None
+
+
+def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
+    """The tags whose contents are converted here for the column type."""
+    if kind == STRING:
+        return [tag for tag in ("S", "N", "B", "BOOL") if tag in tags]
+    if isinstance(kind, ArrayType):
+        lists = [tag for tag in _LISTS if tag in tags]
+        return [max(lists, key=lambda tag: len(tags[tag]) - tags[tag].null_count)] if lists else []
+    if isinstance(kind, StructType | MapType):
+        wanted = "M"
+    elif isinstance(kind, DecimalType) or (
+        isinstance(kind, PrimitiveType) and kind.name in _NUMBERS
+    ):
+        wanted = "N"
+    elif kind == BOOLEAN:
+        wanted = "BOOL"
+    elif kind == BINARY:
+        wanted = "B"
+    else:
+        wanted = "S"
+    return [wanted] if wanted in tags else []
+
+
+def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
+    [(tag, content), *_] = tags.items()
+    if kind == STRING:
+        return _texts(tags)
+    if isinstance(kind, ArrayType):
+        return _list(tag, content, kind)
+    if isinstance(kind, StructType):
+        return _struct(content, kind)
+    if isinstance(kind, MapType):
+        return _map(content, kind)
+    if kind == BOOLEAN:
+        return _of_type(content, pa.bool_())
+    if not pa.types.is_string(content.type):
+        return Converted(pa.nulls(len(content), arrow_type(kind)), _valid(content))
+    return numbers(content, kind) if tag == "N" else one_by_one(content, tag, kind)
+
+
+def _of_type(content: pa.Array, wanted: pa.DataType) -> Converted:
+    """Contents as they were parsed, unless the parser took them for something else."""
+    if content.type == wanted:
+        return Converted(content, None)
+    return Converted(pa.nulls(len(content), wanted), _valid(content))
+
+
+def _texts(tags: Mapping[str, pa.Array]) -> Converted:
+    slow: Mask | None = None
+    parts = []
+    for tag, content in tags.items():
+        converted = _of_type(content, pa.bool_() if tag == "BOOL" else pa.string())
+        if tag == "N" and converted.slow is None:
+            converted = number_texts(content)
+        if tag == "BOOL":
+            converted = Converted(pc.cast(converted.values, pa.string()), converted.slow)
+        parts.append(converted.values)
+        slow = either(slow, converted.slow)
+    return Converted(parts[0] if len(parts) == 1 else pc.coalesce(*parts), slow)
+
+
+def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
+    target = arrow_type(kind)
+    if not pa.types.is_list(content.type):
+        return Converted(pa.nulls(len(content), target), _valid(content))
+    elements = content.flatten()
+    inner = _elements(tag, elements, kind.element)
+    if elements.null_count:
+        inner = Converted(inner.values, either(inner.slow, ~_valid(elements)))
+    offsets = content.offsets
+    first = offsets[0].as_py()
+    if first:
+        offsets = pc.subtract(offsets, first)
+    values = pa.ListArray.from_arrays(offsets, inner.values, type=target, mask=_nulls(content))
+    return Converted(values, _parents(inner.slow, offsets))
+
+
+def _elements(tag: str, elements: pa.Array, kind: HiveType) -> Converted:
+    if tag == "L":
+        return value(elements, kind)
+    inside = SET_ELEMENTS[tag]
+    if not pa.types.is_string(elements.type) or inside not in _chosen_tags(
+        {inside: elements}, kind
+    ):
+        slow = np.ones(len(elements), np.bool_)
+        return Converted(pa.nulls(len(elements), arrow_type(kind)), slow)
+    return _content({inside: elements}, kind)
+
+
+def _struct(content: pa.Array, kind: StructType) -> Converted:
+    target = arrow_type(kind)
+    if not pa.types.is_struct(content.type):
+        return Converted(pa.nulls(len(content), target), _valid(content))
+    arrays, slow = members(content, {field.name: field.type for field in kind.fields})
+    fields = [target.field(position) for position in range(target.num_fields)]
+    values = pa.StructArray.from_arrays(arrays, fields=fields, mask=_nulls(content))
+    return Converted(values, slow)
+
+
+def _map(content: pa.Array, kind: MapType) -> Converted:
+    """Maps whose keys are data: one entry for each name that is there, in the names' order."""
+    target = arrow_type(kind)
+    if not pa.types.is_struct(content.type) or kind.key != STRING:
+        return Converted(pa.nulls(len(content), target), _valid(content))
+    slow: Mask | None = None
+    rows, names, values = [], [], []
+    for position in range(content.type.num_fields):
+        child = content.field(position)
+        there = np.flatnonzero(_valid(child))
+        if not len(there):
+            continue
+        taken = child.take(pa.array(there))
+        converted = value(taken, kind.value)
+        if converted.slow is not None:
+            slow = np.zeros(len(content), np.bool_) if slow is None else slow
+            slow[there[converted.slow]] = True
+        rows.append(there)
+        names.append(np.full(len(there), position, np.int32))
+        values.append(converted.values)
+    counts = np.zeros(len(content) + 1, np.int32)
+    items = pa.nulls(0, target.item_type)
+    keys = pa.array([], pa.string())
+    if rows:
+        owner = np.concatenate(rows)
+        order = np.argsort(owner, kind="stable")
+        np.add.at(counts, owner + 1, 1)
+        items = pa.concat_arrays(values).take(pa.array(order))
+        spelled = pa.array([field.name for field in content.type], pa.string())
+        keys = spelled.take(pa.array(np.concatenate(names)[order]))
+    offsets = pa.array(np.cumsum(counts, dtype=np.int32))
+    missing = _nulls(content)
+    entries = pa.MapArray.from_arrays(offsets, keys, items, type=target, mask=missing)
+    return Converted(entries, slow)
+
+
+def _parents(slow: Mask | None, offsets: pa.Array) -> Mask | None:
+    """Rows that have a slow element."""
+    if slow is None:
+        return None
+    before = np.concatenate(([0], np.cumsum(slow)))
+    ends = offsets.to_numpy()
+    parents: Mask = before[ends[1:]] > before[ends[:-1]]
+    return parents
+
+
+def _valid(array: pa.Array) -> Mask:
+    return to_mask(pc.is_valid(array))
+
+
+def _nulls(array: pa.Array) -> pa.Array | None:
+    return pc.is_null(array) if array.null_count else None

@@ -1,0 +1,77 @@
+"""Exports found by a folder or URL, wherever they were copied to."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow.fs
+
+from ddb_pipeline.export.layout import FOLDER, SUMMARY, Export
+from ddb_pipeline.export.read import ExportError, ExportNotFinishedError, read_export
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFolder:
+    """Opens an export's objects by their keys.
+
+    Data files are looked for in ``data`` beside the manifest, whatever their keys begin with, so
+    that an export may have been copied to elsewhere. ``path`` is ``bucket/prefix`` for S3.
+    """
+
+    filesystem: pyarrow.fs.FileSystem
+    path: str
+
+    def __call__(self, key: str) -> BinaryIO:
+        name = key.rpartition("/")[2]
+        relative = f"data/{name}" if "/" in key else name
+        # Arrow would uncompress by the name's ending; the checksum is of the bytes as they are.
+        path = f"{self.path}/{relative}"
+        try:
+            source: BinaryIO = self.filesystem.open_input_stream(path, compression=None)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ExportError(
+                path, f"it cannot be read: {error}. In a bucket it takes s3:GetObject."
+            ) from error
+        return source
+
+
+def open_export(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[ExportFolder, Export]:
+    """What opens an export's objects, and its manifests, verified.
+
+    ``path`` is the export's folder, the one with ``manifest-summary.json``, or one above it that
+    holds a single export.
+
+    Raises:
+        ExportError: there is no export, or there are several, or it is damaged.
+    """
+    folder = ExportFolder(filesystem, find_export(filesystem, path.rstrip("/")))
+    return folder, read_export(folder, "")
+
+
+def find_export(filesystem: pyarrow.fs.FileSystem, path: str) -> str:
+    """The folder of the one export at or below ``path``.
+
+    Raises:
+        ExportNotFinishedError: there is none, or not one alone.
+    """
+    found = []
+    for folder in (path, f"{path}/{FOLDER}"):
+        selector = pyarrow.fs.FileSelector(folder, recursive=False, allow_not_found=True)
+        for info in filesystem.get_file_info(selector):
+            if info.base_name == f"{SUMMARY}.json":
+                return folder
+            if info.type == pyarrow.fs.FileType.Directory:
+                manifest = f"{info.path}/{SUMMARY}.json"
+                if filesystem.get_file_info(manifest).is_file:
+                    found.append(info.path)
+    if len(found) == 1:
+        return str(found[0])
+    if not found:
+        raise ExportNotFinishedError(
+            f"{path}/{SUMMARY}.json",
+            "it is not there. Give the export's own folder, .../AWSDynamoDB/<export id>; if it is "
+            "that, the export is still running or has failed.",
+        )
+    names = ", ".join(sorted(name.rpartition("/")[2] for name in found)[:5])
+    raise ExportNotFinishedError(path, f"there are {len(found)} exports ({names}). Name one.")

@@ -1,0 +1,127 @@
+"""Hive's JSON SerDe against recorded answers: the service's own, then the open-source class's."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
+from ddb_pipeline.conversion.serde.joda_time import TimestampFormatError
+from ddb_pipeline.conversion.serde.serde import (
+    INVALID_SCHEMA,
+    MALFORMED_DATA,
+    PARSE_ERROR,
+    ConversionError,
+)
+from ddb_pipeline_tests.support.recorded_answers import answer, document, lines
+
+REFUSED = "the service refuses an object or array in a column of one value, with its own text"
+TINY = "a decimal too small for the scale is zero, where Hive's class gives null"
+INTERNAL_NAMES = "the class maps _col0, _col1 to columns by position; no delivery has such names"
+MICROSECONDS = "columns hold microseconds"
+DEEP = "nesting is bounded"
+
+DIFFERENCES = {
+    "S0051": REFUSED,
+    "S0053": REFUSED,
+    "S0054": REFUSED,
+    "S0545": TINY,
+    "S0562": REFUSED,
+    "S0563": REFUSED,
+    "S0564": REFUSED,
+    "S0565": REFUSED,
+    "S0618": TINY,
+    "S0635": REFUSED,
+    "S0636": REFUSED,
+    "S0637": REFUSED,
+    "S0638": REFUSED,
+    "S0691": TINY,
+    "S0708": REFUSED,
+    "S0709": REFUSED,
+    "S0783": REFUSED,
+    "S0784": REFUSED,
+    "S0856": REFUSED,
+    "S1375": REFUSED,
+    "S1968": INTERNAL_NAMES,
+    "S1969": INTERNAL_NAMES,
+    "S2065": REFUSED,
+    "S2082": REFUSED,
+    "S2084": DEEP,
+    "S2275": REFUSED,
+    "S2292": REFUSED,
+    "S2300": REFUSED,
+    "S2329": MICROSECONDS,
+    "S2371": MICROSECONDS,
+}
+
+RECORDED = [case for case in lines("serde.jsonl") if case["group"] != "openx_props"]
+
+
+def answer_to(case: dict[str, Any]) -> dict[str, Any]:
+    formats = case.get("props", {}).get("timestamp.formats", "")
+    try:
+        serde = HiveJsonSerDe(
+            [tuple(column) for column in case["columns"]],
+            timestamp_formats=formats.split(",") if formats else (),
+        )
+    except ConversionError as error:
+        return {"ok": False, "message": error.message}
+    return answer(serde.deserialize, case["columns"], case["json"])
+
+
+@pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
+def test_answers_as_the_open_source_class(case: dict[str, Any]) -> None:
+    given_answer, expected = answer_to(case), case["hive_hcat"]
+    same = given_answer["ok"] == expected["ok"] and (
+        not expected["ok"] or given_answer["row"] == expected["row"]
+    )
+    assert same != (case["id"] in DIFFERENCES), (given_answer, expected)
+
+
+def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
+    probed = document("firehose_probed.json")
+    scalar = [(probed["hive_scalar"]["schema"], case) for case in probed["hive_scalar"]["cases"]]
+    schema = probed[probed["hive_complex"]["schema_same_as"]]["schema"]
+    return scalar + [(schema, case) for case in probed["hive_complex"]["cases"]]
+
+
+@pytest.mark.parametrize(("schema", "case"), probed_cases())
+def test_answers_as_the_probed_service(schema: dict[str, str], case: dict[str, Any]) -> None:
+    serde = HiveJsonSerDe(list(schema.items()))
+    record = json.dumps(case["in"]).encode()
+    if "error" in case:
+        with pytest.raises(ConversionError) as caught:
+            serde.deserialize(record)
+        code, message = case["error"]
+        assert caught.value.code == code
+        assert message is None or caught.value.message == message
+        return
+    row = serde.deserialize(record)
+    expected = case.get("row") or case["row_has"]
+    assert {column: row[column] for column in expected} == expected
+
+
+def test_the_last_of_repeated_keys_counts() -> None:
+    assert HiveJsonSerDe([("a", "int")]).deserialize(b'{"a":1,"A":2}') == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("record", "code"), [(b"", MALFORMED_DATA), (b"{", PARSE_ERROR), (b"[{}]", MALFORMED_DATA)]
+)
+def test_records_that_are_no_object(record: bytes, code: str) -> None:
+    with pytest.raises(ConversionError) as caught:
+        list(HiveJsonSerDe([("a", "int")]).rows(record))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("hive_type", ["binary", "uniontype<int,string>", "void", "set<string>"])
+def test_unusable_schemas(hive_type: str) -> None:
+    with pytest.raises(ConversionError) as caught:
+        HiveJsonSerDe([("a", hive_type)])
+    assert caught.value.code == INVALID_SCHEMA
+
+
+@pytest.mark.parametrize("pattern", ["yyyy-MM-dd'T", "yyyy-bb", "'open"])
+def test_unusable_timestamp_formats(pattern: str) -> None:
+    with pytest.raises(TimestampFormatError):
+        HiveJsonSerDe([("a", "timestamp")], timestamp_formats=[pattern])

@@ -1,0 +1,60 @@
+"""Types inferred from columns of a block are those inferred item by item."""
+
+import random
+
+import pyarrow as pa
+import pytest
+
+from ddb_pipeline.export.rows.exact import ExportValueError, exported_item
+from ddb_pipeline.export.rows.inference import ExportInference, reach
+from ddb_pipeline.hive.infer import inferred_schema
+from ddb_pipeline.hive.numbers import number_reach
+from ddb_pipeline.hive.observation import AttributeValueError, Observation, observe_item
+from ddb_pipeline_tests.support.random_items import NUMBERS, random_columns, random_line
+
+
+def test_random_items_are_observed_as_one_by_one() -> None:
+    rng = random.Random(5)
+    for _ in range(60):
+        columns = random_columns(rng)
+        odd = rng.choice((0.0, 0.0, 0.001, 0.02, 0.2))
+        inference, expected, refused, items = ExportInference(), Observation(), 0, 0
+        for size in (1, 30, 400):
+            lines = [random_line(rng, columns, odd) for _ in range(size)]
+            refused -= inference.add(b"\n".join(lines))
+            for line in lines:
+                one = Observation()
+                try:
+                    observe_item(one, exported_item(line))
+                except (AttributeValueError, ExportValueError):
+                    refused += 1
+                else:
+                    expected.absorb(one)
+                    items += 1
+        assert refused == 0
+        assert inference.inference.items == items
+        assert inference.inference.seen == expected, columns
+        inferred_schema(inference.inference)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_numbers_reach_as_far_as_one_by_one(seed: int) -> None:
+    rng = random.Random(seed)
+    valid = [text for text in NUMBERS if is_number(text)]
+    texts = [rng.choice(valid) for _ in range(rng.randint(1, 6))]
+    texts += [f"{rng.random():.{rng.randint(1, 18)}f}" for _ in range(rng.randint(0, 3))]
+    texts += [str(rng.randrange(-(10**18), 10**18)) for _ in range(rng.randint(0, 3))]
+    if seed % 2:
+        texts = [text for text in texts if "e" not in text.lower() and "+" not in text] or ["0.0"]
+    expected = number_reach(texts[0])
+    for text in texts:
+        expected = expected.merged(number_reach(text))
+    assert reach(pa.array(texts)) == expected, texts
+
+
+def is_number(text: str) -> bool:
+    try:
+        number_reach(text)
+    except ValueError:
+        return False
+    return text.isascii()

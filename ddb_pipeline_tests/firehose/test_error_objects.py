@@ -1,0 +1,126 @@
+"""Error objects: the layout Firehose writes, and reading it back whole."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddb_pipeline.firehose.error_objects import (
+    CorruptErrorObjectError,
+    DataCatalogTable,
+    FailedRecord,
+    parse_error_object,
+    read_error_object,
+    write_error_object,
+)
+from ddb_pipeline_tests.support.recorded_answers import lines
+
+TABLE = DataCatalogTable(
+    database_name="shop", table_name="orders", region="eu-west-1", version_id="LATEST"
+)
+RECORD = FailedRecord(
+    raw_data=b'{"a":"oops"}\n',
+    error_code="DataFormatConversion.MalformedData",
+    error_message='Data does not match the schema. For input string: "oops"',
+    arrival_timestamp=1_790_000_000_123,
+    attempt_ending_timestamp=1_790_000_060_000,
+    sequence_number="49546986683135544286507457936321625675700192471156785154",
+    sub_sequence_number=0,
+    data_catalog_table=TABLE,
+)
+
+
+def test_a_line_has_firehoses_members_in_its_order() -> None:
+    (reported,) = [case for case in lines("firehose_reported.jsonl") if case["id"] == "F17"]
+    line = RECORD.to_line()
+    assert line.endswith(b"\n")
+    document = json.loads(line)
+    assert list(document) == reported["reported"]["order"]
+    assert list(document["dataCatalogTable"]) == reported["reported"]["dataCatalogTable"]
+    assert base64.b64decode(document["rawData"]) == b'{"a":"oops"}\n'
+
+
+def test_what_is_written_is_read() -> None:
+    bare = FailedRecord(raw_data=b"", error_code="c", error_message="m\ud800 \u2028")
+    assert parse_error_object(write_error_object([RECORD, bare])) == [RECORD, bare]
+    assert parse_error_object(b"") == []
+
+
+OPTIONAL_TEXT = st.none() | st.text(max_size=10)
+TABLES = st.none() | st.builds(
+    DataCatalogTable,
+    database_name=OPTIONAL_TEXT,
+    table_name=OPTIONAL_TEXT,
+    region=OPTIONAL_TEXT,
+    version_id=OPTIONAL_TEXT,
+    catalog_id=OPTIONAL_TEXT,
+    role_arn=OPTIONAL_TEXT,
+)
+RECORDS = st.builds(
+    FailedRecord,
+    raw_data=st.binary(max_size=20),
+    error_code=st.text(max_size=10),
+    error_message=st.text(max_size=10),
+    arrival_timestamp=st.none() | st.integers(0, 2**53),
+    attempt_ending_timestamp=st.none() | st.integers(0, 2**53),
+    attempts_made=st.integers(0, 9),
+    sequence_number=OPTIONAL_TEXT,
+    sub_sequence_number=st.none() | st.integers(0, 9),
+    data_catalog_table=TABLES,
+)
+
+
+@given(st.lists(RECORDS, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_any_records_survive_the_round_trip(records: list[FailedRecord]) -> None:
+    assert parse_error_object(write_error_object(records)) == records
+
+
+def test_unknown_members_and_other_spellings_are_read() -> None:
+    document = {
+        "attemptsMade": 4,
+        "arrivalTimestamp": "1790000000123",
+        "errorCode": "Lambda.FunctionError",
+        "errorMessage": "The Lambda function failed.",
+        "attemptEndingTimestamp": 1790000060000,
+        "rawData": base64.b64encode(b"x").decode(),
+        "EsDocumentId": None,
+        "dataCatalogTable": {"tableName": "orders", "catalogArn": "arn"},
+    }
+    (record,) = parse_error_object(json.dumps(document).encode() + b"\r\n\n")
+    assert record.error_code == "Lambda.FunctionError"
+    assert record.error_message == "The Lambda function failed."
+    assert record.arrival_timestamp == 1_790_000_000_123
+    assert record.data_catalog_table == DataCatalogTable(table_name="orders")
+    newer = {"ErrorCode": "C", "ErrorMessage": "M", "rawData": ""}
+    assert parse_error_object(json.dumps(newer).encode())[0].error_code == "C"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"not json", "not JSON"),
+        (b'{"rawData":"' + base64.b64encode(b"cut"), "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"[" * 10_000, "not JSON"),
+        (b'{"rawData":5}', "rawData is missing or not a string"),
+        (b'{"lastErrorCode":"c"}', "rawData is missing or not a string"),
+        (b'{"rawData":"%%%"}', "rawData is not base64"),
+        (b'{"rawData":"","attemptsMade":"many"}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","sequenceNumber":5}', "sequenceNumber is not a string"),
+        (b'{"rawData":"","dataCatalogTable":"t"}', "dataCatalogTable is not an object"),
+        (b'\xff{"rawData":""}', "not JSON"),
+    ],
+)
+def test_a_corrupt_line_is_named_and_costs_no_other(line: bytes, reason: str) -> None:
+    body = RECORD.to_line() + line + b"\n" + RECORD.to_line()
+    content = read_error_object(body)
+    assert content.records == (RECORD, RECORD)
+    (corrupt,) = content.corrupt_lines
+    assert (corrupt.line, corrupt.content) == (2, line)
+    assert corrupt.reason.startswith(reason)
+    with pytest.raises(CorruptErrorObjectError, match=r"errors/one: 1 .* line 2: ") as caught:
+        parse_error_object(body, "errors/one")
+    assert caught.value.records == (RECORD, RECORD)
