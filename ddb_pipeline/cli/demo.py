@@ -24,10 +24,10 @@ from rich.progress import (
 )
 
 from ddb_pipeline.cli.sensor_loop import SensorLoop
-from ddb_pipeline.config.settings import DeliverySchema, PipelineConfig, Settings, load_settings
+from ddb_pipeline.config.names import crawled_table, delivery_table
+from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.crawl import crawled_reference
-from ddb_pipeline.defs.redelivery import delivery_table
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
@@ -179,7 +179,7 @@ class Demo:
         )
 
     def schema(self) -> dict[str, str]:
-        table = read_table(self.cloud.glue, crawled_reference(self.pipeline))
+        table = read_table(self.cloud.glue, crawled_table(self.pipeline))
         return dict(table.columns)
 
     def mend(self, loop: SensorLoop) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, Target, load_settings
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.deploy.bundle import build_bundles, write_bundles
 from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
 from ddb_pipeline.deploy.stack import (

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.cli.places import S3, located
 from ddb_pipeline.cli.schema_file import read_columns
-from ddb_pipeline.config.settings import DYNAMODB_NAME, load_settings
+from ddb_pipeline.config.pipeline import DYNAMODB_NAME
+from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.conversion.preflight import Finding, Preflight, PreflightReport, Verdict
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.dynamodb.stream import (

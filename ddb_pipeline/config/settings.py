@@ -1,7 +1,6 @@
-"""The pipelines and where their data lives: one validated object, from TOML and environment."""
+"""The settings of the code location: loaded from a TOML file and the environment, validated."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -9,11 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
-from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
-from ddb_pipeline.hive.infer import Shape
+from ddb_pipeline.config.pipeline import PipelineConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,12 +22,6 @@ CONFIG_VARIABLE = "DDB_PIPELINE_CONFIG"
 HOME_VARIABLE = "DDB_PIPELINE_HOME"
 CONFIG_FILE = ".ddb_pipeline.toml"
 
-NAME = r"^[a-z][a-z0-9_]{2,39}$"
-DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
-BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
-PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
-STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
-
 
 class ConfigError(Exception):
     """The configuration is not usable; the message names the file and each key."""
@@ -41,175 +32,6 @@ class Target(Enum):
 
     EMBEDDED = "embedded"
     AWS = "aws"
-
-
-class DeliverySchema(Enum):
-    """Which catalog table Firehose reads its column types from."""
-
-    LAKE = "lake"
-    CRAWLED = "crawled"
-
-
-class SchemaFix(Enum):
-    """Who mends the crawled table when it changes."""
-
-    LAMBDA = "lambda"
-    DAGSTER = "dagster"
-    BOTH = "both"
-
-
-class StreamReader(Enum):
-    """What reads the table's stream."""
-
-    LAMBDA = "lambda"
-    CONSUMER = "consumer"
-
-
-class CrawlWith(Enum):
-    """What crawls the DynamoDB table."""
-
-    GLUE = "glue"
-    BUILTIN = "builtin"
-
-
-class ExportWith(Enum):
-    """How the whole table gets to S3."""
-
-    EXPORT = "export"
-    SCAN = "scan"
-
-
-class FunctionSetting(Enum):
-    """Settings of the streaming function that the template passes on (``stream_settings``)."""
-
-    EVENT_NAMES = "EVENT_NAMES"
-    IMAGES = "IMAGES"
-    ATTRIBUTE_FILTER = "ATTRIBUTE_FILTER"
-    TABLE_ROUTES = "TABLE_ROUTES"
-    ROUTE_ATTRIBUTE = "ROUTE_ATTRIBUTE"
-    ATTRIBUTE_ROUTES = "ATTRIBUTE_ROUTES"
-    DROP_ATTRIBUTES = "DROP_ATTRIBUTES"
-    PSEUDONYMISE_ATTRIBUTES = "PSEUDONYMISE_ATTRIBUTES"
-    PSEUDONYM_KEY_SECRET_ARN = "PSEUDONYM_KEY_SECRET_ARN"
-    TRANSFORMER = "TRANSFORMER"
-
-    @property
-    def parameter(self) -> str:
-        """The template's parameter for it."""
-        return "".join(word.capitalize() for word in self.value.split("_"))
-
-
-class PipelineConfig(BaseModel):
-    """One DynamoDB table on its way to the lake.
-
-    Only ``name`` is needed (and ``bucket`` on AWS); the rest follows the template's own names.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=NAME, description="Asset key prefix and stem of all names.")
-    dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
-    database: str = Field(default="", description="The Glue database.")
-    bucket: str = Field(default="", description="The lake's S3 bucket.")
-    delivery_stream: str = Field(default="", description="The Firehose delivery stream.")
-    crawler: str = Field(default="", description="The Glue crawler.")
-    change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
-    stack: str = Field(default="", description="The CloudFormation stack.")
-    table_prefix: str = Field(default="", description="The crawler's table prefix.")
-    partition_key: str = Field(default="log_id", description="The table's partition key (S).")
-    delivery_schema: DeliverySchema = DeliverySchema.LAKE
-    schema_fix: SchemaFix = SchemaFix.BOTH
-    stream_reader: StreamReader = StreamReader.LAMBDA
-    function_settings: Mapping[FunctionSetting, str] = Field(
-        default={},
-        description="Settings of the streaming function, by the names in its environment.",
-    )
-    routed_delivery_streams_arn: str = Field(
-        default="", description="Of the delivery streams that the function's routes name."
-    )
-    function_layer_arn: str = Field(
-        default="", description="Lambda layer with the module that TRANSFORMER names."
-    )
-    crawl_with: CrawlWith = CrawlWith.GLUE
-    shapes: Mapping[str, Shape] = Field(
-        default={},
-        description="By path (orders[].lines): struct, map or json, for the built-in crawl.",
-    )
-    crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
-    export_prefix: str = Field(
-        default="exports", pattern=PREFIX, description="Where exports lie in the lake's bucket."
-    )
-    export_with: ExportWith = Field(
-        default=ExportWith.EXPORT,
-        description="DynamoDB's export (point-in-time recovery on) or a scan in its layout.",
-    )
-    export_schedule: str = Field(default="", description="Cron of the export, UTC; none if empty.")
-    start: datetime = Field(
-        default=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        description="First hour of the lake's partitions, UTC.",
-    )
-    buffer_seconds: int = Field(default=60, ge=0, le=900, description="Firehose's interval.")
-    relevance: RelevanceConfig | None = Field(
-        default=None, description="Given where the table holds search logs to score."
-    )
-    spark: SparkConfig = SparkConfig()
-
-    @field_validator("start")
-    @classmethod
-    def _start(cls, value: datetime) -> datetime:
-        moment = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-        return moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
-
-    @field_validator("function_settings")
-    @classmethod
-    def _function_settings(
-        cls, value: Mapping[FunctionSetting, str]
-    ) -> Mapping[FunctionSetting, str]:
-        environment = {setting.value: text for setting, text in value.items()}
-        try:
-            # The delivery stream's name comes from the template; any will do to check the others.
-            read_settings({"DELIVERY_STREAM": "stream", **environment})
-        except SettingsError as error:
-            raise ValueError(str(error)) from error
-        return value
-
-    @field_validator("bucket")
-    @classmethod
-    def _bucket(cls, value: str) -> str:
-        return _matching(value, BUCKET_NAME, "an S3 bucket name")
-
-    @field_validator("dynamodb_table")
-    @classmethod
-    def _dynamodb_table(cls, value: str) -> str:
-        return _matching(value, DYNAMODB_NAME, "a DynamoDB table name")
-
-    @field_validator("delivery_stream")
-    @classmethod
-    def _delivery_stream(cls, value: str) -> str:
-        return _matching(value, STREAM_NAME, "a delivery stream name")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_after_pipeline(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-            return data
-        slug = data["name"].replace("_", "-")
-        defaults = {
-            "dynamodb_table": slug,
-            "database": data["name"],
-            "bucket": f"{slug}-lake",
-            "delivery_stream": f"{slug}-stream",
-            "crawler": f"{slug}-crawler",
-            "change_queue": f"{slug}-table-changes",
-            "stack": slug,
-        }
-        return {**defaults, **data}
-
-
-def _matching(value: str, pattern: str, what: str) -> str:
-    if not re.match(pattern, value):
-        raise ValueError(f"{value!r} is not {what}")
-    return value
 
 
 class Settings(BaseModel):

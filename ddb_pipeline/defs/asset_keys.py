@@ -10,7 +10,8 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, Target
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings, Target
 
 DYNAMODB_TABLE = "dynamodb_table"
 CRAWLED_CATALOG_TABLE = "crawled_catalog_table"

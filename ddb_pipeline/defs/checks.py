@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import function_environment

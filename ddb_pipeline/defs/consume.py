@@ -6,7 +6,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, StreamReader
+from ddb_pipeline.config.names import checkpoint_table
+from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     in_progress,
     run_tags,
@@ -14,7 +16,6 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_status,
 )
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
-from ddb_pipeline.deploy.stack import checkpoint_table
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.dynamodb.stream_consumer import Consumption, Limits, consume
 from ddb_pipeline.dynamodb.stream_read import lambda_event

@@ -4,7 +4,9 @@ import time
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import CrawlWith, PipelineConfig, Settings
+from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.pipeline import CrawlWith, PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DYNAMODB_TABLE,
@@ -16,8 +18,7 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_status,
 )
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
-from ddb_pipeline.deploy.stack import crawled_table
-from ddb_pipeline.glue.catalog import CatalogTable, TableReference, find_table, read_table
+from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl, run_crawler
 from ddb_pipeline.lake.layout import UNDECLARED_PREFIX
 from ddb_pipeline.lake.objects import list_objects
@@ -27,10 +28,6 @@ STAGE = "crawl"
 RETRY = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-
-
-def crawled_reference(pipeline: PipelineConfig) -> TableReference:
-    return TableReference(pipeline.database, crawled_table(pipeline))
 
 
 def crawl(
@@ -56,7 +53,7 @@ def crawl(
             pipeline.shapes,
         )
         log.info("Crawled %d items of %s.", result.items, pipeline.dynamodb_table)
-    return read_table(cloud.glue, crawled_reference(pipeline))
+    return read_table(cloud.glue, crawled_table(pipeline))
 
 
 def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
@@ -73,7 +70,7 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         started_at = time.time()
-        before = find_table(cloud.glue, crawled_reference(pipeline))
+        before = find_table(cloud.glue, crawled_table(pipeline))
         table = crawl(cloud, pipeline, context.log)
         return dg.MaterializeResult(
             metadata={
@@ -142,7 +139,7 @@ def crawl_reason(
     """Why a crawl is due now; None where none is, or where one is under way."""
     if in_progress(instance, pipeline, STAGE):
         return None
-    if find_table(cloud.glue, crawled_reference(pipeline)) is None:
+    if find_table(cloud.glue, crawled_table(pipeline)) is None:
         answer = cloud.dynamodb.scan(TableName=pipeline.dynamodb_table, Limit=1, Select="COUNT")
         return "there are items and no catalog table" if answer["Count"] else None
     waiting = list(list_objects(cloud.s3, pipeline.bucket, UNDECLARED_PREFIX, limit=1000))

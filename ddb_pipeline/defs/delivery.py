@@ -9,7 +9,9 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.names import lake_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     PARQUET_STREAM,
@@ -22,7 +24,6 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_status,
 )
 from ddb_pipeline.defs.crawl import RETRY
-from ddb_pipeline.defs.schema import lake_reference
 from ddb_pipeline.glue.catalog import find_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour
@@ -55,7 +56,7 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         hour = DeliveryHour.from_partition_key(context.partition_key)
         found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.bucket, hour)
-        table = find_table(cloud.glue, lake_reference(pipeline))
+        table = find_table(cloud.glue, lake_table(pipeline))
         uri = f"s3://{pipeline.bucket}/{hour.prefix}"
         if table is not None and found.objects:
             partition = LakePartition((hour.date, hour.hour), uri)

@@ -5,7 +5,8 @@ import time
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.resources.cloud import CloudResource

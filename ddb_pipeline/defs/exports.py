@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import ExportWith, PipelineConfig, Settings
+from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_SNAPSHOT,
     asset_job_name,

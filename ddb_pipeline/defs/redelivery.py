@@ -6,7 +6,9 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import DeliverySchema, PipelineConfig, Settings
+from ddb_pipeline.config.names import delivery_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     LAKE_TABLE,
     REDELIVERED_RECORDS,
@@ -17,7 +19,7 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_interval,
     sensor_status,
 )
-from ddb_pipeline.defs.crawl import RETRY, crawled_reference
+from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.run_requests import (
     Asked,
     Remembered,
@@ -26,8 +28,7 @@ from ddb_pipeline.defs.run_requests import (
     recalled,
     remembered,
 )
-from ddb_pipeline.defs.schema import lake_reference
-from ddb_pipeline.glue.catalog import TableReference, read_table
+from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.watch import TableState, read_states
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
 from ddb_pipeline.lake.objects import StoredObject, list_objects
@@ -37,13 +38,6 @@ from ddb_pipeline.resources.cloud import CloudResource
 STAGE = "redelivery"
 MAX_OBJECTS_PER_RUN = 1000
 SHOWN_OBJECTS = 20
-
-
-def delivery_table(pipeline: PipelineConfig) -> TableReference:
-    """The table that Firehose converts with."""
-    if pipeline.delivery_schema is DeliverySchema.LAKE:
-        return lake_reference(pipeline)
-    return crawled_reference(pipeline)
 
 
 def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:

@@ -7,7 +7,9 @@ from hashlib import sha256
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.names import relevance_location, scores_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.defs.asset_keys import (
     PARQUET_STREAM,
@@ -30,8 +32,6 @@ from ddb_pipeline.defs.run_requests import (
     recalled,
     remembered,
 )
-from ddb_pipeline.deploy.stack import scores_table
-from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour, hour_of_key
 from ddb_pipeline.resources.cloud import CloudResource
@@ -87,7 +87,7 @@ def relevance_asset(
             found = place.run(context, job).get_materialize_result()
             place.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
         location = published_location(cloud, pipeline)
-        table = point_scores_table(cloud.glue, scores_reference(pipeline), location)
+        table = point_scores_table(cloud.glue, scores_table(pipeline), location)
         return dg.MaterializeResult(
             metadata={
                 **(found.metadata or {}),
@@ -101,15 +101,11 @@ def relevance_asset(
     return relevance_scores
 
 
-def scores_reference(pipeline: PipelineConfig) -> TableReference:
-    return TableReference(pipeline.database, scores_table(pipeline))
-
-
 def published_location(cloud: CloudResource, pipeline: PipelineConfig) -> str:
     """Where the scores lie that the manifest in the bucket names."""
     key = RELEVANCE_PREFIX + MANIFEST
     body = cloud.s3.get_object(Bucket=pipeline.bucket, Key=key)["Body"].read()
-    uri = f"s3://{pipeline.bucket}/{RELEVANCE_PREFIX}"
+    uri = relevance_location(pipeline)
     scores = from_text(body.decode("utf-8"), f"{uri}{MANIFEST}").scores
     return f"{uri}scores/{scores.version}/" if scores else uri
 

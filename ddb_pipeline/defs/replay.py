@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
-from ddb_pipeline.defs.crawl import crawled_reference
+from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_read import (
     Shard,
@@ -68,7 +69,7 @@ def replay_jobs(settings: Settings) -> list[dg.JobDefinition]:
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
-        known = [crawled_reference(pipeline) for pipeline in settings.pipelines]
+        known = [crawled_table(pipeline) for pipeline in settings.pipelines]
         tables = watched(changed_tables(config.event), known)
         if not tables:
             context.log.info("The event names no table of these pipelines.")

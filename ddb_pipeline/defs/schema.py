@@ -4,31 +4,22 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig
+from ddb_pipeline.config.names import crawled_table, lake_table, stream_location
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     LAKE_TABLE,
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.crawl import RETRY, crawled_reference
+from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, changes_table, schema_metadata
-from ddb_pipeline.deploy.stack import lake_table
-from ddb_pipeline.glue.catalog import CatalogTable, TableReference, read_table, version_before
+from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.repair import fix_table, pending_changes
 from ddb_pipeline.hive.evolve import SchemaDiff, narrowings, render_markdown
 from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
-from ddb_pipeline.lake.layout import STREAM_PREFIX
 from ddb_pipeline.resources.cloud import CloudResource
-
-
-def lake_reference(pipeline: PipelineConfig) -> TableReference:
-    return TableReference(pipeline.database, lake_table(pipeline))
-
-
-def lake_location(pipeline: PipelineConfig) -> str:
-    return f"s3://{pipeline.bucket}/{STREAM_PREFIX}"
 
 
 def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
@@ -59,10 +50,10 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     def normalized_schema(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        repair = fix_table(cloud.glue, crawled_reference(pipeline))
+        repair = fix_table(cloud.glue, crawled_table(pipeline))
         for change in repair.changes:
             context.log.info("%s: %s -> %s", change.path, change.before, change.after)
-        table = read_table(cloud.glue, crawled_reference(pipeline))
+        table = read_table(cloud.glue, crawled_table(pipeline))
         yield dg.MaterializeResult(
             metadata={
                 **schema_metadata(table.reference, table.version_id, table.columns),
@@ -135,10 +126,10 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        source = read_table(cloud.glue, crawled_reference(pipeline))
+        source = read_table(cloud.glue, crawled_table(pipeline))
         known = materialized_columns(context.instance, asset_key(pipeline, LAKE_TABLE))
         update = widen_lake_table(
-            cloud.glue, lake_reference(pipeline), lake_location(pipeline), source.columns
+            cloud.glue, lake_table(pipeline), stream_location(pipeline), source.columns
         )
         table = update.table
         diff = update.evolution.diff

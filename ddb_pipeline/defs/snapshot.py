@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_table, stream_location
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_SNAPSHOT, asset_key
 from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
-from ddb_pipeline.defs.schema import lake_location, lake_reference
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
     Converter,
@@ -20,16 +21,14 @@ from ddb_pipeline.defs.snapshot_converters import (
     SnapshotConfig,
     chosen_converter,
 )
-from ddb_pipeline.deploy.stack import snapshot_table
 from ddb_pipeline.export.convert import Conversion, ConversionFailedError
 from ddb_pipeline.export.layout import FOLDER, Export
 from ddb_pipeline.export.read import ExportError
 from ddb_pipeline.export.source import open_export
-from ddb_pipeline.glue.catalog import TableReference, read_table
+from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.snapshot_table import item_columns, publish_snapshot
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX
 from ddb_pipeline.parquet.partition_by import PartitionError
 from ddb_pipeline.parquet.publish import Destination, PublishError
 from ddb_pipeline.resources.cloud import CloudResource
@@ -38,10 +37,6 @@ from ddb_pipeline.resources.cloud import CloudResource
 def exports(pipeline: PipelineConfig) -> dg.DynamicPartitionsDefinition:
     """A partition for each export that was found, by its id."""
     return dg.DynamicPartitionsDefinition(name=f"{pipeline.name}_exports")
-
-
-def snapshot_reference(pipeline: PipelineConfig) -> TableReference:
-    return TableReference(pipeline.database, snapshot_table(pipeline))
 
 
 def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
@@ -105,8 +100,8 @@ def make_snapshot(
         raise dg.Failure(str(error), allow_retries=False) from error
     table = publish_snapshot(
         cloud.glue,
-        snapshot_reference(pipeline),
-        f"s3://{pipeline.bucket}/{SNAPSHOT_PREFIX}",
+        snapshot_table(pipeline),
+        snapshot_location(pipeline),
         columns,
         snapshot.export_id,
         f"s3://{snapshot.location}/",
@@ -131,11 +126,11 @@ def snapshot_columns(
     context: dg.AssetExecutionContext, snapshot: Snapshot, converter: Converter
 ) -> tuple[Column, ...]:
     """The lake table's item columns, widened first by what all items of the export tell."""
-    glue, reference = snapshot.cloud.glue, lake_reference(snapshot.pipeline)
+    glue, reference = snapshot.cloud.glue, lake_table(snapshot.pipeline)
     if not snapshot.config.infer:
         return item_columns(read_table(glue, reference).columns)
     found = converter.inferred(snapshot)
-    update = widen_lake_table(glue, reference, lake_location(snapshot.pipeline), found)
+    update = widen_lake_table(glue, reference, stream_location(snapshot.pipeline), found)
     if update.written:
         context.log.info("Lake table %s widened.", update.table.reference)
     return item_columns(update.table.columns)

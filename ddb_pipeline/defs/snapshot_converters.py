@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 import dagster as dg
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.export.columns_file import read_columns, write_columns
 from ddb_pipeline.export.convert import (
     Conversion,

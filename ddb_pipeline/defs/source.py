@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     DYNAMODB_TABLE,
     asset_key,

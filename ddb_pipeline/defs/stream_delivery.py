@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config.settings import PipelineConfig
+from ddb_pipeline.config.names import stream_function
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.held import DeliveryTable
@@ -73,7 +74,8 @@ class StreamDelivery:
 
 def function_environment(cloud: CloudResource, pipeline: PipelineConfig) -> dict[str, str]:
     """The environment of the deployed streaming function, so that a replay follows its settings."""
-    name = f"{pipeline.name.replace('_', '-')}-stream-to-firehose"
-    configuration = cloud.client("lambda").get_function_configuration(FunctionName=name)
+    configuration = cloud.client("lambda").get_function_configuration(
+        FunctionName=stream_function(pipeline)
+    )
     environment: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
     return environment

@@ -10,7 +10,9 @@ import dagster as dg
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import error_code
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DATA_VERSION_TAG,
@@ -24,7 +26,6 @@ from ddb_pipeline.defs.asset_keys import (
     sensor_interval,
     sensor_status,
 )
-from ddb_pipeline.defs.crawl import crawled_reference
 from ddb_pipeline.defs.metadata import schema_metadata
 from ddb_pipeline.glue.catalog import CatalogTable
 from ddb_pipeline.glue.watch import RunState, Seen, TableState, next_request, read_states
@@ -96,7 +97,7 @@ def compare(
     now: float,
 ) -> dg.SensorResult:
     """Compare every pipeline's table with what was last asked for, and ask for what is due."""
-    references = {pipeline.name: crawled_reference(pipeline) for pipeline in settings.pipelines}
+    references = {pipeline.name: crawled_table(pipeline) for pipeline in settings.pipelines}
     states = read_states(cloud.glue, references.values())
     seen = dict(cursor.seen)
     requests: list[dg.RunRequest] = []

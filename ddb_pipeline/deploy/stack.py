@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from ddb_pipeline.config.settings import FunctionSetting, PipelineConfig
+from ddb_pipeline.config.names import crawled_table, lake_table, resource_stem, snapshot_table
+from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
-from ddb_pipeline.glue.crawler import catalog_table_name
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient
@@ -61,41 +61,20 @@ def code_key(pipeline: PipelineConfig, bundle: Bundle) -> str:
     return f"{pipeline.stack}/{bundle.name}-{bundle.sha256[:16]}.zip"
 
 
-def crawled_table(pipeline: PipelineConfig) -> str:
-    return catalog_table_name(pipeline.dynamodb_table, pipeline.table_prefix)
-
-
-def lake_table(pipeline: PipelineConfig) -> str:
-    return f"{crawled_table(pipeline)}_lake"
-
-
-def snapshot_table(pipeline: PipelineConfig) -> str:
-    return f"{crawled_table(pipeline)}_snapshot"
-
-
-def scores_table(pipeline: PipelineConfig) -> str:
-    return f"{crawled_table(pipeline)}_relevance"
-
-
-def checkpoint_table(pipeline: PipelineConfig) -> str:
-    """The table in which the consumer job keeps its place."""
-    return f"{pipeline.name.replace('_', '-')}-stream-checkpoints"
-
-
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
     """The template's parameters for a pipeline; ``bundles`` by function name."""
     return {
-        "PipelineName": pipeline.name.replace("_", "-"),
+        "PipelineName": resource_stem(pipeline.name),
         "TableName": pipeline.dynamodb_table,
         "PartitionKeyName": pipeline.partition_key,
         "BucketName": pipeline.bucket,
         "DatabaseName": pipeline.database,
         "TablePrefix": pipeline.table_prefix,
-        "CrawledTableName": crawled_table(pipeline),
-        "LakeTableName": lake_table(pipeline),
-        "SnapshotTableName": snapshot_table(pipeline),
+        "CrawledTableName": crawled_table(pipeline).name,
+        "LakeTableName": lake_table(pipeline).name,
+        "SnapshotTableName": snapshot_table(pipeline).name,
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
         "StreamReader": pipeline.stream_reader.value,

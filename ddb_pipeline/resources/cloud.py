@@ -10,7 +10,8 @@ from botocore.config import Config
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, Target
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.resources.filesystem import s3_filesystem
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dagster._core.errors import DagsterPipesExecutionError
 from dagster_aws.pipes import PipesCloudWatchMessageReader, PipesEMRServerlessClient
 from filelock import FileLock
 
-from ddb_pipeline.config.settings import PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import build_spark_bundle
 from ddb_pipeline.deploy.stack import stack_outputs
 from ddb_pipeline.lake.layout import SPARK_CODE_PREFIX

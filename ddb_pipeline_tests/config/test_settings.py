@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ddb_pipeline.config.settings import ConfigError, DeliverySchema, Target, load_settings
+from ddb_pipeline.config.pipeline import DeliverySchema
+from ddb_pipeline.config.settings import ConfigError, Target, load_settings
 from ddb_pipeline.deploy.bundle import FUNCTIONS, Bundle
 from ddb_pipeline.deploy.stack import stack_parameters
 

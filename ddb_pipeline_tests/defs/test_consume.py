@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.consume import consume_sensor, failure_text
 from ddb_pipeline.demo.search_logs import SearchLogs

@@ -9,13 +9,11 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings
+from ddb_pipeline.config.names import scores_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
-from ddb_pipeline.defs.relevance import (
-    relevance_asset,
-    relevance_sensor,
-    scores_reference,
-)
+from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
 from ddb_pipeline.defs.run_requests import Asked, due
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import read_table
@@ -82,7 +80,7 @@ def test_scores_from_the_lake(settings: Settings, cloud: CloudResource) -> None:
         assert told["hours"] == 2
         assert told["queries"] == 2
         assert "data:image/svg+xml" in told["score_distribution"]
-        table = read_table(cloud.glue, scores_reference(settings.pipelines[0]))
+        table = read_table(cloud.glue, scores_table(settings.pipelines[0]))
         assert table.location == told["dagster/uri"]
         prefix = table.location.removeprefix(f"s3://{BUCKET}/")
         objects = sorted(key for key in keys(cloud) if key.startswith(prefix))

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
-from ddb_pipeline.config.settings import PipelineConfig, SchemaFix, Settings
+from ddb_pipeline.config.names import lake_table
+from ddb_pipeline.config.pipeline import PipelineConfig, SchemaFix
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
@@ -19,7 +21,6 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.schema import lake_reference
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import TableReference, columns_of, read_table, with_columns
 from ddb_pipeline.hive.types import Column
@@ -113,7 +114,7 @@ def test_a_lake_that_someone_narrowed_fails_its_check_and_is_widened_again(
     pipeline = account.settings.pipeline("by_dagster")
     account.put(pipeline, {"log_id": {"S": "one"}, "t": {"SS": ["a"]}, "late": {"S": "x"}})
     account.materialize(pipeline, CRAWLED_CATALOG_TABLE, NORMALIZED_SCHEMA, LAKE_TABLE)
-    lake = read_table(account.cloud.glue, lake_reference(pipeline))
+    lake = read_table(account.cloud.glue, lake_table(pipeline))
     kept = [column for column in lake.columns if column.name not in ("late", "t")]
     account.cloud.glue.update_table(
         DatabaseName=pipeline.database,
@@ -123,7 +124,7 @@ def test_a_lake_that_someone_narrowed_fails_its_check_and_is_widened_again(
     assert not checks["only_widening"].passed
     assert checks["only_widening"].metadata["narrowed"].value == [["t", "array<string>", "string"]]
     assert not checks["crawl_fits"].passed
-    now = dict(read_table(account.cloud.glue, lake_reference(pipeline)).columns)
+    now = dict(read_table(account.cloud.glue, lake_table(pipeline)).columns)
     assert (now["late"], now["t"]) == ("string", "string")
 
 

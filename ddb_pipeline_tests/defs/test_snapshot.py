@@ -9,12 +9,14 @@ import dagster as dg
 import pyarrow.dataset
 import pytest
 
-from ddb_pipeline.config.settings import ExportWith, PipelineConfig, Settings
+from ddb_pipeline.config.names import snapshot_table
+from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
 from ddb_pipeline.defs.exports import MAX_ATTEMPTS, due_exports, export_sensor, run_key
 from ddb_pipeline.defs.run_requests import Asked
-from ddb_pipeline.defs.snapshot import exports, snapshot_reference
+from ddb_pipeline.defs.snapshot import exports
 from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
@@ -124,7 +126,7 @@ def test_an_export_becomes_a_snapshot(account: Account, name: str) -> None:
         assert [r["document"] for r in row["results"] or ()] == [
             int(r["M"]["document"]["N"]) for r in item.get("results", {"L": []})["L"]
         ]
-    table = read_table(account.cloud.glue, snapshot_reference(pipeline))
+    table = read_table(account.cloud.glue, snapshot_table(pipeline))
     assert {"log_id", "results", "filters"} <= {column.name for column in table.columns}
     partitions = account.cloud.glue.get_partitions(
         DatabaseName=table.reference.database, TableName=table.reference.name

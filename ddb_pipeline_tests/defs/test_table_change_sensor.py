@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.settings import PipelineConfig, Settings, Target
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.defs import table_change_sensor as module
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
 from ddb_pipeline.embedded.process import Endpoint

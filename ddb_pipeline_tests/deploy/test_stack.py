@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ddb_pipeline.config.settings import FunctionSetting, PipelineConfig, StreamReader
+from ddb_pipeline.config.names import checkpoint_table, stream_function, stream_location
+from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
 from ddb_pipeline.deploy.bundle import build_bundles
-from ddb_pipeline.deploy.stack import checkpoint_table, stack_parameters, template_body
+from ddb_pipeline.deploy.stack import stack_parameters, template_body
+from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, ERROR_PREFIX, STREAM_PREFIX
+
+PIPELINE = PipelineConfig(name="web_logs")
 
 
 class Tagged(yaml.SafeLoader):
@@ -61,6 +65,33 @@ def test_one_reader_of_the_stream(template: Any) -> None:
     assert resources["StreamEventSourceMapping"]["Condition"] == "ReadByLambda"
     assert resources["CheckpointTable"]["Condition"] == "ReadByConsumer"
     assert parameters()["StreamReader"] == "lambda"
-    pipeline = PipelineConfig(name="web_logs", stream_reader=StreamReader.CONSUMER)
-    name = resources["CheckpointTable"]["Properties"]["TableName"]
-    assert name.replace("${PipelineName}", "web-logs") == checkpoint_table(pipeline)
+    assert parameters(stream_reader=StreamReader.CONSUMER)["StreamReader"] == "consumer"
+
+
+@pytest.mark.parametrize(
+    ("resource", "member", "name"),
+    [
+        ("Crawler", "Name", PIPELINE.crawler),
+        ("DeliveryStream", "DeliveryStreamName", PIPELINE.delivery_stream),
+        ("TableChangeQueue", "QueueName", PIPELINE.change_queue),
+        ("StreamFunction", "FunctionName", stream_function(PIPELINE)),
+        ("CheckpointTable", "TableName", checkpoint_table(PIPELINE)),
+    ],
+)
+def test_names_are_those_of_the_template(
+    template: Any, resource: str, member: str, name: str
+) -> None:
+    written = template["Resources"][resource]["Properties"][member]
+    assert written.replace("${PipelineName}", "web-logs") == name
+
+
+def test_bucket_prefixes_are_those_of_the_template(template: Any) -> None:
+    resources = template["Resources"]
+    table = resources["LakeTable"]["Properties"]["TableInput"]["StorageDescriptor"]
+    assert table["Location"].replace("${Bucket}", PIPELINE.bucket) == stream_location(PIPELINE)
+    destination = resources["DeliveryStream"]["Properties"]["ExtendedS3DestinationConfiguration"]
+    assert destination["Prefix"].startswith(STREAM_PREFIX)
+    assert destination["ErrorOutputPrefix"].startswith(ERROR_PREFIX)
+    environment = resources["StreamFunction"]["Properties"]["Environment"]["Variables"]
+    assert environment["ERROR_PREFIX"] == ERROR_PREFIX
+    assert environment["DEAD_LETTER_PREFIX"] == DEAD_LETTER_PREFIX

@@ -18,7 +18,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from ddb_pipeline.config.settings import PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.spark import SparkConfig
 from ddb_pipeline.resources import spark
 from ddb_pipeline.resources.spark import SparkOnEmr, job_failure

@@ -1,0 +1,89 @@
+"""Every name that follows from a pipeline's configuration, each written once.
+
+The names of stacked resources must equal those in ``deploy/template.yaml``; a test compares them.
+What lies under a bucket's prefixes is in ``lake.layout``.
+"""
+
+from typing import TYPE_CHECKING
+
+from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.glue.crawler import catalog_table_name
+from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, SNAPSHOT_PREFIX, STREAM_PREFIX
+
+if TYPE_CHECKING:
+    from ddb_pipeline.config.pipeline import PipelineConfig
+
+
+def resource_stem(pipeline_name: str) -> str:
+    """The stem of AWS resource names, which take hyphens: ``search-logs`` for ``search_logs``."""
+    return pipeline_name.replace("_", "-")
+
+
+def default_names(pipeline_name: str) -> dict[str, str]:
+    """The names of a pipeline's resources where its configuration gives none, by config key."""
+    stem = resource_stem(pipeline_name)
+    return {
+        "dynamodb_table": stem,
+        "database": pipeline_name,
+        "bucket": f"{stem}-lake",
+        "delivery_stream": f"{stem}-stream",
+        "crawler": f"{stem}-crawler",
+        "change_queue": f"{stem}-table-changes",
+        "stack": stem,
+    }
+
+
+def crawled_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table that the crawler writes."""
+    return _catalog_table(pipeline, "")
+
+
+def lake_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table over the Parquet that Firehose lands."""
+    return _catalog_table(pipeline, "_lake")
+
+
+def snapshot_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table over the snapshots, one partition for each export."""
+    return _catalog_table(pipeline, "_snapshot")
+
+
+def scores_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table over the relevance scores."""
+    return _catalog_table(pipeline, "_relevance")
+
+
+def delivery_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table whose column types Firehose converts with."""
+    delivers_to_lake = pipeline.delivery_schema.value == "lake"
+    return lake_table(pipeline) if delivers_to_lake else crawled_table(pipeline)
+
+
+def _catalog_table(pipeline: "PipelineConfig", suffix: str) -> TableReference:
+    name = catalog_table_name(pipeline.dynamodb_table, pipeline.table_prefix)
+    return TableReference(pipeline.database, name + suffix)
+
+
+def stream_location(pipeline: "PipelineConfig") -> str:
+    """The ``s3://`` URI under which Firehose lands Parquet."""
+    return f"s3://{pipeline.bucket}/{STREAM_PREFIX}"
+
+
+def snapshot_location(pipeline: "PipelineConfig") -> str:
+    """The ``s3://`` URI of the snapshots."""
+    return f"s3://{pipeline.bucket}/{SNAPSHOT_PREFIX}"
+
+
+def relevance_location(pipeline: "PipelineConfig") -> str:
+    """The ``s3://`` URI of the relevance job's statistics, scores and manifest."""
+    return f"s3://{pipeline.bucket}/{RELEVANCE_PREFIX}"
+
+
+def stream_function(pipeline: "PipelineConfig") -> str:
+    """The Lambda function that delivers stream records to Firehose."""
+    return f"{resource_stem(pipeline.name)}-stream-to-firehose"
+
+
+def checkpoint_table(pipeline: "PipelineConfig") -> str:
+    """The DynamoDB table with the consumer job's checkpoints and leases."""
+    return f"{resource_stem(pipeline.name)}-stream-checkpoints"
