@@ -36,7 +36,8 @@ from ddb_pipeline.firehose.held import UNDECLARED_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
-from ddb_pipeline.lake.objects import StoredObject, count_rows, list_objects, read_columns
+from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.parquet_objects import count_rows, file_columns
 from ddb_pipeline.resources.cloud import CloudResource
 
 FIRST_SHARE = 0.02
@@ -243,7 +244,7 @@ class Demo:
     def result(self, items: int, failed: Counts, before: dict[str, str], runs: int) -> DemoResult:
         keys = [stored.key for stored in self.parquet()]
         found: Counter[str] = Counter()
-        for table in read_columns(
+        for table in file_columns(
             self.cloud.filesystem(), self.pipeline.bucket, keys, [self.pipeline.partition_key]
         ):
             found.update(table.column(self.pipeline.partition_key).to_pylist())

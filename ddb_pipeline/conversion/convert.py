@@ -53,7 +53,7 @@ class RecordFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversion:
+class ConvertedBatch:
     """``parquet`` is None when no row came of the batch. Failures are in record order."""
 
     parquet: bytes | None
@@ -65,7 +65,7 @@ def convert(
     records: Sequence[bytes],
     columns: Sequence[Column | tuple[str, str]],
     options: ConversionOptions | None = None,
-) -> Conversion:
+) -> ConvertedBatch:
     """Convert a batch of records under the columns of a catalog table.
 
     Never raises for what is in the records or the columns: a schema that cannot be used fails
@@ -79,10 +79,10 @@ def convert(
     return converter.convert(records)
 
 
-def fail_all(records: Sequence[bytes], code: str, message: str) -> Conversion:
+def fail_all(records: Sequence[bytes], code: str, message: str) -> ConvertedBatch:
     """A batch of which every record failed for one reason, such as a schema that is not there."""
     failures = (RecordFailure(index, code, message) for index in range(len(records)))
-    return Conversion(None, 0, tuple(failures))
+    return ConvertedBatch(None, 0, tuple(failures))
 
 
 class _Converter:
@@ -106,13 +106,13 @@ class _Converter:
             return None
         return FastReader.of(columns, self._schema, self._options.deserializer)
 
-    def convert(self, records: Sequence[bytes]) -> Conversion:
+    def convert(self, records: Sequence[bytes]) -> ConvertedBatch:
         failures: list[RecordFailure] = []
         writer = _ParquetObject(self._schema, self._options.parquet)
         for start, stop in _chunks(records, 0, len(records), CHUNK_BYTES):
             for table in self._tables(records, start, stop, failures):
                 writer.write(table)
-        return Conversion(writer.finish(), writer.rows, tuple(failures))
+        return ConvertedBatch(writer.finish(), writer.rows, tuple(failures))
 
     def _tables(
         self, records: Sequence[bytes], start: int, stop: int, failures: list[RecordFailure]

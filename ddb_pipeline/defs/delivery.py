@@ -27,7 +27,8 @@ from ddb_pipeline.defs.crawl import RETRY
 from ddb_pipeline.glue.catalog import find_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour
-from ddb_pipeline.lake.objects import StoredObject, hour_statistics, list_objects, objects_by_hour
+from ddb_pipeline.lake.objects import StoredObject, list_objects, objects_by_hour
+from ddb_pipeline.lake.parquet_objects import hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "delivery"

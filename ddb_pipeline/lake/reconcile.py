@@ -21,7 +21,8 @@ from ddb_pipeline.firehose.held import documents
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.dead_letters import read_dead_letters
 from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, ERROR_PREFIX, DeliveryHour
-from ddb_pipeline.lake.objects import list_objects, read_columns
+from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
@@ -128,7 +129,7 @@ def row_identities(
 ) -> Counter[Identity]:
     """How often each identity is a row of these Parquet objects."""
     counted: Counter[Identity] = Counter()
-    for table in read_columns(filesystem, bucket, keys, columns):
+    for table in file_columns(filesystem, bucket, keys, columns):
         if len(table.column_names) == len(columns):
             lists = [table.column(name).to_pylist() for name in columns]
             counted.update(identity(values) for values in zip(*lists, strict=True))

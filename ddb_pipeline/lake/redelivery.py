@@ -19,7 +19,8 @@ from ddb_pipeline.firehose.held import documents, sorted_out
 from ddb_pipeline.hive.declared import declared
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX, DeliveryHour
-from ddb_pipeline.lake.objects import StoredObject, list_objects, read_columns
+from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -150,7 +151,7 @@ def _landed_event_ids(
         if not found.key.endswith(own)
     ]
     landed: set[str] = set()
-    for table in read_columns(filesystem, bucket, keys, [EVENT_ID]):
+    for table in file_columns(filesystem, bucket, keys, [EVENT_ID]):
         if EVENT_ID in table.column_names:
             landed |= wanted.intersection(table.column(EVENT_ID).to_pylist())
     return frozenset(landed)

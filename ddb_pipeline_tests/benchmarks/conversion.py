@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddb_pipeline.conversion.convert import (
-    Conversion,
+    ConvertedBatch,
     convert,
 )
 from ddb_pipeline.conversion.options import (
@@ -99,7 +99,7 @@ def batches(count: int) -> list[Batch]:
     ]
 
 
-def timed(batch: Batch, options: ConversionOptions) -> tuple[float, Conversion]:
+def timed(batch: Batch, options: ConversionOptions) -> tuple[float, ConvertedBatch]:
     """Rows per CPU second, and the conversion."""
     start = time.process_time()
     conversion = convert(batch.records, batch.columns, options)

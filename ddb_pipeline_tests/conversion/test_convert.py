@@ -10,7 +10,7 @@ import pytest
 
 from ddb_pipeline.conversion.convert import (
     CHUNK_BYTES,
-    Conversion,
+    ConvertedBatch,
     RecordFailure,
     convert,
     fail_all,
@@ -27,13 +27,13 @@ SLOW = ConversionOptions(fast_path=False)
 BOTH_PATHS = pytest.mark.parametrize("options", [ConversionOptions(), SLOW], ids=["fast", "slow"])
 
 
-def table_of(conversion: Conversion) -> pa.Table:
+def table_of(conversion: ConvertedBatch) -> pa.Table:
     assert conversion.parquet is not None
     # INT96 comes back as nanoseconds unless told otherwise, which ends in the year 2262.
     return pq.read_table(io.BytesIO(conversion.parquet), coerce_int96_timestamp_unit="us")
 
 
-def rows_of(conversion: Conversion) -> list[dict[str, Any]]:
+def rows_of(conversion: ConvertedBatch) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = table_of(conversion).to_pylist()
     return rows
 
@@ -112,7 +112,7 @@ def test_packed_record_with_a_bad_document(packed_failure: Any, landed: list[int
 def test_a_schema_that_cannot_be_used_fails_every_record(hive_type: str, message: str) -> None:
     conversion = convert([b'{"ok":1}', b"{}"], [("ok", "int"), ("bad", hive_type)])
     code = "DataFormatConversion.InvalidSchema"
-    assert conversion == Conversion(
+    assert conversion == ConvertedBatch(
         None, 0, (RecordFailure(0, code, message), RecordFailure(1, code, message))
     )
 
@@ -133,7 +133,7 @@ def test_names_declared_twice_are_an_invalid_schema(columns: list[tuple[str, str
 
 
 def test_no_rows_is_no_object() -> None:
-    assert convert([], [("a", "int")]) == Conversion(None, 0, ())
+    assert convert([], [("a", "int")]) == ConvertedBatch(None, 0, ())
     assert convert([b"x"], [("a", "int")]).parquet is None
 
 

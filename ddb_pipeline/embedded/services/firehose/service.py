@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ddb_pipeline.conversion.convert import Conversion, convert, fail_all
+from ddb_pipeline.conversion.convert import ConvertedBatch, convert, fail_all
 from ddb_pipeline.conversion.options import ConversionOptions, PackedFailure
 from ddb_pipeline.embedded.loopback import client
 from ddb_pipeline.embedded.services.firehose.configuration import (
@@ -333,7 +333,7 @@ def _deliver(
         )
 
 
-def table_not_found(records: Sequence[bytes], schema: SchemaReference) -> Conversion:
+def table_not_found(records: Sequence[bytes], schema: SchemaReference) -> ConvertedBatch:
     """A batch whose catalog table is gone: every record fails, none is lost.
 
     The service refuses to create a delivery stream without its table (InvalidArgumentException
@@ -354,7 +354,7 @@ def packed_failure(stream: Mapping[str, Any]) -> PackedFailure:
 
 
 def _failed(
-    converted: Conversion,
+    converted: ConvertedBatch,
     schema: SchemaReference,
     entries: Sequence[Mapping[str, Any]],
     records: Sequence[bytes],

@@ -1,0 +1,60 @@
+"""Parquet objects of the lake: row counts from their footers, and single columns."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.objects import StoredObject, list_objects
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+FOOTER_READERS = 16
+"""Footers read at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourStatistics:
+    """The objects and the number of rows of one delivery hour."""
+
+    objects: tuple[StoredObject, ...]
+    rows: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects together."""
+        return sum(stored.size for stored in self.objects)
+
+
+def count_rows(filesystem: pyarrow.fs.FileSystem, bucket: str, keys: Sequence[str]) -> int:
+    """Count the rows of Parquet objects; reads nothing but their footers."""
+
+    def rows(key: str) -> int:
+        return int(pq.read_metadata(f"{bucket}/{key}", filesystem=filesystem).num_rows)
+
+    with ThreadPoolExecutor(FOOTER_READERS, thread_name_prefix="footer") as pool:
+        return sum(pool.map(rows, keys))
+
+
+def hour_statistics(
+    s3: "S3Client", filesystem: pyarrow.fs.FileSystem, bucket: str, hour: DeliveryHour
+) -> HourStatistics:
+    """List the objects of one delivery hour and count their rows."""
+    objects = tuple(list_objects(s3, bucket, hour.prefix))
+    return HourStatistics(objects, count_rows(filesystem, bucket, [o.key for o in objects]))
+
+
+def file_columns(
+    filesystem: pyarrow.fs.FileSystem, bucket: str, keys: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """For each Parquet object a table of those of ``columns`` that it has."""
+    for key in keys:
+        with pq.ParquetFile(f"{bucket}/{key}", filesystem=filesystem) as parquet:
+            present = [name for name in columns if name in parquet.schema_arrow.names]
+            yield parquet.read(columns=present)
