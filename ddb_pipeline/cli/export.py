@@ -12,7 +12,7 @@ from ddb_pipeline.cli.places import S3
 from ddb_pipeline.export.layout import DYNAMODB_JSON, ION
 from ddb_pipeline.export.request import ExportState, start_export, wait_for_export
 from ddb_pipeline.export.scan import scan_to_export
-from ddb_pipeline.glue.crawler import dynamodb_error
+from ddb_pipeline.glue.crawled_table import dynamodb_error
 
 if TYPE_CHECKING:
     from ddb_pipeline.resources.cloud import CloudResource

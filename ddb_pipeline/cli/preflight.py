@@ -31,7 +31,7 @@ from ddb_pipeline.dynamodb.values import Item, item_json
 from ddb_pipeline.export.read import ExportError, read_items
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
-from ddb_pipeline.glue.crawler import dynamodb_error, key_attributes
+from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource

@@ -6,7 +6,7 @@ import click
 
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
-from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl
+from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.repair import Repair, fix_table
 from ddb_pipeline.resources.cloud import CloudResource

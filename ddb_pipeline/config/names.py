@@ -7,7 +7,7 @@ What lies under a bucket's prefixes is in ``lake.layout``.
 from typing import TYPE_CHECKING
 
 from ddb_pipeline.glue.catalog import TableReference
-from ddb_pipeline.glue.crawler import catalog_table_name
+from ddb_pipeline.glue.crawled_table import catalog_table_name
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, SNAPSHOT_PREFIX, STREAM_PREFIX
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import function_environment
 from ddb_pipeline.functions.rules import destination
 from ddb_pipeline.functions.stream_settings import read_settings
-from ddb_pipeline.glue.crawler import CrawlTarget, key_attributes, observe_table
+from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.reconcile import (

@@ -19,7 +19,8 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
-from ddb_pipeline.glue.crawler import CrawlTarget, run_crawl, run_crawler
+from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
+from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import UNDECLARED_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource

@@ -16,7 +16,8 @@ from ddb_pipeline.embedded.services.partition_expression import (
     parse_expression,
 )
 from ddb_pipeline.glue.catalog import TABLE_INPUT_MEMBERS, CatalogError
-from ddb_pipeline.glue.crawler import CrawlError, CrawlTarget, run_crawl
+from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
+from ddb_pipeline.glue.crawler import CrawlError
 from ddb_pipeline.glue.repair import DATABASE_CHANGE, TABLE_CHANGE
 
 Response = tuple[int, dict[str, str], bytes]
