@@ -35,7 +35,7 @@ from ddb_pipeline.defs.run_requests import (
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour, hour_of_key
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline.resources.spark import spark_place
+from ddb_pipeline.resources.spark import spark_runner
 from ddb_pipeline.spark.arguments import LogColumns, RelevanceArguments
 from ddb_pipeline.spark.java import SparkMissingError, require_pyspark
 from ddb_pipeline.spark.manifest import MANIFEST, from_text
@@ -71,11 +71,11 @@ def relevance_asset(
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
-        with spark_place(cloud, pipeline, home) as place:
+        with spark_runner(cloud, pipeline, home) as runner:
             arguments = RelevanceArguments(
-                stream=place.readable(STREAM_PREFIX, within(relevance.window_days, time.time())),
-                output=place.writable(RELEVANCE_PREFIX),
-                history=place.readable(relevance.history) if relevance.history else "",
+                stream=runner.input_uri(STREAM_PREFIX, within(relevance.window_days, time.time())),
+                output=runner.output_uri(RELEVANCE_PREFIX),
+                history=runner.input_uri(relevance.history) if relevance.history else "",
                 columns=LogColumns(**relevance.columns),
                 half_life_days=relevance.half_life_days,
                 window_days=relevance.window_days,
@@ -84,8 +84,8 @@ def relevance_asset(
                 drop_expired=relevance.drop_expired,
             )
             job = SparkJob(STAGE, MODULE, tuple(arguments.command_line()))
-            found = place.run(context, job).get_materialize_result()
-            place.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
+            found = runner.run(context, job).get_materialize_result()
+            runner.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
         location = published_location(cloud, pipeline)
         table = point_scores_table(cloud.glue, scores_table(pipeline), location)
         return dg.MaterializeResult(

@@ -29,7 +29,7 @@ from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline.resources.spark import spark_place
+from ddb_pipeline.resources.spark import spark_runner
 from ddb_pipeline.spark.export_arguments import ExportArguments
 from ddb_pipeline.spark.submission import SparkJob
 
@@ -188,8 +188,8 @@ class BySpark:
     def _run(self, snapshot: Snapshot, arguments: ExportArguments) -> None:
         command_line = tuple(arguments.command_line())
         job = SparkJob("export_job", SPARK_MODULE, command_line, libraries=True)
-        with spark_place(snapshot.cloud, snapshot.pipeline, self.home) as place:
-            place.run(self.context, job)
+        with spark_runner(snapshot.cloud, snapshot.pipeline, self.home) as runner:
+            runner.run(self.context, job)
 
 
 def columns_uri(snapshot: Snapshot, name: str) -> str:

@@ -1,4 +1,7 @@
-"""boto3 clients and the lake's file system: the one place that knows which AWS this is."""
+"""boto3 clients and the lake's file system, for the embedded AWS or a real account.
+
+No other module distinguishes the two.
+"""
 
 import threading
 from functools import lru_cache
@@ -33,32 +36,35 @@ def _embedded_arguments(settings_json: str) -> dict[str, Any]:
 
 
 class CloudResource(ResourceWithBoto3Configuration):
-    """AWS as the pipelines use it, embedded or real, by ``settings``.
+    """The AWS that the pipelines use: the embedded one or a real account, as ``settings`` state.
 
     In embedded mode the first client starts the embedded AWS and deploys the pipelines' stacks;
-    nothing of the user's own AWS configuration is read. Otherwise the boto3 options of this
-    resource apply as in every other dagster-aws resource.
+    the user's own AWS configuration is not read. Otherwise the boto3 options of this resource
+    apply as in every other dagster-aws resource.
     """
 
     settings: dict[str, Any] = Field(description="The validated pipeline settings.")
 
     @classmethod
     def of(cls, settings: Settings) -> "CloudResource":
+        """Build the resource for these settings, in their region."""
         return cls(settings=settings.model_dump(mode="json"), region_name=settings.region)
 
     @property
     def pipelines(self) -> tuple[PipelineConfig, ...]:
+        """The configured pipelines."""
         return self._settings().pipelines
 
     @property
     def embedded(self) -> bool:
+        """Whether the clients connect to the embedded AWS."""
         return self._settings().target is Target.EMBEDDED
 
     def _settings(self) -> Settings:
         return Settings.model_validate(self.settings)
 
     def client_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for ``boto3.client``."""
+        """Return the keyword arguments for ``boto3.client``."""
         settings = self._settings()
         if settings.target is Target.EMBEDDED:
             with _CLIENT_LOCK:
@@ -75,7 +81,7 @@ class CloudResource(ResourceWithBoto3Configuration):
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this AWS."""
+        """Create a boto3 client of this AWS for a service."""
         arguments = self.client_arguments()
         # Creating clients is not thread-safe (boto3 documentation, "Resources and threads").
         with _CLIENT_LOCK:
@@ -85,28 +91,34 @@ class CloudResource(ResourceWithBoto3Configuration):
 
     @property
     def glue(self) -> "GlueClient":
+        """A Glue client."""
         return self.client("glue")  # type: ignore[no-any-return]
 
     @property
     def dynamodb(self) -> "DynamoDBClient":
+        """A DynamoDB client."""
         return self.client("dynamodb")  # type: ignore[no-any-return]
 
     @property
     def dynamodb_streams(self) -> "DynamoDBStreamsClient":
+        """A DynamoDB Streams client."""
         return self.client("dynamodbstreams")  # type: ignore[no-any-return]
 
     @property
     def firehose(self) -> "FirehoseClient":
+        """A Firehose client."""
         return self.client("firehose")  # type: ignore[no-any-return]
 
     @property
     def s3(self) -> "S3Client":
+        """An S3 client."""
         return self.client("s3")  # type: ignore[no-any-return]
 
     @property
     def sqs(self) -> "SQSClient":
+        """An SQS client."""
         return self.client("sqs")  # type: ignore[no-any-return]
 
     def filesystem(self) -> pyarrow.fs.FileSystem:
-        """The lake's object store for pyarrow; paths are ``bucket/key``."""
+        """Return the lake's object store for pyarrow; paths are ``bucket/key``."""
         return s3_filesystem(self.client_arguments())

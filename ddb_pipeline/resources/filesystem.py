@@ -1,4 +1,4 @@
-"""S3 as pyarrow's file system, embedded or real; paths are ``bucket/key``."""
+"""S3 as a pyarrow file system, of the embedded AWS or a real account."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import pyarrow.fs
 
 
 def s3_filesystem(client_arguments: Mapping[str, Any]) -> pyarrow.fs.FileSystem:
-    """S3 as the boto3 clients of these keyword arguments see it."""
+    """Return the S3 that boto3 clients with these arguments access; paths are ``bucket/key``."""
     endpoint = client_arguments.get("endpoint_url")
     options: dict[str, Any] = {"region": client_arguments["region_name"]}
     if endpoint:
@@ -23,7 +23,10 @@ def s3_filesystem(client_arguments: Mapping[str, Any]) -> pyarrow.fs.FileSystem:
 
 
 def s3_environment(client_arguments: Mapping[str, Any]) -> dict[str, str]:
-    """The same S3 for a child process: what pyarrow and every AWS SDK read from the environment."""
+    """Return the environment by which a child process accesses the same S3.
+
+    pyarrow and every AWS SDK read these variables.
+    """
     variables = {
         "AWS_ENDPOINT_URL_S3": client_arguments.get("endpoint_url"),
         "AWS_DEFAULT_REGION": client_arguments.get("region_name"),
@@ -36,9 +39,9 @@ def s3_environment(client_arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def real_bucket_filesystem(bucket: str) -> pyarrow.fs.FileSystem:
-    """The real S3, in the bucket's own region, with the credentials that the machine has.
+    """Return real S3 in the bucket's region, with the machine's default credentials.
 
     Raises:
-        OSError: there is no such bucket.
+        OSError: the bucket does not exist.
     """
     return pyarrow.fs.S3FileSystem(region=pyarrow.fs.resolve_s3_region(bucket))

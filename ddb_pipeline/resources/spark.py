@@ -1,8 +1,8 @@
-"""Spark jobs through Dagster Pipes: in a child process here, or on EMR Serverless.
+"""Run Spark jobs through Dagster Pipes: in a local child process, or on EMR Serverless.
 
-Where a pipeline has an EMR Serverless application, jobs run there and use the bucket itself.
-Elsewhere a child process does, over a copy of the parts of the bucket that it needs: a local
-Spark speaks to no S3. Script and arguments are the same.
+A pipeline with an EMR Serverless application runs its jobs there; they read and write the bucket
+directly. Without one, a child process runs the same script with the same arguments over local
+copies of the bucket's prefixes, because a local Spark has no S3 client.
 """
 
 import os
@@ -15,7 +15,6 @@ from typing import Any
 
 import dagster as dg
 from botocore.exceptions import ClientError
-from dagster._core.errors import DagsterPipesExecutionError
 from dagster_aws.pipes import PipesCloudWatchMessageReader, PipesEMRServerlessClient
 from filelock import FileLock
 
@@ -40,58 +39,66 @@ from ddb_pipeline.spark.submission import (
 EMR_POLL_SECONDS = 10.0
 LOCK_SECONDS = 3600.0
 REASON_LENGTH = 2000
+"""Characters of a job's error that a failure's description includes."""
 FINAL_ERRORS = ("RelevanceError", "ExportJobError")
-"""Errors of a job that a retry does not mend."""
+"""Errors of a job that occur again in every retry."""
+KILLED = " The process was killed, most likely because memory ran out: see spark.driver_memory."
 
-KILLED = " It was killed: for want of memory, most likely. See spark.driver_memory."
 
-
-class SparkPlace(ABC):
-    """Where a pipeline's Spark jobs run, and how they reach the lake from there."""
+class SparkRunner(ABC):
+    """Runs a pipeline's Spark jobs and provides the URIs by which they access the lake."""
 
     @abstractmethod
-    def readable(self, prefix: str, wanted: Callable[[str], bool] = lambda key: True) -> str:
-        """The URI under which a job reads what lies under a prefix of the bucket.
+    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+        """Return the URI from which a job reads the objects under a prefix of the bucket.
 
-        ``wanted`` says by key which objects the job needs; it may find others.
+        Args:
+            prefix: key prefix in the pipeline's bucket.
+            is_needed: whether the job needs the object with this key; it may find others too.
         """
 
     @abstractmethod
-    def writable(self, prefix: str) -> str:
-        """The URI under which a job finds what lies under a prefix, and writes."""
+    def output_uri(self, prefix: str) -> str:
+        """Return the URI under which a job reads and writes the objects under a prefix."""
 
     @abstractmethod
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
-        """Make what a job wrote under a prefix visible in the bucket, the files ``last`` last."""
+        """Upload what a job wrote under a prefix to the bucket, the files named ``last`` last."""
 
     @abstractmethod
     def run(
         self, context: dg.AssetExecutionContext, job: SparkJob
     ) -> dg.PipesClientCompletedInvocation:
-        """Run a job to its end; what it tells goes to Dagster.
+        """Run a job and wait for its end; Dagster receives its log lines and metadata.
 
         Raises:
-            dg.Failure: Spark is not installed, or the job failed; the description says why.
+            dg.Failure: Spark is not installed, or the job failed; the description has the reason.
         """
 
 
 @contextmanager
-def spark_place(cloud: CloudResource, pipeline: PipelineConfig, home: Path) -> Iterator[SparkPlace]:
-    """Where this pipeline's jobs run; ``home`` is for the copies of a local run.
+def spark_runner(
+    cloud: CloudResource, pipeline: PipelineConfig, home: Path
+) -> Iterator[SparkRunner]:
+    """Choose where a pipeline's jobs run, and lock it for one run where that is this machine.
 
-    Local runs of one pipeline share their copies, so one waits for the other.
+    Args:
+        cloud: the AWS to use.
+        pipeline: the pipeline whose jobs are run.
+        home: folder for the local copies; runs of one pipeline share them, so they wait for
+            one another.
     """
     if pipeline.spark.emr_serverless:
-        yield SparkOnEmr(cloud, pipeline)
+        yield EmrSparkRunner(cloud, pipeline)
         return
     folder = (home / "spark").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{pipeline.name}.lock", timeout=LOCK_SECONDS):
-        yield SparkHere(cloud, pipeline, folder)
+        yield LocalSparkRunner(cloud, pipeline, folder)
 
 
-class SparkHere(SparkPlace):
-    """A child process with pyspark."""
+class LocalSparkRunner(SparkRunner):
+    """Runs jobs in a child process with pyspark, over copies of the bucket's prefixes."""
 
     def __init__(self, cloud: CloudResource, pipeline: PipelineConfig, folder: Path) -> None:
         self._cloud = cloud
@@ -101,25 +108,33 @@ class SparkHere(SparkPlace):
         self._copies = folder / pipeline.name
         self._mirrored: dict[str, Mirrored] = {}
 
-    def readable(self, prefix: str, wanted: Callable[[str], bool] = lambda key: True) -> str:
-        return self._copy(prefix, wanted)
+    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+        """Copy the needed objects into a local folder and return its URI."""
+        folder = self._copies / prefix.rstrip("/")
+        self._mirrored[prefix] = mirror(
+            self._cloud.s3, self._bucket, prefix, folder, wanted=is_needed
+        )
+        return folder.as_uri()
 
-    def writable(self, prefix: str) -> str:
-        return self._copy(prefix, lambda key: True)
+    def output_uri(self, prefix: str) -> str:
+        """Copy all objects under the prefix into a local folder and return its URI."""
+        return self.input_uri(prefix)
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
+        """Upload the changes in the prefix's local folder, the files named ``last`` last."""
         publish(self._cloud.s3, self._bucket, prefix, self._mirrored[prefix], last=last)
 
     def run(
         self, context: dg.AssetExecutionContext, job: SparkJob
     ) -> dg.PipesClientCompletedInvocation:
+        """Run the job in a child process; see ``SparkRunner.run``."""
         try:
             require_pyspark()
             java = find_java(os.environ, self._folder)
         except SparkMissingError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         context.log.info("Spark runs on Java %d (%s).", java.version, java.source)
-        reader = ReasonReader(dg.PipesTempFileMessageReader())
+        reader = ErrorRecordingReader(dg.PipesTempFileMessageReader())
         client = dg.PipesSubprocessClient(
             env={
                 **local_environment(job, self._spark, java),
@@ -129,60 +144,61 @@ class SparkHere(SparkPlace):
         )
         try:
             return client.run(context=context, command=local_command(job))
-        except DagsterPipesExecutionError as error:
-            reason = reader.reason or f"{error}.{KILLED if str(error).endswith('-9') else ''}"
+        except Exception as error:
+            # Dagster does not export the class of the error that it raises for an exit code.
+            reason = reader.error or f"{error}.{KILLED if str(error).endswith('-9') else ''}"
             raise job_failure(job, reason) from error
 
-    def _copy(self, prefix: str, wanted: Callable[[str], bool]) -> str:
-        folder = self._copies / prefix.rstrip("/")
-        self._mirrored[prefix] = mirror(self._cloud.s3, self._bucket, prefix, folder, wanted=wanted)
-        return folder.as_uri()
 
-
-class SparkOnEmr(SparkPlace):
-    """The EMR Serverless application of the pipeline's stack."""
+class EmrSparkRunner(SparkRunner):
+    """Runs jobs on the EMR Serverless application of the pipeline's stack."""
 
     def __init__(self, cloud: CloudResource, pipeline: PipelineConfig) -> None:
         self._cloud = cloud
         self._pipeline = pipeline
 
-    def readable(self, prefix: str, wanted: Callable[[str], bool] = lambda key: True) -> str:
+    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+        """Return the prefix's S3 URI."""
         return f"s3://{self._pipeline.bucket}/{prefix}"
 
-    def writable(self, prefix: str) -> str:
-        return f"s3://{self._pipeline.bucket}/{prefix}"
+    def output_uri(self, prefix: str) -> str:
+        """Return the prefix's S3 URI."""
+        return self.input_uri(prefix)
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
-        """Nothing to do: the job writes to the bucket itself."""
+        """Do nothing: the job has written to the bucket."""
 
     def run(
         self, context: dg.AssetExecutionContext, job: SparkJob
     ) -> dg.PipesClientCompletedInvocation:
+        """Submit the job and wait for its end; see ``SparkRunner.run``."""
         application = self.application()
         if job.libraries and not (application.libraries or application.archives):
             raise dg.Failure(
-                f"The Spark job {job.name!r} needs libraries that EMR does not have. Write them by "
-                "ddb-pipeline package --spark-libraries, put the archive into a bucket that the "
-                f"job role reads, {self._pipeline.bucket!r} under {SPARK_CODE_PREFIX} for one, and "
-                "set spark.emr_libraries to its URI.",
+                f"The Spark job {job.name!r} needs Python libraries that EMR does not have. Write "
+                "them with: ddb-pipeline package --spark-libraries. Upload the archive to a bucket "
+                f"that the job role can read, such as {self._pipeline.bucket!r} under "
+                f"{SPARK_CODE_PREFIX}, and set spark.emr_libraries to its URI.",
                 allow_retries=False,
             )
         request: Any = emr_job_run(job, application, self.uploaded_code(job))
-        client = ReasonedEmrClient(
-            client=self._cloud.client("emr-serverless"),
+        emr = self._cloud.client("emr-serverless")
+        last_state = JobRunState(emr)
+        client = PipesEMRServerlessClient(
+            client=emr,
             message_reader=PipesCloudWatchMessageReader(client=self._cloud.client("logs")),
             poll_interval=EMR_POLL_SECONDS,
         )
         try:
             return client.run(context=context, start_job_run_params=request)
         except RuntimeError as error:
-            raise job_failure(job, client.reason) from error
+            raise job_failure(job, last_state.description or str(error)) from error
 
     def application(self) -> EmrApplication:
-        """The application, as the stack's outputs name it.
+        """Read the application from the stack's outputs.
 
         Raises:
-            dg.Failure: the stack has none.
+            dg.Failure: the stack has no application.
         """
         pipeline = self._pipeline
         outputs = stack_outputs(self._cloud.client("cloudformation"), pipeline.stack)
@@ -194,19 +210,19 @@ class SparkOnEmr(SparkPlace):
                 allow_retries=False,
             )
         return EmrApplication(
-            outputs["SparkApplicationId"],
-            outputs["SparkJobRoleArn"],
-            outputs["SparkLogGroup"],
-            pipeline.spark.emr_python,
-            pipeline.spark.emr_archives,
-            pipeline.spark.emr_py_files,
-            pipeline.spark.emr_properties,
-            pipeline.spark.emr_timeout_minutes,
-            pipeline.spark.emr_libraries,
+            application_id=outputs["SparkApplicationId"],
+            job_role_arn=outputs["SparkJobRoleArn"],
+            log_group=outputs["SparkLogGroup"],
+            python=pipeline.spark.emr_python,
+            archives=pipeline.spark.emr_archives,
+            py_files=pipeline.spark.emr_py_files,
+            properties=pipeline.spark.emr_properties,
+            timeout_minutes=pipeline.spark.emr_timeout_minutes,
+            libraries=pipeline.spark.emr_libraries,
         )
 
     def uploaded_code(self, job: SparkJob) -> UploadedCode:
-        """The code of this installation in the bucket, put there where it is not yet."""
+        """Upload this installation's Spark code to the bucket unless it is there already."""
         bundle = build_spark_bundle()
         name = job.module.rpartition(".")[2]
         folder = f"{SPARK_CODE_PREFIX}{bundle.sha256[:16]}/"
@@ -228,60 +244,69 @@ class SparkOnEmr(SparkPlace):
         return True
 
 
-class ReasonReader(dg.PipesMessageReader):
-    """Reads as another reader does, and keeps the error with which the job ended."""
+class ErrorRecordingReader(dg.PipesMessageReader):
+    """Reads Pipes messages as another reader does, and records the error that ended the job.
+
+    Attributes:
+        error: class name and message of the error; empty until a job has reported one.
+    """
 
     def __init__(self, inner: dg.PipesMessageReader) -> None:
         self.inner = inner
-        self.reason = ""
+        self.error = ""
 
     @contextmanager
     def read_messages(self, handler: Any) -> Iterator[Any]:
-        keep = self._keep
+        """Read messages as the other reader does."""
+        record = self._record
 
-        class Keeping:
-            """The handler, with a look at the last message."""
+        class RecordingHandler:
+            """The handler, which also passes every message to ``record``."""
 
             def handle_message(self, message: Mapping[str, Any]) -> None:
-                keep(message)
+                record(message)
                 handler.handle_message(message)
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(handler, name)
 
-        with self.inner.read_messages(Keeping()) as params:  # type: ignore[arg-type]
+        with self.inner.read_messages(RecordingHandler()) as params:  # type: ignore[arg-type]
             yield params
 
-    def _keep(self, message: Mapping[str, Any]) -> None:
+    def _record(self, message: Mapping[str, Any]) -> None:
         exception = (message.get("params") or {}).get("exception")
         if message.get("method") == "closed" and exception:
-            # "package.module.Error: what is wrong", as Python prints an exception.
-            self.reason = re.sub(r"^(?:\w+\.)+(?=\w+: )", "", exception["message"].strip())
+            # Python prints "package.module.Error: message"; the package is left out.
+            self.error = re.sub(r"^(?:\w+\.)+(?=\w+: )", "", exception["message"].strip())
 
     def no_messages_debug_text(self) -> str:
+        """Return the other reader's explanation of why no message may have arrived."""
         return self.inner.no_messages_debug_text()
 
 
-class ReasonedEmrClient(PipesEMRServerlessClient):
-    """Keeps what EMR Serverless says of a job that failed: its state and last exceptions."""
+class JobRunState:
+    """Follows the state of a job run through the responses that an EMR client receives.
 
-    reason = ""
+    ``PipesEMRServerlessClient`` raises an error without state or details; botocore's events show
+    the response in which it found them.
 
-    def _wait_for_completion(self, context: Any, start_response: Any) -> Any:
-        try:
-            return super()._wait_for_completion(context, start_response)
-        except RuntimeError:
-            run = self.client.get_job_run(
-                applicationId=start_response["applicationId"],
-                jobRunId=start_response["jobRunId"],
-            )["jobRun"]
+    Attributes:
+        description: id, state and details of the job run; empty before the first response.
+    """
+
+    def __init__(self, emr: Any) -> None:
+        self.description = ""
+        emr.meta.events.register("after-call.emr-serverless.GetJobRun", self._record)
+
+    def _record(self, parsed: Mapping[str, Any], **_: Any) -> None:
+        run = parsed.get("jobRun")
+        if run is not None:
             details = run.get("stateDetails") or "no details"
-            self.reason = f"job run {run['jobRunId']} is {run['state']}: {details}"
-            raise
+            self.description = f"job run {run['jobRunId']} is {run['state']}: {details}"
 
 
 def job_failure(job: SparkJob, reason: str) -> dg.Failure:
-    """The failure of a run whose job failed, for a reader."""
+    """Return the failure to raise for a job that failed; it says whether a retry makes sense."""
     final = any(name in reason for name in FINAL_ERRORS)
     return dg.Failure(
         f"The Spark job {job.name!r} failed. {reason[:REASON_LENGTH]}", allow_retries=not final

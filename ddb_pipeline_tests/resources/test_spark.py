@@ -1,7 +1,7 @@
-"""Spark jobs on EMR Serverless, its API stubbed: what is submitted, and what comes back.
+"""Spark jobs on EMR Serverless with a stubbed API: the request submitted, the result reported.
 
-No emulator runs such jobs. The stub stands in for the service; the job's side of Dagster Pipes is
-run for real with the environment that was submitted, and its output put where EMR would log it.
+No emulator runs such jobs. A stub replaces the service; the job's side of Dagster Pipes really
+runs, with the environment that was submitted, and its output is put where EMR would log it.
 """
 
 import shlex
@@ -21,8 +21,9 @@ from moto import mock_aws
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.spark import SparkConfig
 from ddb_pipeline.resources import spark
-from ddb_pipeline.resources.spark import SparkOnEmr, job_failure
+from ddb_pipeline.resources.spark import EmrSparkRunner, job_failure
 from ddb_pipeline.spark.submission import SparkJob
+from ddb_pipeline_tests.support.pipes_waits import shorten_pipes_waits
 
 BUCKET = "emr-lake"
 LOG_GROUP = "/aws/emr-serverless/emr"
@@ -42,7 +43,7 @@ OUTPUTS = {
 
 
 class Account:
-    """moto's account with a stubbed EMR Serverless; stands where ``CloudResource`` does."""
+    """moto's account with a stubbed EMR Serverless, in place of ``CloudResource``."""
 
     def __init__(self) -> None:
         self.s3 = self.client("s3")
@@ -101,14 +102,14 @@ class Account:
         }
         self.stub.add_response("get_application", {"application": application}, ANY_ARGUMENTS)
 
-    def run_when_asked_for_its_state(self) -> None:
+    def run_at_first_state_request(self) -> None:
         self.emr.meta.events.register_first(
             "before-parameter-build.emr-serverless.GetJobRun",
             lambda **_: self.ran or self.run_remotely(),
         )
 
     def run_remotely(self) -> None:
-        """What the driver would: the job's side of Pipes, its output into the log stream."""
+        """Do what the driver would: run the job's side of Pipes, log its output."""
         self.ran = True
         words = shlex.split(self.submitted["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
         prefix = "spark.emr-serverless.driverEnv."
@@ -136,10 +137,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         monkeypatch.setenv(name, "test")
     monkeypatch.setattr(spark, "EMR_POLL_SECONDS", 0.01)
     monkeypatch.setattr(spark, "stack_outputs", lambda *_: OUTPUTS)
-    # How long Dagster looks out for logs that come late: here they are there already.
-    for name in ("WAIT_FOR_LOGS_AFTER_EXECUTION_INTERVAL", "WAIT_FOR_LOGS_TIMEOUT"):
-        monkeypatch.setattr(f"dagster._core.pipes.utils.{name}", 3)
-    monkeypatch.setattr("dagster._core.pipes.utils.DEFAULT_SLEEP_INTERVAL", 0.05)
+    shorten_pipes_waits(monkeypatch)
     with mock_aws():
         found = Account()
         with found.stub:
@@ -154,9 +152,9 @@ def pipeline(**changed: Any) -> PipelineConfig:
 def materialize(account: Account, configured: PipelineConfig) -> dg.ExecuteInProcessResult:
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=0))
     def scores(context: dg.AssetExecutionContext) -> Any:
-        place = SparkOnEmr(account, configured)  # type: ignore[arg-type]
-        assert place.readable("stream/") == f"s3://{BUCKET}/stream/"
-        return place.run(context, JOB).get_materialize_result()
+        runner = EmrSparkRunner(account, configured)  # type: ignore[arg-type]
+        assert runner.input_uri("stream/") == f"s3://{BUCKET}/stream/"
+        return runner.run(context, JOB).get_materialize_result()
 
     return dg.materialize([scores], raise_on_error=False)
 
@@ -166,7 +164,7 @@ def test_a_job_that_succeeds(account: Account) -> None:
     account.expect_state("RUNNING", dashboard=True)
     account.expect_state("SUCCESS", dashboard=False)
     account.expect_application()
-    account.run_when_asked_for_its_state()
+    account.run_at_first_state_request()
     result = materialize(account, pipeline(emr_properties={"spark.executor.memory": "8g"}))
     assert result.success
     (event,) = result.asset_materializations_for_node("scores")
@@ -183,11 +181,10 @@ def test_a_job_that_succeeds(account: Account) -> None:
         account.s3.head_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))
 
 
-def test_a_job_that_fails_says_why(account: Account) -> None:
+def test_the_failure_of_a_job_has_its_state_and_details(account: Account) -> None:
     details = "ExitCode: 1. Last few exceptions: RelevanceError: No file of the logs has 'phrase'"
     account.expect_start()
     account.expect_state("FAILED", dashboard=True, details=details)
-    account.expect_state("FAILED", dashboard=False, details=details)
     result = materialize(account, pipeline())
     (event,) = [e for e in result.all_events if e.is_step_failure]
     assert event.step_failure_data.user_failure_data is not None
@@ -195,25 +192,25 @@ def test_a_job_that_fails_says_why(account: Account) -> None:
     assert text == f"The Spark job 'relevance' failed. job run run1 is FAILED: {details}"
 
 
-def test_a_job_that_needs_libraries(account: Account) -> None:
+def test_a_job_that_needs_libraries_is_refused_without_their_archive(account: Account) -> None:
     job = replace(JOB, libraries=True)
-    place = SparkOnEmr(account, pipeline())  # type: ignore[arg-type]
+    runner = EmrSparkRunner(account, pipeline())  # type: ignore[arg-type]
     with pytest.raises(dg.Failure, match="--spark-libraries"):
-        place.run(None, job)  # type: ignore[arg-type]
+        runner.run(None, job)  # type: ignore[arg-type]
     configured = pipeline(emr_libraries=f"s3://{BUCKET}/spark-code/libraries.zip")
-    application = SparkOnEmr(account, configured).application()  # type: ignore[arg-type]
+    application = EmrSparkRunner(account, configured).application()  # type: ignore[arg-type]
     assert application.libraries == f"s3://{BUCKET}/spark-code/libraries.zip"
 
 
 def test_a_stack_without_an_application(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark, "stack_outputs", lambda *_: {})
     with pytest.raises(dg.Failure, match="ddb-pipeline deploy emr"):
-        SparkOnEmr(account, pipeline()).application()  # type: ignore[arg-type]
+        EmrSparkRunner(account, pipeline()).application()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("reason", "retried"),
     [("RelevanceError: no column", False), ("Py4JJavaError: connection reset", True)],
 )
-def test_what_a_retry_cannot_mend_is_not_retried(reason: str, retried: bool) -> None:
+def test_only_errors_that_can_pass_are_retried(reason: str, retried: bool) -> None:
     assert job_failure(JOB, reason).allow_retries is retried
