@@ -31,6 +31,7 @@ from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.firehose.held import UNDECLARED_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
@@ -53,7 +54,7 @@ SETTLING_SENSORS = (
 )
 
 
-class DemoError(Exception):
+class DemoError(DdbPipelineError):
     """The demo cannot run as asked; the message says why."""
 
 

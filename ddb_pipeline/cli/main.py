@@ -12,6 +12,7 @@ from ddb_pipeline.cli.deploy import deploy, package
 from ddb_pipeline.cli.export import export_command
 from ddb_pipeline.cli.preflight import preflight
 from ddb_pipeline.cli.schema import crawl, ddl, fix
+from ddb_pipeline.errors import DdbPipelineError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,8 +41,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """Entry point: errors of the product as one line on standard error, exit status 1."""
-    from ddb_pipeline.cli.errors import PRODUCT_ERRORS
-
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -50,6 +49,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except PRODUCT_ERRORS as error:
+    except DdbPipelineError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

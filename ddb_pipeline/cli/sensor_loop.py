@@ -6,12 +6,13 @@ from typing import Any
 
 import dagster as dg
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.resources.cloud import CloudResource
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class RunFailedError(Exception):
+class RunFailedError(DdbPipelineError):
     """A run that a sensor asked for failed; the message carries the step's own error."""
 
 

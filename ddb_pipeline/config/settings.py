@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.errors import DdbPipelineError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +24,7 @@ HOME_VARIABLE = "DDB_PIPELINE_HOME"
 CONFIG_FILE = ".ddb_pipeline.toml"
 
 
-class ConfigError(Exception):
+class ConfigError(DdbPipelineError):
     """The configuration is not usable; the message names the file and each key."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ddb_pipeline
+from ddb_pipeline.errors import DdbPipelineError
 
 PACKAGE = "ddb_pipeline"
 FUNCTIONS = ("stream_to_firehose", "fix_schema")
@@ -30,7 +31,7 @@ FILE_MODE = 0o100644
 UNIX = 3
 
 
-class BundleError(Exception):
+class BundleError(DdbPipelineError):
     """A function cannot be packaged; the message names the modules on the way to the cause."""
 
 

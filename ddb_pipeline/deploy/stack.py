@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, WaiterError
 from ddb_pipeline.config.names import crawled_table, lake_table, resource_stem, snapshot_table
 from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient
@@ -23,7 +24,7 @@ TEMPLATE_TAG = "ddb-pipeline:template"
 NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
 
 
-class DeployError(Exception):
+class DeployError(DdbPipelineError):
     """A stack could not be deployed; the message names it and says why."""
 
 

@@ -21,6 +21,8 @@ from typing import IO, Any
 
 import psutil
 
+from ddb_pipeline.errors import DdbPipelineError
+
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.05
@@ -47,7 +49,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 _watched: set[Path] = set()
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(DdbPipelineError):
     """The embedded AWS cannot be used; the message names the path and says what to do."""
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.read import MalformedExportError, Open
 from ddb_pipeline.export.tasks import (
@@ -42,7 +43,7 @@ from ddb_pipeline.parquet.publish import Destination, publish, published, sole_w
 Columns = Sequence[Column | tuple[str, str]]
 
 
-class ConversionFailedError(Exception):
+class ConversionFailedError(DdbPipelineError):
     """An export could not be converted; nothing was published. The message says what to do."""
 
 

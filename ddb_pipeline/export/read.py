@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from isal import isal_zlib
 
 from ddb_pipeline.dynamodb.values import Item
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.ion import IonValueError, ion_lines
 from ddb_pipeline.export.layout import (
     CHECKSUM_SUFFIX,
@@ -43,7 +44,7 @@ CHECKSUM_SUFFIXES = (CHECKSUM_SUFFIX, ".checksum")
 """The second is what AWS's developer guide calls the first."""
 
 
-class ExportError(Exception):
+class ExportError(DdbPipelineError):
     """An export cannot be read.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import DYNAMODB_JSON, NEW_AND_OLD_IMAGES
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ LONGEST_WINDOW = timedelta(hours=24)
 EXPORT_TIMEOUT_SECONDS = 24 * 3600.0
 
 
-class ExportRequestError(Exception):
+class ExportRequestError(DdbPipelineError):
     """An export was refused, failed or did not end; the message says which and what to do."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code, error_message
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ Definition = Mapping[str, Any]
 """The members of Glue's ``TableInput``."""
 
 
-class CatalogError(Exception):
+class CatalogError(DdbPipelineError):
     """A catalog table could not be read or written."""
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
 
 
-class CrawlError(Exception):
+class CrawlError(DdbPipelineError):
     """A crawl could not be run or failed; the message names the crawler or table."""
 
 

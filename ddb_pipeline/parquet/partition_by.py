@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ddb_pipeline.errors import DdbPipelineError
+
 DEFAULT_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
 """Where Hive, Spark and Athena look for rows without a value."""
 
@@ -24,7 +26,7 @@ _MILLISECONDS_FROM: Final = 10**11
 """Epoch numbers from here on are taken for milliseconds: in seconds it would be the year 5138."""
 
 
-class PartitionError(ValueError):
+class PartitionError(DdbPipelineError):
     """A partition expression that cannot be read, or does not fit the columns."""
 
 

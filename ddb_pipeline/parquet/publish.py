@@ -17,12 +17,14 @@ from typing import Any, Final
 
 import pyarrow.fs
 
+from ddb_pipeline.errors import DdbPipelineError
+
 SUCCESS: Final = "_SUCCESS"
 STAGING: Final = ".converting"
 COPIES: Final = 8
 
 
-class PublishError(Exception):
+class PublishError(DdbPipelineError):
     """A dataset cannot be put where it should go; the message names the place."""
 
 
