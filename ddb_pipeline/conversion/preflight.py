@@ -23,7 +23,7 @@ from ddb_pipeline.conversion.serde.openx import Convert, row_conversion
 from ddb_pipeline.conversion.serde.serde import ConversionError, OpenXJsonSerDe
 from ddb_pipeline.firehose.delivery import MAX_BYTES_PER_RECORD, NEWLINE
 from ddb_pipeline.firehose.held import documents
-from ddb_pipeline.hive.declared import declared, undeclared
+from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import (
     ArrayType,
@@ -114,7 +114,7 @@ class Preflight:
         self._findings: dict[tuple[Verdict, str, str], Finding] = {}
         self._documents = 0
         self._counts = dict.fromkeys(Verdict, 0)
-        self._names = declared(columns)
+        self._names = covered_fields(columns)
         self._schema_errors = dict(schema_errors(columns))
         kept = [column for column in columns if column.name not in self._schema_errors]
         self._types = {column.name: parse_type(column.type) for column in kept}
@@ -187,7 +187,7 @@ class Preflight:
             return
         (written,) = read_documents(document, _AS_WRITTEN)
         self._note_seen(written)
-        for path in undeclared(written, self._names):
+        for path in attributes_without_column(written, self._names):
             yield (
                 Verdict.DROPPED,
                 Observation(path, "no column declares it", value_at(written, path), None),
@@ -271,7 +271,7 @@ def _example(label: str, verdict: Verdict, observation: Observation) -> Example:
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The first value at a path of ``hive.declared.undeclared``, None where it is not found."""
+    """The first value at a path of ``attributes_without_column``, None where it is not found."""
     value = document
     for step in path.replace("[]", ".[]").split("."):
         if step == "[]" and isinstance(value, list):

@@ -80,7 +80,7 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
                 "conflicts": len(schema.conflicts),
                 "attributes": dg.MetadataValue.md(conflict_table(schema)),
                 "without_column": dg.MetadataValue.json(list(schema.untyped)),
-                "maps_keyed_by_data": dg.MetadataValue.json(list(schema.keyed)),
+                "maps_keyed_by_data": dg.MetadataValue.json(list(schema.data_key_paths)),
             },
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddb_pipeline.firehose.error_objects import FailedRecord
-from ddb_pipeline.hive.declared import Fields, undeclared
+from ddb_pipeline.hive.coverage import Fields, attributes_without_column
 
 UNDECLARED_CODE = "Pipeline.UndeclaredAttribute"
 UNDECLARED_KIND = "undeclared-attributes"
@@ -50,7 +50,7 @@ def undeclared_paths(record: bytes, names: Fields) -> tuple[str, ...]:
         path
         for document in documents(record)
         if isinstance(document.value, Mapping)
-        for path in undeclared(document.value, names)
+        for path in attributes_without_column(document.value, names)
     }
     return tuple(sorted(paths))
 

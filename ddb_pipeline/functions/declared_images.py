@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.hive.declared import Elements, Fields
+from ddb_pipeline.hive.coverage import Elements, Fields
 from ddb_pipeline.hive.names import column_names
 
 Container = Fields | Elements
@@ -19,7 +19,7 @@ class DeclaredImages:
     """Tells images that a table's columns keep whole, most of them in a few look-ups.
 
     The answer is on the safe side: an image is not said to be kept unless every attribute in it,
-    at every level, has its name declared. ``hive.declared`` decides about the others.
+    at every level, has its name declared. ``hive.coverage`` decides about the others.
     """
 
     def __init__(self, names: Fields) -> None:
@@ -54,9 +54,9 @@ class DeclaredImages:
         if isinstance(node, Fields):
             return "M" not in value or self._members(value["M"], node)
         if "M" in value:
-            elements: Iterable[Any] = value["M"].values() if node.keyed else (value,)
+            elements: Iterable[Any] = value["M"].values() if node.of_map else (value,)
         else:
-            elements = () if node.keyed else value.get("L", ())
+            elements = () if node.of_map else value.get("L", ())
         return node.each is None or self._elements(elements, node.each)
 
     def _elements(self, elements: Iterable[Mapping[str, Any]], each: Container) -> bool:

@@ -16,7 +16,7 @@ from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import DeadLetterError
 from ddb_pipeline.functions.declared_images import DeclaredImages
 from ddb_pipeline.glue.catalog import TableReference, find_table
-from ddb_pipeline.hive.declared import Fields, declared
+from ddb_pipeline.hive.coverage import Fields, covered_fields
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -80,7 +80,7 @@ class DeliveryTable:
 
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
-        self._names = None if table is None else declared(table.columns)
+        self._names = None if table is None else covered_fields(table.columns)
         self._images = None if self._names is None else DeclaredImages(self._names)
         self._read_at = now
 

@@ -5,7 +5,7 @@ Each attribute gets the one type that holds all of its values:
 - ``S`` string, ``BOOL`` boolean, ``B`` binary, ``SS`` set<string>, ``BS`` set<binary>;
 - ``N`` as :mod:`ddb_pipeline.hive.numbers` has it, ``NS`` a set of that;
 - ``L`` array of the one type that holds all elements; a set and a list make an array;
-- ``M`` struct, or ``map<string,...>`` where its keys are data (see :func:`is_keyed`);
+- ``M`` struct, or ``map<string,...>`` where its keys are data (see :func:`has_data_keys`);
 - values of types that have nothing in common: string, and a :class:`TypeConflict` that says so.
 
 An attribute of which only ``NULL``, empty lists and empty maps were seen has no type yet. It gets
@@ -108,13 +108,13 @@ class InferredSchema:
         conflicts: what became a string for want of a common type.
         untyped: paths that got no column or field, since nothing but nulls and empty containers
             was seen there.
-        keyed: paths of structs that became maps, their keys being data.
+        data_key_paths: paths of structs that became maps, their keys being data.
     """
 
     columns: tuple[Column, ...]
     conflicts: tuple[TypeConflict, ...]
     untyped: tuple[str, ...]
-    keyed: tuple[str, ...]
+    data_key_paths: tuple[str, ...]
 
 
 class TooManyAttributesError(ValueError):
@@ -196,7 +196,10 @@ def inferred_schema(
         if kind is not None:
             columns.append(Column(name, str(kind)))
     return InferredSchema(
-        tuple(columns), tuple(decided.conflicts), tuple(decided.untyped), tuple(decided.keyed)
+        tuple(columns),
+        tuple(decided.conflicts),
+        tuple(decided.untyped),
+        tuple(decided.data_key_paths),
     )
 
 
@@ -207,7 +210,7 @@ class _Decision:
         self._options = options
         self.conflicts: list[TypeConflict] = []
         self.untyped: list[str] = []
-        self.keyed: list[str] = []
+        self.data_key_paths: list[str] = []
 
     def type(self, seen: Observation, path: str) -> HiveType | None:
         """The type for a place; None if it is not known yet."""
@@ -245,9 +248,9 @@ class _Decision:
             return None
         shape = self._options.shapes.get(path)
         if seen.fields is None or shape is Shape.MAP:
-            return self._keyed(seen, path)
-        if shape is None and is_keyed(seen):
-            return self._keyed(seen, path)
+            return self._map_type(seen, path)
+        if shape is None and has_data_keys(seen):
+            return self._map_type(seen, path)
         fields = []
         for name in sorted(seen.fields):
             kind = self.type(seen.fields[name], f"{path}.{name}")
@@ -255,15 +258,15 @@ class _Decision:
                 fields.append(StructField(name, kind))
         return StructType(tuple(fields)) if fields else None
 
-    def _keyed(self, seen: Observation, path: str) -> HiveType | None:
+    def _map_type(self, seen: Observation, path: str) -> HiveType | None:
         value = self.type(_values(seen), f"{path}{{}}")
         if value is None:
             return None
-        self.keyed.append(path)
+        self.data_key_paths.append(path)
         return MapType(STRING, value)
 
 
-def is_keyed(seen: Observation) -> bool:
+def has_data_keys(seen: Observation) -> bool:
     """Whether a map's keys are data rather than names of fields.
 
     They are if one is a number (no struct that Spark can read has such a name), if there are too
@@ -297,5 +300,5 @@ def notes(schema: InferredSchema) -> Iterator[str]:
         yield f"{conflict}: values of several types are kept as text"
     for path in schema.untyped:
         yield f"{path}: nothing but nulls and empty containers yet, so it has no column"
-    for path in schema.keyed:
+    for path in schema.data_key_paths:
         yield f"{path}: its keys are data, so it is a map"

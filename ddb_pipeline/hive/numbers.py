@@ -29,7 +29,7 @@ _FRACTION: Final = DecimalType(MAX_DECIMAL_PRECISION, 18)
 
 
 @dataclass(frozen=True, slots=True)
-class NumberReach:
+class NumberRange:
     """How far a set of numbers reaches.
 
     Attributes:
@@ -44,11 +44,11 @@ class NumberReach:
     bigint: bool = True
     double: bool = True
 
-    def merged(self, other: "NumberReach") -> "NumberReach":
+    def merged(self, other: "NumberRange") -> "NumberRange":
         """The reach of both sets together."""
         if self == other:
             return self
-        return NumberReach(
+        return NumberRange(
             max(self.whole_digits, other.whole_digits),
             max(self.scale, other.scale),
             self.bigint and other.bigint,
@@ -56,7 +56,7 @@ class NumberReach:
         )
 
 
-def number_reach(text: str) -> NumberReach:
+def number_range(text: str) -> NumberRange:
     """The reach of one number, given as DynamoDB writes it.
 
     Raises:
@@ -74,7 +74,7 @@ def number_reach(text: str) -> NumberReach:
         return _SMALL_REACH[1]
     exponent = int(match[3] or 0) - len(fraction) + len(digits) - len(significant)
     whole_digits = max(0, len(significant) + exponent)
-    return NumberReach(
+    return NumberRange(
         whole_digits=whole_digits,
         scale=max(0, -exponent),
         bigint=exponent >= 0 and whole_digits <= _BIGINT_DIGITS and _is_bigint(text),
@@ -82,7 +82,7 @@ def number_reach(text: str) -> NumberReach:
     )
 
 
-_SMALL_REACH: Final = tuple(NumberReach(whole_digits=digits) for digits in range(16))
+_SMALL_REACH: Final = tuple(NumberRange(whole_digits=digits) for digits in range(16))
 
 
 def _is_bigint(text: str) -> bool:
@@ -95,7 +95,7 @@ def _survives_double(text: str, digits: int, exponent: int) -> bool:
     return digits <= _EXACT_DOUBLE_DIGITS or Decimal(repr(float(text))) == Decimal(text)
 
 
-def number_type(reach: NumberReach) -> HiveType:
+def number_type(reach: NumberRange) -> HiveType:
     """The type for numbers of this reach: bigint, else double, else a decimal, else string.
 
     A double is preferred to a decimal where it loses nothing, as Glue's crawler prefers it and

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 from ddb_pipeline.hive.names import column_names
-from ddb_pipeline.hive.numbers import NumberReach, number_reach
+from ddb_pipeline.hive.numbers import NumberRange, number_range
 
 MAX_LEVELS: Final = 64
 """Deepest nesting that is looked at. DynamoDB itself nests 32 levels (Developer Guide, Quotas)."""
@@ -46,7 +46,7 @@ class Observation:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, tuple[str, ...]] = {}
-        self.numbers: NumberReach | None = None
+        self.numbers: NumberRange | None = None
         self.elements: Observation | None = None
         self.fields: dict[str, Observation] | None = {}
         self.values: Observation | None = None
@@ -70,7 +70,7 @@ class Observation:
             if len(kept) < MAX_EXAMPLES or example < kept[-1]:
                 self.examples[tag] = _first((*kept, example))
 
-    def reach(self, reach: NumberReach) -> None:
+    def add_numbers(self, reach: NumberRange) -> None:
         self.numbers = reach if self.numbers is None else self.numbers.merged(reach)
 
     def absorb(self, other: "Observation", level: int = 0) -> None:
@@ -80,25 +80,25 @@ class Observation:
         for tag, examples in other.examples.items():
             self.examples[tag] = _first((*self.examples.get(tag, ()), *examples))
         if other.numbers is not None:
-            self.reach(other.numbers)
+            self.add_numbers(other.numbers)
         self.objects += other.objects
         if other.elements is not None:
-            self.inside_list().absorb(other.elements, level + 1)
+            self.element().absorb(other.elements, level + 1)
         if other.fields is None:
             self.forget_names(level)
         else:
-            self.make_room(other.fields.keys(), level)
+            self.limit_names(other.fields.keys(), level)
             for name, inside in other.fields.items():
-                self.under(name).absorb(inside, level + 1)
+                self.member(name).absorb(inside, level + 1)
         if other.values is not None:
-            self.under("").absorb(other.values, level + 1)
+            self.member("").absorb(other.values, level + 1)
 
-    def inside_list(self) -> "Observation":
+    def element(self) -> "Observation":
         if self.elements is None:
             self.elements = Observation()
         return self.elements
 
-    def under(self, name: str) -> "Observation":
+    def member(self, name: str) -> "Observation":
         """What was seen under a name, or under any where the names are not told apart."""
         if self.fields is None:
             if self.values is None:
@@ -109,7 +109,7 @@ class Observation:
             inside = self.fields[name] = Observation()
         return inside
 
-    def make_room(self, names: Collection[str], level: int) -> None:
+    def limit_names(self, names: Collection[str], level: int) -> None:
         """Stop telling names apart if these would be too many beside those that are known."""
         limit = MAX_MAP_KEYS if level else MAX_ATTRIBUTES
         known = self.fields
@@ -121,7 +121,7 @@ class Observation:
     def forget_names(self, level: int) -> None:
         fields, self.fields = self.fields, None
         for inside in (fields or {}).values():
-            self.under("").absorb(inside, level + 1)
+            self.member("").absorb(inside, level + 1)
 
 
 def _first(examples: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,9 +172,9 @@ def _observe_map(container: _Container, example: str | None, pending: list[_Cont
         return
     node.objects += 1
     columns = column_names(content)
-    node.make_room(columns.values(), level)
+    node.limit_names(columns.values(), level)
     for attribute, value in content.items():
-        inside = node.under(columns[attribute])
+        inside = node.member(columns[attribute])
         _observe_value(inside, value, level + 1, (path, f".{attribute}"), example, pending)
 
 
@@ -182,7 +182,7 @@ def _observe_list(container: _Container, example: str | None, pending: list[_Con
     node, _, content, level, path = container
     node.count("L", 1, example)
     if content:
-        inside = node.inside_list()
+        inside = node.element()
         for value in content:
             _observe_value(inside, value, level + 1, (path, "[]"), example, pending)
 
@@ -192,11 +192,11 @@ def _observe_set(container: _Container, example: str | None) -> None:
     node.count(tag, 1, example)
     if not content:
         return
-    inside = node.inside_list()
+    inside = node.element()
     inside.count(_ELEMENT_TAGS[tag], len(content), example)
     if tag == "NS":
         for text in content:
-            inside.reach(_number(text, path))
+            inside.add_numbers(_number(text, path))
 
 
 def _observe_value(
@@ -214,7 +214,7 @@ def _observe_value(
     if tag in _SCALARS:
         node.count(tag, 1, example)
         if tag == "N":
-            node.reach(_number(content, path))
+            node.add_numbers(_number(content, path))
     elif not isinstance(content, _CONTENTS.get(tag, ())):
         raise _error(path, "has a type tag or content that DynamoDB does not have")
     elif level >= MAX_LEVELS:
@@ -235,9 +235,9 @@ _CONTENTS: Final[dict[Any, tuple[type, ...]]] = {
 }
 
 
-def _number(text: Any, path: "_Path | None") -> NumberReach:
+def _number(text: Any, path: "_Path | None") -> NumberRange:
     try:
-        return number_reach(text)
+        return number_range(text)
     except (TypeError, ValueError, AttributeError):
         raise _error(path, "is tagged as a number and is none") from None
 

@@ -16,7 +16,7 @@ from ddb_pipeline.firehose.error_objects import (
     write_error_object,
 )
 from ddb_pipeline.firehose.held import documents, sorted_out
-from ddb_pipeline.hive.declared import declared
+from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
@@ -62,7 +62,7 @@ def redeliver(
     """
     body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
     content = read_error_object(body)
-    ready, waiting = sorted_out(content.records, declared(columns))
+    ready, waiting = sorted_out(content.records, covered_fields(columns))
     landed = _landed_event_ids(s3, filesystem, bucket, ready, stored)
     rows, dropped, keys = 0, 0, []
     for hour, records in _by_hour(ready, stored.modified_at).items():

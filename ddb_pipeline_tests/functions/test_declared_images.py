@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.values import item_json
 from ddb_pipeline.functions.declared_images import DeclaredImages
-from ddb_pipeline.hive.declared import declared, undeclared
+from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
 from ddb_pipeline.hive.types import Column
 
 COLUMNS = (
@@ -19,7 +19,7 @@ COLUMNS = (
     Column("d", "map<string,struct<a:string>>"),
     Column("not_valid", "set<"),
 )
-NAMES = declared(COLUMNS)
+NAMES = covered_fields(COLUMNS)
 STRING = {"S": "x"}
 
 KEPT = [
@@ -51,13 +51,13 @@ NOT_KEPT = [
 @pytest.mark.parametrize("image", KEPT)
 def test_kept(image: Any) -> None:
     assert DeclaredImages(NAMES).keep(image)
-    assert undeclared(json.loads(item_json(image)), NAMES) == ()
+    assert attributes_without_column(json.loads(item_json(image)), NAMES) == ()
 
 
 @pytest.mark.parametrize("image", NOT_KEPT)
 def test_not_kept(image: Any) -> None:
     assert not DeclaredImages(NAMES).keep(image)
-    assert undeclared(json.loads(item_json(image)), NAMES) != ()
+    assert attributes_without_column(json.loads(item_json(image)), NAMES) != ()
 
 
 def test_further_columns() -> None:
@@ -81,4 +81,4 @@ def test_what_is_kept_by_shape_is_kept_by_the_document(images: list[Any]) -> Non
     by_shape = DeclaredImages(NAMES)
     for image in images:
         if by_shape.keep(image):
-            assert undeclared(json.loads(item_json(image)), NAMES) == ()
+            assert attributes_without_column(json.loads(item_json(image)), NAMES) == ()

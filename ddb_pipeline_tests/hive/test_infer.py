@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.values import item_json
 from ddb_pipeline.hive import observation
-from ddb_pipeline.hive.declared import declared, undeclared
+from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
 from ddb_pipeline.hive.infer import (
     Inference,
     InferenceOptions,
@@ -169,7 +169,7 @@ def test_keys_beyond_number_are_no_longer_told_apart() -> None:
     parts = [values(0), values(400), values(800)]
     schema = inferred_schema(merge(merge(parts[0], parts[1]), parts[2]))
     assert schema.columns == (("a", "map<string,bigint>"),)
-    assert schema.keyed == ("a",)
+    assert schema.data_key_paths == ("a",)
     assert merge(merge(parts[0], parts[1]), parts[2]) == merge(parts[2], merge(parts[1], parts[0]))
     assert merge(parts[0], merge(parts[1], parts[2])).seen.fields["a"].fields is None
 
@@ -267,6 +267,6 @@ def test_every_value_of_a_record_has_a_place_in_the_schema(found: Any) -> None:
     columns = crawled_columns(infer_items(found))
     normalized, _ = normalize_columns(columns)
     assert [column.name for column in normalized] == [column.name for column in columns]
-    names = declared(normalized)
+    names = covered_fields(normalized)
     for item in found:
-        assert undeclared(json.loads(item_json(item)), names) == ()
+        assert attributes_without_column(json.loads(item_json(item)), names) == ()

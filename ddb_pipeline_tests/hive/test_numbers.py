@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb_pipeline.hive.numbers import NumberReach, number_reach, number_type
+from ddb_pipeline.hive.numbers import NumberRange, number_range, number_type
 from ddb_pipeline.hive.types import DecimalType
 
 
-def reach(*numbers: str) -> NumberReach:
-    together = NumberReach()
+def reach(*numbers: str) -> NumberRange:
+    together = NumberRange()
     for text in numbers:
-        together = together.merged(number_reach(text))
+        together = together.merged(number_range(text))
     return together
 
 
@@ -50,7 +50,7 @@ def test_the_type_that_holds_them_all(numbers: list[str], kind: str) -> None:
 @pytest.mark.parametrize("text", ["", ".", "-", "NaN", "Infinity", "1,5", "0x1", " 1", "1e", "١"])
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(ValueError, match="not a number"):
-        number_reach(text)
+        number_range(text)
 
 
 digits = st.text(st.sampled_from("0123456789"), min_size=1, max_size=38)
@@ -60,7 +60,7 @@ numbers = st.builds(
     digits | st.builds("{}.{}".format, digits, digits),
     st.just("") | st.integers(-130, 125).map("E{:+d}".format),
 )
-reaches = numbers.map(number_reach)
+reaches = numbers.map(number_range)
 
 
 @given(st.lists(numbers, min_size=1, max_size=4))
@@ -82,8 +82,8 @@ def test_no_digit_is_lost(texts: list[str]) -> None:
 
 @given(reaches, reaches, reaches)
 @settings(deadline=None)
-def test_merging_in_any_order(a: NumberReach, b: NumberReach, c: NumberReach) -> None:
+def test_merging_in_any_order(a: NumberRange, b: NumberRange, c: NumberRange) -> None:
     assert a.merged(b) == b.merged(a)
     assert a.merged(b).merged(c) == a.merged(b.merged(c))
     assert a.merged(a) == a
-    assert a.merged(NumberReach()) == a
+    assert a.merged(NumberRange()) == a

@@ -18,7 +18,7 @@ import numpy as np
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError, number_text
 from ddb_pipeline.dynamodb.values import json_text
 from ddb_pipeline.hive.names import column_names
-from ddb_pipeline.hive.numbers import number_reach
+from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.types import (
     ArrayType,
     CharType,
@@ -252,7 +252,7 @@ def exact_integer(text: str, bits: int) -> int | None:
 
 
 def _double(text: str) -> float:
-    if not number_reach(text).double:
+    if not number_range(text).double:
         raise ExportValueError("the number has more digits than a double holds")
     return float(text)
 

@@ -22,7 +22,7 @@ from ddb_pipeline.export.rows.numbers import (
 from ddb_pipeline.export.rows.reader import BlockParser
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import column_name
-from ddb_pipeline.hive.numbers import NumberReach, number_reach
+from ddb_pipeline.hive.numbers import NumberRange, number_range
 from ddb_pipeline.hive.observation import AttributeValueError, Observation, observe_item
 
 _DECIMAL: Final = r"^-?[0-9]+\.[0-9]+$"
@@ -185,9 +185,9 @@ def _observe_members(node: Observation, parsed: pa.StructArray, level: int) -> N
     for _, child in present:
         filled |= to_mask(pc.is_valid(child))
     node.objects += int(filled.sum())
-    node.make_room([column for column, _ in present], level)
+    node.limit_names([column for column, _ in present], level)
     for column, child in present:
-        _observe_value(node.under(column), child, level + 1)
+        _observe_value(node.member(column), child, level + 1)
 
 
 def _observe_value(node: Observation, parsed: pa.StructArray, level: int) -> None:
@@ -202,11 +202,11 @@ def _observe_value(node: Observation, parsed: pa.StructArray, level: int) -> Non
             continue
         node.count(tag, there, None)
         if tag == "N":
-            node.reach(reach(content.drop_null()))
+            node.add_numbers(reach(content.drop_null()))
         elif tag == "L" or tag in SET_ELEMENTS:
             elements = content.flatten()
             if len(elements):
-                _observe_elements(node.inside_list(), tag, elements, level)
+                _observe_elements(node.element(), tag, elements, level)
 
 
 def _observe_elements(node: Observation, tag: str, elements: pa.Array, level: int) -> None:
@@ -215,11 +215,11 @@ def _observe_elements(node: Observation, tag: str, elements: pa.Array, level: in
         return
     node.count(SET_ELEMENTS[tag], len(elements), None)
     if tag == "NS":
-        node.reach(reach(elements))
+        node.add_numbers(reach(elements))
 
 
-def reach(texts: pa.Array) -> NumberReach:
-    """How far numbers reach, as :func:`number_reach` has it for each of them.
+def reach(texts: pa.Array) -> NumberRange:
+    """How far numbers reach, as :func:`number_range` has it for each of them.
 
     ``texts`` has at least one, no nulls, and numbers only.
     """
@@ -238,20 +238,20 @@ def reach(texts: pa.Array) -> NumberReach:
         except pa.ArrowInvalid:
             other = _reach_one_by_one(whole)
         found = other if found is None else found.merged(other)
-    return found or NumberReach()
+    return found or NumberRange()
 
 
-def _whole_reach(numbers: pa.Array) -> NumberReach:
+def _whole_reach(numbers: pa.Array) -> NumberRange:
     values = numbers.to_numpy()
     low, high = int(values.min()), int(values.max())
     large = values[(values >= _SMALL_DIGITS) | (values <= -_SMALL_DIGITS)]
-    return NumberReach(
+    return NumberRange(
         whole_digits=len(str(max(-low, high))),
-        double=all(number_reach(str(value)).double for value in large.tolist()),
+        double=all(number_range(str(value)).double for value in large.tolist()),
     )
 
 
-def _decimal_reach(texts: pa.Array) -> NumberReach | None:
+def _decimal_reach(texts: pa.Array) -> NumberRange | None:
     """The reach of numbers with a point in them."""
     if not len(texts):
         return None
@@ -270,16 +270,16 @@ def _decimal_reach(texts: pa.Array) -> NumberReach | None:
     else:
         bigint = False
     doubtful = texts.filter(doubtful_doubles(texts, values))
-    return NumberReach(
+    return NumberRange(
         whole_digits=whole,
         scale=scale,
         bigint=bigint,
-        double=all(number_reach(text).double for text in doubtful.to_pylist()),
+        double=all(number_range(text).double for text in doubtful.to_pylist()),
     )
 
 
-def _reach_one_by_one(texts: pa.Array) -> NumberReach:
-    found = number_reach(texts[0].as_py())
+def _reach_one_by_one(texts: pa.Array) -> NumberRange:
+    found = number_range(texts[0].as_py())
     for text in pc.unique(texts).to_pylist():
-        found = found.merged(number_reach(text))
+        found = found.merged(number_range(text))
     return found

@@ -8,7 +8,7 @@ import pytest
 from ddb_pipeline.export.rows.exact import ExportValueError, exported_item
 from ddb_pipeline.export.rows.inference import ExportInference, reach
 from ddb_pipeline.hive.infer import inferred_schema
-from ddb_pipeline.hive.numbers import number_reach
+from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.observation import AttributeValueError, Observation, observe_item
 from ddb_pipeline_tests.support.random_items import NUMBERS, random_columns, random_line
 
@@ -46,15 +46,15 @@ def test_numbers_reach_as_far_as_one_by_one(seed: int) -> None:
     texts += [str(rng.randrange(-(10**18), 10**18)) for _ in range(rng.randint(0, 3))]
     if seed % 2:
         texts = [text for text in texts if "e" not in text.lower() and "+" not in text] or ["0.0"]
-    expected = number_reach(texts[0])
+    expected = number_range(texts[0])
     for text in texts:
-        expected = expected.merged(number_reach(text))
+        expected = expected.merged(number_range(text))
     assert reach(pa.array(texts)) == expected, texts
 
 
 def is_number(text: str) -> bool:
     try:
-        number_reach(text)
+        number_range(text)
     except ValueError:
         return False
     return text.isascii()

@@ -1,4 +1,4 @@
-"""Which attributes of a document no column declares: what a conversion would drop in silence."""
+"""Which attributes of a JSON document have no column: what a conversion would drop silently."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ from ddb_pipeline.hive.types import (
 )
 
 MAX_DEPTH = 64
-"""Twice DynamoDB's own nesting limit (32 levels); deeper values are taken as declared."""
+"""Twice DynamoDB's own nesting limit (32 levels); deeper values are taken as covered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A struct, or the table itself: only these names, folded to lower case, are kept."""
+    """A struct, or the table itself: the names that it has, in lower case."""
 
     by_name: Mapping[str, "Node"]
 
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """An array, or the values of a map (``keyed``): any number of them, each of this shape."""
+    """An array, or the values of a map (``of_map``): any number of values of the same type."""
 
     each: "Node"
-    keyed: bool
+    of_map: bool
 
 
 Node: TypeAlias = "Fields | Elements | None"
-"""None takes any value: a scalar column, or a string that holds an object as JSON text."""
+"""None holds any value: a scalar column, or a string that holds an object as JSON text."""
 
 
-def declared(columns: Sequence[Column]) -> Fields:
-    """The names that a table's columns keep. A type that is not valid yet keeps everything."""
+def covered_fields(columns: Sequence[Column]) -> Fields:
+    """The names that a table's columns have. A column whose type is not valid holds any value."""
     return Fields({column.name.lower(): _column_node(column.type) for column in columns})
 
 
@@ -56,33 +56,33 @@ def _node(kind: HiveType, depth: int) -> Node:
     if isinstance(kind, StructType):
         return Fields({f.name.lower(): _node(f.type, depth - 1) for f in kind.fields})
     if isinstance(kind, ArrayType):
-        return Elements(_node(kind.element, depth - 1), keyed=False)
+        return Elements(_node(kind.element, depth - 1), of_map=False)
     if isinstance(kind, MapType):
-        return Elements(_node(kind.value, depth - 1), keyed=True)
+        return Elements(_node(kind.value, depth - 1), of_map=True)
     return None
 
 
-def undeclared(document: Mapping[str, Any], names: Fields) -> tuple[str, ...]:
-    """Paths of a JSON document's values that no column would keep, ``device.screen.depth``.
+def attributes_without_column(document: Mapping[str, Any], fields: Fields) -> tuple[str, ...]:
+    """Paths of a JSON document's values that no column holds, such as ``device.screen.depth``.
 
-    Nulls and containers with nothing in them count as kept: a column reads the same without.
+    Nulls and empty containers need no column: a column that is missing reads the same.
     """
-    return tuple(dict.fromkeys(_paths(document, names, "")))
+    return tuple(dict.fromkeys(_paths(document, fields, "")))
 
 
 def _paths(value: Any, node: Node, path: str) -> Iterator[str]:
     if isinstance(node, Elements):
-        for element in _elements(value, node.keyed):
+        for element in _elements(value, node.of_map):
             yield from _paths(element, node.each, f"{path}[]")
     elif isinstance(node, Fields) and isinstance(value, Mapping):
         yield from _field_paths(value, node, path)
 
 
-def _elements(value: Any, keyed: bool) -> Iterable[Any]:
+def _elements(value: Any, of_map: bool) -> Iterable[Any]:
     if isinstance(value, Mapping):
-        # Without an array around it, an object is read as the array's one element.
-        return value.values() if keyed else (value,)
-    return value if isinstance(value, list) and not keyed else ()
+        # The SerDe reads an object where an array is expected as the array's one element.
+        return value.values() if of_map else (value,)
+    return value if isinstance(value, list) and not of_map else ()
 
 
 def _field_paths(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[str]:
@@ -91,11 +91,11 @@ def _field_paths(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[
         inner_path = f"{path}.{folded}" if path else folded
         if folded in node.by_name:
             yield from _paths(inner, node.by_name[folded], inner_path)
-        elif has_content(inner):
+        elif _has_content(inner):
             yield inner_path
 
 
-def has_content(value: Any) -> bool:
+def _has_content(value: Any) -> bool:
     """Whether a JSON value holds anything besides nulls and empty containers."""
     pending = [value]
     while pending:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddb_pipeline.hive.declared import declared, undeclared
+from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
 from ddb_pipeline.hive.types import Column
 
 
@@ -49,8 +49,8 @@ from ddb_pipeline.hive.types import Column
 def test_undeclared(
     case: str, columns: dict[str, str], document: dict[str, object], expected: tuple[str, ...]
 ) -> None:
-    names = declared([Column(name, text) for name, text in columns.items()])
-    assert undeclared(document, names) == expected, case
+    names = covered_fields([Column(name, text) for name, text in columns.items()])
+    assert attributes_without_column(document, names) == expected, case
 
 
 def test_values_nested_deeper_than_dynamodb_nests_are_taken_as_declared() -> None:
@@ -58,4 +58,4 @@ def test_values_nested_deeper_than_dynamodb_nests_are_taken_as_declared() -> Non
     value: object = {"b": 1}
     for _ in range(199):
         value = {"a": value}
-    assert undeclared({"c": value}, declared([Column("c", text)])) == ()
+    assert attributes_without_column({"c": value}, covered_fields([Column("c", text)])) == ()
