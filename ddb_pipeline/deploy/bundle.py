@@ -1,4 +1,8 @@
-"""Zips of functions and Spark jobs: only what they import, the same bytes for the same sources."""
+"""Zip archives of the Lambda functions and the Spark jobs.
+
+An archive contains only the modules that its entry points import, directly or indirectly, and the
+same sources always produce the same bytes.
+"""
 
 import ast
 import hashlib
@@ -16,23 +20,24 @@ from ddb_pipeline.errors import DdbPipelineError
 PACKAGE = "ddb_pipeline"
 FUNCTIONS = ("stream_to_firehose", "fix_schema")
 PROVIDED = frozenset(("boto3", "botocore"))
-"""In Lambda's Python runtimes beside the standard library."""
+"""Packages that Lambda's Python runtimes add to the standard library."""
 
 SPARK_JOBS = ("relevance", "export_job")
 SPARK_PROVIDED = frozenset(
     ("pyspark", "py4j", "dagster_pipes", "pyarrow", "numpy", "isal", "amazon")
 )
-"""What a Spark job finds: Spark's own; Dagster Pipes, which comes along in the zip; and, for those
-that convert exports, the libraries of ``SPARK_LIBRARIES``."""
+"""Packages that a Spark job can import: Spark's own; Dagster Pipes, which is added to the archive;
+and, for the jobs that convert exports, those of ``spark_libraries.LIBRARIES``."""
 
 MAX_BYTES = 300 * 1024
+"""Largest size of a function's archive."""
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 UNIX = 3
 
 
 class BundleError(DdbPipelineError):
-    """A function cannot be packaged; the message names the modules on the way to the cause."""
+    """Code cannot be packaged; the message names the chain of imports that leads to the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +46,17 @@ class Bundle:
 
     Attributes:
         name: the function's name in ``FUNCTIONS``.
-        handler: what Lambda's ``Handler`` takes.
-        body: the zip.
-        sha256: the zip's hash, hexadecimal.
-        modules: the modules in it, sorted.
+        body: the zip archive.
+        sha256: the archive's hash, hexadecimal.
     """
 
     name: str
-    handler: str
     body: bytes
     sha256: str
-    modules: tuple[str, ...]
 
 
 def build_bundles() -> dict[str, Bundle]:
-    """All functions' bundles by name.
+    """Package every function; keys are the functions' names.
 
     Raises:
         BundleError: see ``build_bundle``.
@@ -63,49 +64,32 @@ def build_bundles() -> dict[str, Bundle]:
     return {name: build_bundle(name) for name in FUNCTIONS}
 
 
-def build_bundle(
-    name: str, *, extra_modules: Sequence[str] = (), source: Path | None = None
-) -> Bundle:
-    """Package a function.
-
-    Args:
-        name: the function, one of ``FUNCTIONS``.
-        extra_modules: modules named in the function's settings only, such as a transformer's.
-            They and what they import of their own package are found in ``source``.
-        source: directory with the packages; where this package lies by default.
+def build_bundle(name: str) -> Bundle:
+    """Package a function, one of ``FUNCTIONS``.
 
     Raises:
-        BundleError: an import reaches something that is neither in the package nor in Lambda's
-            runtime, a module is missing, or the zip is too large.
+        BundleError: the function imports, directly or indirectly, a package that Lambda's runtime
+            lacks or a module that does not exist; or the archive is larger than ``MAX_BYTES``.
     """
-    if name not in FUNCTIONS:
-        raise BundleError(f"There is no function {name!r}; there are {', '.join(FUNCTIONS)}.")
-    root = Path(ddb_pipeline.__file__).parent.parent if source is None else source
-    entry = f"{PACKAGE}.functions.{name}"
-    files = imported_files(root, (entry, *extra_modules))
-    body = _zip(_relative(root, files))
+    files = imported_files(_root(), (f"{PACKAGE}.functions.{name}",))
+    body = _zip(_relative(_root(), files))
     if len(body) > MAX_BYTES:
         raise BundleError(
-            f"The zip of {name} has {len(body)} bytes, over {MAX_BYTES}: it holds {len(files)} "
-            f"modules, the largest {max(files.values(), key=lambda path: path.stat().st_size)}."
+            f"The archive of {name} has {len(body)} bytes, more than {MAX_BYTES}: it contains "
+            f"{len(files)} modules, the largest is "
+            f"{max(files.values(), key=lambda path: path.stat().st_size)}."
         )
-    return Bundle(
-        name=name,
-        handler=f"{entry}.handler",
-        body=body,
-        sha256=hashlib.sha256(body).hexdigest(),
-        modules=tuple(sorted(files)),
-    )
+    return Bundle(name, body, hashlib.sha256(body).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
 class SparkBundle:
-    """The code of every Spark job, as EMR Serverless takes it.
+    """The code of all Spark jobs in the form that EMR Serverless takes.
 
     Attributes:
-        scripts: each job's entry point by the job's name.
-        body: the zip for ``--py-files``, with what the scripts import.
-        sha256: hash of scripts and zip together, hexadecimal.
+        scripts: each job's entry point, by the job's name.
+        body: the zip archive for ``--py-files``: the modules that the scripts import.
+        sha256: hash of scripts and archive together, hexadecimal.
     """
 
     scripts: Mapping[str, bytes]
@@ -114,19 +98,19 @@ class SparkBundle:
 
 
 def build_spark_bundle() -> SparkBundle:
-    """Package the Spark jobs with Dagster Pipes, which is Python without dependencies.
+    """Package the Spark jobs together with Dagster Pipes, which has no dependencies.
 
     Raises:
-        BundleError: an import reaches something that neither Spark nor the zip has.
+        BundleError: a job imports a package that is neither in ``SPARK_PROVIDED`` nor this one.
     """
-    root = Path(ddb_pipeline.__file__).parent.parent
+    root = _root()
     entries = [f"{PACKAGE}.spark.{name}" for name in SPARK_JOBS]
     files = imported_files(root, entries, provided=SPARK_PROVIDED, runtime="EMR's Spark")
     scripts = {name: files[f"{PACKAGE}.spark.{name}"].read_bytes() for name in SPARK_JOBS}
     contents = _relative(root, files)
     spec = importlib.util.find_spec("dagster_pipes")
     if spec is None or spec.origin is None:
-        raise BundleError("dagster_pipes is not installed; it comes with dagster.")
+        raise BundleError("dagster_pipes is not installed; it is a dependency of dagster.")
     pipes = Path(spec.origin).parent
     contents |= {f"dagster_pipes/{path.name}": path for path in pipes.glob("*.py")}
     body = _zip(contents)
@@ -137,7 +121,11 @@ def build_spark_bundle() -> SparkBundle:
 
 
 def write_bundles(directory: Path) -> tuple[Path, ...]:
-    """Write every function's zip as ``<name>.zip``, and the Spark jobs; answers with the paths."""
+    """Write the functions' archives as ``<name>.zip`` and the Spark jobs below ``spark/``.
+
+    Returns:
+        the paths of the files written.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     spark = build_spark_bundle()
     contents = {f"{bundle.name}.zip": bundle.body for bundle in build_bundles().values()}
@@ -159,19 +147,28 @@ def imported_files(
     provided: Collection[str] = PROVIDED,
     runtime: str = "Lambda's runtime",
 ) -> dict[str, Path]:
-    """Every module that the entries import, directly or not, with its file; packages included.
+    """Find every module that the entry points import, directly or indirectly.
 
-    Imports are read, not run. Those under ``TYPE_CHECKING`` do not count, those inside of
-    functions do.
+    The sources are parsed, not run. Imports inside functions count, imports under
+    ``TYPE_CHECKING`` do not.
+
+    Args:
+        root: the folder that contains the entry points' packages.
+        entries: names of the modules to start from.
+        provided: packages outside of the standard library that ``runtime`` has.
+        runtime: what runs the code, for the error message.
+
+    Returns:
+        each module's file by the module's name, packages included.
 
     Raises:
-        BundleError: a module of ours is missing, or one that ``runtime`` lacks is imported.
+        BundleError: a module below ``root`` is missing, or ``runtime`` lacks a package.
     """
     own = {entry.partition(".")[0] for entry in entries}
     files: dict[str, Path] = {}
-    waiting: list[tuple[str, tuple[str, ...]]] = [(entry, ()) for entry in reversed(entries)]
-    while waiting:
-        module, importers = waiting.pop()
+    pending: list[tuple[str, tuple[str, ...]]] = [(entry, ()) for entry in reversed(entries)]
+    while pending:
+        module, importers = pending.pop()
         if module in files:
             continue
         chain = (*importers, module)
@@ -181,16 +178,30 @@ def imported_files(
         files[module] = path
         package = module.rpartition(".")[0]
         if package:
-            waiting.append((package, chain))
+            pending.append((package, chain))
         for imported in _imports(root, module, path):
             top = imported.partition(".")[0]
             if top in own:
-                waiting.append((imported, chain))
+                pending.append((imported, chain))
             elif top not in sys.stdlib_module_names and top not in provided:
                 raise BundleError(
-                    f"{imported!r} is not in {runtime}, but {' → '.join(chain)} imports it."
+                    f"{runtime} has no {imported!r}, which {' → '.join(chain)} imports."
                 )
     return files
+
+
+def zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
+    """Return an archive entry whose metadata depends on nothing but its name."""
+    entry = zipfile.ZipInfo(name, TIMESTAMP)
+    entry.external_attr = FILE_MODE << 16
+    entry.create_system = UNIX
+    entry.compress_type = compression
+    return entry
+
+
+def _root() -> Path:
+    """The folder that contains this package."""
+    return Path(ddb_pipeline.__file__).parent.parent
 
 
 def _module_path(root: Path, module: str) -> Path | None:
@@ -243,14 +254,10 @@ def _relative(root: Path, files: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _zip(contents: Mapping[str, Path]) -> bytes:
-    """A zip of files by their names in it."""
+    """Return an archive of the files, keys being their names in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, path in sorted(contents.items()):
-            entry = zipfile.ZipInfo(name, TIMESTAMP)
-            entry.external_attr = FILE_MODE << 16
-            entry.create_system = UNIX
-            # Stored: deflate's bytes depend on the zlib that Python was built with.
-            entry.compress_type = zipfile.ZIP_STORED
-            archive.writestr(entry, path.read_bytes())
+            # Not deflated: deflate's output depends on the zlib that Python was built with.
+            archive.writestr(zip_entry(name, zipfile.ZIP_STORED), path.read_bytes())
     return buffer.getvalue()

@@ -1,6 +1,7 @@
-"""The libraries that the export job needs on EMR Serverless, as one archive for ``spark.archives``.
+"""The archive of Python libraries that the export job needs on EMR Serverless.
 
-EMR's images have Spark and Python; this adds the wheels for their platform, as pip finds them.
+EMR's images contain Spark and Python; ``spark.archives`` adds these libraries, installed by pip
+from wheels for the images' platform.
 """
 
 import subprocess
@@ -10,21 +11,24 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-from ddb_pipeline.deploy.bundle import FILE_MODE, TIMESTAMP, UNIX, BundleError
+from ddb_pipeline.deploy.bundle import BundleError, zip_entry
 
 LIBRARIES = ("amazon.ion", "isal", "numpy", "pyarrow")
 PYTHON = "3.11"
-"""The Python that jobs run with; see ``spark.submission.EMR_PYTHON``."""
+"""The version of Python that runs jobs; see ``spark.submission.EMR_PYTHON``."""
 ARCHITECTURES = {"ARM64": "aarch64", "X86_64": "x86_64"}
-"""EMR Serverless's names, and those of wheels."""
+"""Names of processor architectures: EMR Serverless's, and those in the names of wheels."""
 SKIPPED_FOLDERS = frozenset(("tests", "include", "__pycache__"))
 
 
 def write_spark_libraries(path: Path, architecture: str = "ARM64") -> int:
-    """Write the archive, of the versions that are installed here; answers with its bytes.
+    """Write the archive, with the versions of the libraries that are installed here.
+
+    Returns:
+        the archive's size in bytes.
 
     Raises:
-        BundleError: pip is not there, or finds no wheels.
+        BundleError: pip is not installed or finds no wheels.
     """
     requirements = [f"{name}=={version(name)}" for name in LIBRARIES]
     with tempfile.TemporaryDirectory() as folder:
@@ -44,8 +48,8 @@ def _install(requirements: list[str], folder: str, machine: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BundleError(
-            f"pip found no wheels of {', '.join(requirements)} for {machine}: "
-            f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason'}"
+            f"pip did not install wheels of {', '.join(requirements)} for {machine}: "
+            f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given'}"
         )
 
 
@@ -55,8 +59,5 @@ def _zip_folder(folder: Path, target: Path) -> None:
             relative = path.relative_to(folder)
             if not path.is_file() or SKIPPED_FOLDERS & set(relative.parts):
                 continue
-            entry = zipfile.ZipInfo(relative.as_posix(), TIMESTAMP)
-            entry.external_attr = FILE_MODE << 16
-            entry.create_system = UNIX
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry = zip_entry(relative.as_posix(), zipfile.ZIP_DEFLATED)
             archive.writestr(entry, path.read_bytes())

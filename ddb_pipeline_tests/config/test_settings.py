@@ -141,6 +141,6 @@ def test_spark_runs_on_emr_where_there_is_one(
     write(tmp_path, EMR)
     (pipeline,) = load_settings(environment, tmp_path).pipelines
     assert pipeline.spark.emr_serverless is on_emr
-    codes = {name: Bundle(name, "", b"", "0" * 64, ()) for name in FUNCTIONS}
+    codes = {name: Bundle(name, b"", "0" * 64) for name in FUNCTIONS}
     parameters = stack_parameters(pipeline, "code", codes)
     assert parameters["EmrServerless"] == ("true" if on_emr else "false")

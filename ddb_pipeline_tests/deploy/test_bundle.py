@@ -1,4 +1,4 @@
-"""The functions' zips: reproducible, small, and enough to import the handler."""
+"""The archives of functions and Spark jobs: reproducible, small, and importable."""
 
 import hashlib
 import io
@@ -26,29 +26,22 @@ from ddb_pipeline.deploy.bundle import (
 )
 from ddb_pipeline.deploy.spark_libraries import write_spark_libraries
 
-SOURCE = Path(ddb_pipeline.__file__).parent
 
-
-def copied(directory: Path) -> Path:
-    shutil.copytree(SOURCE, directory / "ddb_pipeline")
-    return directory
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_copied_sources_have_the_same_archive(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build_bundle(name)
+    assert built.sha256 == hashlib.sha256(built.body).hexdigest()
+    copy = shutil.copytree(Path(ddb_pipeline.__file__).parent, tmp_path / "a" / "ddb_pipeline")
+    monkeypatch.setattr(ddb_pipeline, "__file__", str(copy / "__init__.py"))
+    assert build_bundle(name) == built
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_same_sources_same_bytes(name: str, tmp_path: Path) -> None:
-    first, second = tmp_path / "a", tmp_path / "deeper" / "b"
-    first.mkdir()
-    second.mkdir(parents=True)
-    built = [build_bundle(name, source=copied(directory)) for directory in (first, second)]
-    assert built[0].body == built[1].body == build_bundle(name).body
-    assert built[0].sha256 == hashlib.sha256(built[0].body).hexdigest()
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_contents(name: str) -> None:
+def test_an_archive_contains_what_the_function_imports(name: str) -> None:
     bundle = build_bundle(name)
     assert bundle.name == name
-    assert bundle.handler == f"ddb_pipeline.functions.{name}.handler"
     assert len(bundle.body) < MAX_BYTES
     with zipfile.ZipFile(io.BytesIO(bundle.body)) as archive:
         entries = archive.infolist()
@@ -75,7 +68,7 @@ assert not unwanted, unwanted
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_handler_imports_from_the_zip_and_boto3_alone(name: str, tmp_path: Path) -> None:
+def test_a_handler_imports_from_its_archive_and_boto3_only(name: str, tmp_path: Path) -> None:
     bundle = build_bundle(name)
     path = tmp_path / "function.zip"
     path.write_bytes(bundle.body)
@@ -87,7 +80,7 @@ def test_handler_imports_from_the_zip_and_boto3_alone(name: str, tmp_path: Path)
     )
 
 
-def test_write_bundles(tmp_path: Path) -> None:
+def test_write_bundles_writes_every_archive(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "directory"
     paths = write_bundles(folder)
     written = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
@@ -115,8 +108,8 @@ assert not unwanted, unwanted
 """
 
 
-def test_a_spark_job_needs_spark_and_the_zip_alone(tmp_path: Path) -> None:
-    """As EMR runs it: the script by itself, its imports from the zip, Spark from the image."""
+def test_the_relevance_job_needs_only_spark_and_its_archive(tmp_path: Path) -> None:
+    """As on EMR: the script is a file, its imports are in the archive, Spark is in the image."""
     pyspark = pytest.importorskip("pyspark")
     write_bundles(tmp_path)
     spark = tmp_path / "spark-of-the-image"
@@ -155,7 +148,7 @@ assert "boto3" not in sys.modules
 """
 
 
-def test_spark_jobs_import_from_their_zip(tmp_path: Path) -> None:
+def test_spark_jobs_import_from_their_archive(tmp_path: Path) -> None:
     path = tmp_path / "modules.zip"
     path.write_bytes(build_spark_bundle().body)
     site_packages = str(Path(pyspark.__file__).parent.parent)
@@ -164,7 +157,7 @@ def test_spark_jobs_import_from_their_zip(tmp_path: Path) -> None:
     )
 
 
-def test_libraries_are_wheels_of_the_platform(tmp_path: Path) -> None:
+def test_libraries_are_wheels_for_the_platform(tmp_path: Path) -> None:
     path = tmp_path / "new" / "libraries.zip"
     assert write_spark_libraries(path, "ARM64") == path.stat().st_size < 100_000_000
     with zipfile.ZipFile(path) as archive:
@@ -177,12 +170,8 @@ def test_libraries_are_wheels_of_the_platform(tmp_path: Path) -> None:
     assert not any("/tests/" in name for name in names)
 
 
-def test_unknown_function() -> None:
-    with pytest.raises(BundleError, match="no function 'other'"):
-        build_bundle("other")
-
-
 def module(root: Path, name: str, text: str) -> None:
+    """Write a module's source and the packages that contain it."""
     path = root.joinpath(*name.split("."))
     path.parent.mkdir(parents=True, exist_ok=True)
     for parent in path.parents:
@@ -192,20 +181,20 @@ def module(root: Path, name: str, text: str) -> None:
     path.with_name(f"{path.name}.py").write_text(text)
 
 
-def test_imports_are_followed(tmp_path: Path) -> None:
-    module(tmp_path, "own.entry", "import json\nfrom own.rooms import one\nfrom . import sibling\n")
-    module(tmp_path, "own.sibling", "from .rooms.two import thing\n")
-    module(tmp_path, "own.rooms.one", "def f():\n    import own.rooms.late\n")
-    module(tmp_path, "own.rooms.two", "import boto3\nthing = 1\n")
-    module(tmp_path, "own.rooms.late", "")
-    module(tmp_path, "own.rooms.unused", "")
+def test_imported_modules_are_found(tmp_path: Path) -> None:
+    module(tmp_path, "own.entry", "import json\nfrom own.parts import one\nfrom . import sibling\n")
+    module(tmp_path, "own.sibling", "from .parts.two import thing\n")
+    module(tmp_path, "own.parts.one", "def f():\n    import own.parts.late\n")
+    module(tmp_path, "own.parts.two", "import boto3\nthing = 1\n")
+    module(tmp_path, "own.parts.late", "")
+    module(tmp_path, "own.parts.unused", "")
     assert set(imported_files(tmp_path, ["own.entry"])) == {
         "own",
         "own.entry",
-        "own.rooms",
-        "own.rooms.late",
-        "own.rooms.one",
-        "own.rooms.two",
+        "own.parts",
+        "own.parts.late",
+        "own.parts.one",
+        "own.parts.two",
         "own.sibling",
     }
 
@@ -221,22 +210,14 @@ def test_type_checking_imports_do_not_count(tmp_path: Path) -> None:
     assert "own.real" in imported_files(tmp_path, ["own.entry"])
 
 
-def test_import_that_lambda_does_not_have(tmp_path: Path) -> None:
+def test_an_import_that_lambda_lacks_is_an_error(tmp_path: Path) -> None:
     module(tmp_path, "own.entry", "import own.middle\n")
     module(tmp_path, "own.middle", "import pyarrow.parquet\n")
     with pytest.raises(BundleError, match=r"'pyarrow.parquet'.*own.entry → own.middle"):
         imported_files(tmp_path, ["own.entry"])
 
 
-def test_missing_module(tmp_path: Path) -> None:
+def test_a_missing_module_is_an_error(tmp_path: Path) -> None:
     module(tmp_path, "own.entry", "import own.gone\n")
     with pytest.raises(BundleError, match=r"'own\.gone' is not under"):
         imported_files(tmp_path, ["own.entry"])
-
-
-def test_extra_modules_come_along(tmp_path: Path) -> None:
-    root = copied(tmp_path)
-    module(root, "mine.transformer", "import mine.words\n")
-    module(root, "mine.words", "")
-    bundle = build_bundle("stream_to_firehose", extra_modules=["mine.transformer"], source=root)
-    assert {"mine", "mine.transformer", "mine.words"} < set(bundle.modules)
