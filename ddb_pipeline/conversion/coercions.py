@@ -5,7 +5,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from ddb_pipeline.conversion.serde.json_text import JsonFraction, JsonInteger, JsonNumber
+from ddb_pipeline.conversion.serde.json_documents import JsonFraction, JsonInteger, JsonNumber
 from ddb_pipeline.hive.types import (
     ArrayType,
     HiveType,

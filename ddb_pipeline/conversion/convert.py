@@ -24,13 +24,10 @@ from ddb_pipeline.conversion.options import (
     HiveJsonOptions,
     ParquetOptions,
 )
+from ddb_pipeline.conversion.serde.base import JsonSerDe
+from ddb_pipeline.conversion.serde.errors import ConversionError, invalid_schema
 from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
-from ddb_pipeline.conversion.serde.serde import (
-    INVALID_SCHEMA,
-    ConversionError,
-    JsonSerDe,
-    OpenXJsonSerDe,
-)
+from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe
 from ddb_pipeline.hive.types import Column, StructType, parse_type, walk
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -95,9 +92,7 @@ class _Converter:
         try:
             self._schema = arrow_schema(columns)
         except NoParquetTypeError as error:
-            raise ConversionError(
-                INVALID_SCHEMA, f"The schema is invalid. {error.reason}"
-            ) from error
+            raise invalid_schema(error.reason) from error
         self._fast = self._fast_reader(columns)
         self._pause = _Pause()
 
@@ -169,9 +164,7 @@ def _require_distinct_names(columns: Sequence[Column | tuple[str, str]]) -> None
                 names.append([name for name, _ in inner.fields])
     for name, count in (pair for siblings in names for pair in Counter(siblings).items()):
         if count > 1:
-            raise ConversionError(
-                INVALID_SCHEMA, f"The schema is invalid. Name {name} is declared twice"
-            )
+            raise invalid_schema(f"Name {name} is declared twice")
 
 
 class _Pause:

@@ -21,7 +21,7 @@ import pyarrow.json as pj
 
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.conversion.options import HiveJsonOptions, OpenXOptions
-from ddb_pipeline.conversion.serde.json_text import MAX_NESTING
+from ddb_pipeline.conversion.serde.json_documents import MAX_NESTING
 from ddb_pipeline.conversion.serde.times import EPOCH_MILLISECONDS_FROM
 from ddb_pipeline.hive.types import (
     ArrayType,

@@ -12,15 +12,16 @@ from typing import Any, Final, NamedTuple
 
 from ddb_pipeline.conversion.coercions import Observation, coercions, kind_of
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.serde.base import Convert
+from ddb_pipeline.conversion.serde.errors import ConversionError
 from ddb_pipeline.conversion.serde.java import JavaError
-from ddb_pipeline.conversion.serde.json_text import (
+from ddb_pipeline.conversion.serde.json_documents import (
     JsonNumber,
     document_decoder,
     read_documents,
     unique_lower_keys,
 )
-from ddb_pipeline.conversion.serde.openx import Convert, row_conversion
-from ddb_pipeline.conversion.serde.serde import ConversionError, OpenXJsonSerDe
+from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe, row_conversion
 from ddb_pipeline.firehose.delivery import MAX_BYTES_PER_RECORD, NEWLINE
 from ddb_pipeline.firehose.held import documents
 from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields

@@ -18,7 +18,7 @@ from ddb_pipeline.conversion.options import (
     ConversionOptions,
     OpenXOptions,
 )
-from ddb_pipeline.conversion.serde.serde import ConversionError, OpenXJsonSerDe
+from ddb_pipeline.conversion.serde import ConversionError, OpenXJsonSerDe
 
 Columns = list[tuple[str, str]]
 

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.serde import ConversionError, OpenXJsonSerDe
+from ddb_pipeline.conversion.serde.base import JsonSerDe
 from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
-from ddb_pipeline.conversion.serde.serde import ConversionError, JsonSerDe, OpenXJsonSerDe
 from ddb_pipeline.embedded.services.firehose.configuration import (
     ConfigurationError,
     delivery_configuration,

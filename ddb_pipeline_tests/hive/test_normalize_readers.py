@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.conversion.serde.serde import OpenXJsonSerDe
+from ddb_pipeline.conversion.serde import OpenXJsonSerDe
 from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline_tests.hive.test_normalize import random_column

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ddb_pipeline.conversion.serde.serde import ConversionError
+from ddb_pipeline.conversion.serde import ConversionError
 from ddb_pipeline.hive.types import (
     ArrayType,
     HiveType,

@@ -1,11 +1,9 @@
-"""One JSON document and a table's columns → one row, by the rules of Hive's own JSON SerDe.
+"""Hive's JSON SerDe (org.apache.hive.hcatalog.data.JsonSerDe): JSON documents to rows.
 
-That is org.apache.hive.hcatalog.data.JsonSerDe, strict where OpenX coerces: a number is never read
-from a string, an array never from a scalar. Messages are the probed service's; a decimal that is
-no number, or does not fit, becomes null, as it does in Hive.
+It refuses what OpenX's coerces: it reads no number from a string and no array from a scalar.
+Error messages are the probed service's. A decimal that is not a number or does not fit the type
+becomes null, as in Hive.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -14,18 +12,13 @@ from functools import partial
 from typing import Any, Final
 
 from ddb_pipeline.conversion.serde import java
+from ddb_pipeline.conversion.serde.base import Convert, Fields, JsonSerDe, parse_columns
+from ddb_pipeline.conversion.serde.errors import invalid_schema, unsupported_types
 from ddb_pipeline.conversion.serde.joda_time import TimestampFormat
-from ddb_pipeline.conversion.serde.json_text import (
+from ddb_pipeline.conversion.serde.json_documents import (
     JsonInteger,
     JsonNumber,
     document_decoder,
-)
-from ddb_pipeline.conversion.serde.openx import Convert
-from ddb_pipeline.conversion.serde.serde import (
-    INVALID_SCHEMA,
-    ConversionError,
-    JsonSerDe,
-    parse_columns,
 )
 from ddb_pipeline.conversion.serde.times import date_value_of, timestamp_value_of
 from ddb_pipeline.hive.types import (
@@ -45,11 +38,16 @@ _NOT_A_SCALAR: Final = (
 
 
 class HiveJsonSerDe(JsonSerDe):
-    """Documents to rows under HiveJsonSerDe's options; the same interface as OpenXJsonSerDe.
+    """Deserializes records under the options of Firehose's HiveJsonSerDe.
 
-    ``timestamp_formats`` are Joda patterns or ``millis``, tried in turn; without any, timestamps
-    are what java.sql.Timestamp.valueOf takes. Raises ConversionError, code InvalidSchema, when
-    the schema cannot be used at all.
+    Args:
+        columns: (name, Hive type) pairs.
+        timestamp_formats: Joda-Time patterns or ``millis``, tried in this order; a text of none of
+            them is read as java.sql.Timestamp.valueOf reads it.
+
+    Raises:
+        ConversionError: code InvalidSchema, no record at all can be converted with these columns.
+        TimestampFormatError: a format is not valid.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class _Compiler:
             "bigint": partial(_integer, java.LONG_MIN, java.LONG_MAX, "long"),
             "float": _float,
             "double": _double,
-            "string": _text,
+            "string": _scalar_text,
             "date": _date,
             "timestamp": partial(_timestamp, formats),
         }
@@ -79,7 +77,7 @@ class _Compiler:
         names = [name.lower() for name, _ in members]
         fields = tuple((name, name.lower(), self.value(kind)) for name, kind in members)
         if len(set(names)) < len(names):
-            raise ConversionError(INVALID_SCHEMA, "The schema is invalid. Field names repeat")
+            raise invalid_schema("Field names repeat")
         return partial(_struct, fields)
 
     def value(self, hive_type: HiveType) -> Convert:
@@ -95,27 +93,16 @@ class _Compiler:
             return partial(_map, self._key(hive_type.key), self.value(hive_type.value))
         if isinstance(hive_type, StructType):
             return self.struct([(field.name, field.type) for field in hive_type.fields])
-        convert = self._primitives.get(str(hive_type)) if _is_primitive(hive_type) else None
-        if convert is None:
-            raise ConversionError(
-                INVALID_SCHEMA,
-                "The schema is invalid. One or more columns have types that are not supported by "
-                "org.apache.hive.hcatalog.data.JsonSerDe",
-            )
-        return convert
+        if isinstance(hive_type, PrimitiveType) and hive_type.name in self._primitives:
+            return self._primitives[hive_type.name]
+        raise unsupported_types("org.apache.hive.hcatalog.data.JsonSerDe")
 
     def _key(self, hive_type: HiveType) -> Convert:
         name = hive_type.name if isinstance(hive_type, PrimitiveType) else ""
-        if name in _KEYS:
-            return _KEYS[name]
-        return self.value(hive_type)
+        return _KEYS[name] if name in _KEYS else self.value(hive_type)
 
 
-def _is_primitive(hive_type: HiveType) -> bool:
-    return isinstance(hive_type, PrimitiveType)
-
-
-def _struct(fields: tuple[tuple[str, str, Convert], ...], value: Any) -> dict[str, Any]:
+def _struct(fields: Fields, value: Any) -> dict[str, Any]:
     if type(value) is not dict:
         raise java.JavaError("java.io.IOException: Start of Object expected")
     members = {key.lower(): found for key, found in value.items()}
@@ -138,7 +125,7 @@ def _map(key: Convert, item: Convert, value: Any) -> dict[Any, Any]:
 
 
 def _token(value: Any) -> str:
-    """Jackson's name of the token a value starts with."""
+    """Jackson's name of the token that a value starts with."""
     if isinstance(value, bool):
         return "VALUE_TRUE" if value else "VALUE_FALSE"
     if isinstance(value, dict):
@@ -156,14 +143,14 @@ def _number(value: Any) -> JsonNumber:
 
 def _integer(minimum: int, maximum: int, java_type: str, value: Any) -> int:
     text = _number(value)
-    # A number past a double's range is out of any integer's; others lose their fraction.
+    # Far past a long; int() of 1e999999 would take all memory. Jackson drops a fraction.
     magnitude = float(text)
     if math.isinf(magnitude) or abs(magnitude) > 1e30:
         raise java.JavaError(f"Numeric value ({text}) out of range of {java_type}")
     number = int(text) if isinstance(text, JsonInteger) else int(Decimal(text))
     if not minimum <= number <= maximum:
         raise java.JavaError(f"Numeric value ({text}) out of range of {java_type}")
-    # Jackson lets a byte be read as unsigned; Java then wraps it.
+    # Jackson reads a byte up to 255; Java then wraps it.
     return number - 256 if java_type == "Java byte" and number > 127 else number
 
 
@@ -181,10 +168,6 @@ def _scalar_text(value: Any) -> str:
     if isinstance(value, str):
         return str(value)
     raise java.FieldFormatError(_NOT_A_SCALAR)
-
-
-def _text(value: Any) -> str:
-    return _scalar_text(value)
 
 
 def _char(length: int, value: Any) -> str:

@@ -1,10 +1,8 @@
-"""Timestamp formats of HiveJsonSerDe: Joda-Time patterns, parsing only, and ``millis``.
+"""Timestamp formats of HiveJsonSerDe: parsing by Joda-Time patterns, and ``millis``.
 
-Source: org.joda.time.format.DateTimeFormat. Times without a zone are UTC; fields a pattern does
-not have are those of 1970-01-01 00:00.
+Source: org.joda.time.format.DateTimeFormat. A time without a zone is UTC; a field that a pattern
+does not have is that of 1970-01-01 00:00.
 """
-
-from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
@@ -15,46 +13,45 @@ from ddb_pipeline.conversion.serde.times import from_epoch_milliseconds
 
 MILLIS: Final = "millis"
 
-_MONTHS: Final = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
-)
 _MONTH_NAMES: Final = (
     r"January|February|March|April|May|June|July|August|September|October|November|December"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 )
+_MONTHS: Final = tuple(name[:3].lower() for name in _MONTH_NAMES.split("|")[:12])
 _DAY_NAMES: Final = (
     r"Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 )
 _TOKEN: Final = re.compile(r"([A-Za-z])\1*|'((?:[^']|'')*)'|([^A-Za-z'])")
+_HOURS: Final = (("hour", 24), ("clock_hour", 24), ("half_clock_hour", 12), ("half_hour", 12))
 _WIDTHS: Final = {"M": 2, "d": 2, "D": 3, "H": 2, "h": 2, "k": 2, "K": 2, "m": 2, "s": 2}
+_GROUPS: Final = {
+    "M": "month",
+    "d": "day",
+    "D": "day_of_year",
+    "H": "hour",
+    "k": "clock_hour",
+    "h": "half_clock_hour",
+    "K": "half_hour",
+    "m": "minute",
+    "s": "second",
+}
 
 
 class TimestampFormatError(ValueError):
-    """A pattern Joda-Time does not take, or one with a letter that is not supported here."""
+    """A pattern that Joda-Time refuses, or with a letter that is not supported here."""
 
 
 class TimestampFormat:
-    """One TimestampFormats entry. Raises TimestampFormatError for an invalid pattern."""
+    """One entry of TimestampFormats. Raises TimestampFormatError for an invalid pattern."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self._regex = None if pattern == MILLIS else re.compile(_regex(pattern), re.IGNORECASE)
 
     def parse(self, text: str) -> datetime | None:
-        """The naive UTC datetime a text stands for; None when it does not have this format.
+        """Parse a text to naive UTC; returns None where it does not have this format.
 
-        Raises JavaError for a text of this format that is no date, such as 30 February.
+        Raises JavaError where it has this format but is not a date, such as 30 February.
         """
         if self._regex is None:
             return _milliseconds(text)
@@ -95,7 +92,7 @@ def _regex(pattern: str) -> str:
 
 
 def _field(letter: str, count: int, abutting: bool, pattern: str) -> str:
-    """The regular expression of a field. A field that abuts the next one has a fixed width."""
+    """The regular expression of a field, whose width is fixed if the next field abuts it."""
     if letter in "yYxu":
         return f"(?P<year>[+-]?[0-9]{{{count}}})" if abutting else "(?P<year>[+-]?[0-9]{1,9})"
     if letter == "M" and count >= 3:
@@ -104,11 +101,8 @@ def _field(letter: str, count: int, abutting: bool, pattern: str) -> str:
         width = str(count) if abutting else f"1,{_WIDTHS[letter]}"
         return f"(?P<{_GROUPS[letter]}>[0-9]{{{width}}})"
     if letter == "S":
-        return (
-            f"(?P<fraction>[0-9]{{{count}}})"
-            if abutting
-            else f"(?P<fraction>[0-9]{{1,{max(count, 1)}}})"
-        )
+        width = str(count) if abutting else f"1,{count}"
+        return f"(?P<fraction>[0-9]{{{width}}})"
     if letter == "E":
         return f"(?:{_DAY_NAMES})"
     if letter == "a":
@@ -118,19 +112,6 @@ def _field(letter: str, count: int, abutting: bool, pattern: str) -> str:
     if letter == "z":
         return "(?P<zone>UTC|GMT)"
     raise TimestampFormatError(f"timestamp format {pattern!r}: letter {letter!r} is not supported")
-
-
-_GROUPS: Final = {
-    "M": "month",
-    "d": "day",
-    "D": "day_of_year",
-    "H": "hour",
-    "k": "clock_hour",
-    "h": "half_clock_hour",
-    "K": "half_hour",
-    "m": "minute",
-    "s": "second",
-}
 
 
 def _moment(fields: dict[str, str | None]) -> datetime:
@@ -150,16 +131,8 @@ def _moment(fields: dict[str, str | None]) -> datetime:
     return moment - _offset(fields.get("offset"))
 
 
-_HOURS: Final = (("hour", 24), ("clock_hour", 24), ("half_clock_hour", 12), ("half_hour", 12))
-
-
 def _hour(fields: dict[str, str | None]) -> int:
-    for name, length in (
-        ("hour", 24),
-        ("clock_hour", 24),
-        ("half_clock_hour", 12),
-        ("half_hour", 12),
-    ):
+    for name, length in _HOURS:
         text = fields.get(name)
         if text is None:
             continue

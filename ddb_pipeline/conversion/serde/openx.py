@@ -1,18 +1,25 @@
-"""What JSON values become under Hive types, by the rules of org.openx.data.jsonserde.JsonSerDe.
+"""OpenX's JSON SerDe (org.openx.data.jsonserde.JsonSerDe): JSON documents to rows.
 
-Columns are compiled once, into one function a column; a document then costs its parse and one
-call for each value it has. Source: the answers of the class, and of the probed service.
+Each column's type is compiled once into a function from a JSON value to a column value.
+Source: recorded output of the class, and of the probed service.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
 from ddb_pipeline.conversion.serde import java
-from ddb_pipeline.conversion.serde.json_text import JsonInteger, JsonNumber
+from ddb_pipeline.conversion.serde.base import Convert, Fields, JsonSerDe, parse_columns
+from ddb_pipeline.conversion.serde.errors import unsupported_types
+from ddb_pipeline.conversion.serde.json_documents import (
+    JsonInteger,
+    JsonNumber,
+    document_decoder,
+    unique_keys,
+    unique_lower_keys,
+)
+from ddb_pipeline.conversion.serde.openx_json import class_cast, json_text, not_an_object
 from ddb_pipeline.conversion.serde.times import (
     date_value_of,
     parse_date,
@@ -31,15 +38,55 @@ from ddb_pipeline.hive.types import (
     VarcharType,
 )
 
-Convert = Callable[[Any], Any]
-"""From a JSON value that is not null to a column value. Raises JavaError."""
-
 _HIVE_DECIMAL: Final = "org.apache.hadoop.hive.common.type.HiveDecimal"
 _OBJECT: Final = "org.openx.data.jsonserde.json.JSONObject"
 
 
 class UnsupportedTypeError(TypeError):
     """A Hive type that the SerDe refuses in any schema, such as binary."""
+
+
+class OpenXJsonSerDe(JsonSerDe):
+    """Deserializes records under the options of Firehose's OpenXJsonSerDe.
+
+    Values become int, float, Decimal, str, bool, naive UTC datetime, date, list, and dict for maps
+    and structs; a union's value becomes ``{"tag": n, "value": v}``.
+
+    Args:
+        columns: (name, Hive type) pairs.
+        case_insensitive: convert JSON keys to lower case before they are looked up.
+        convert_dots: look up a key ``a.b`` as ``a_b`` too.
+        column_to_json_key: JSON keys of columns whose name is not the key.
+        decimals: ``"refuse"`` fails every value of a decimal column, as the open-source SerDe does
+            (a ClassCastException); ``"convert"`` converts it exactly, for a service that does so.
+
+    Raises:
+        ConversionError: code InvalidSchema, no record at all can be converted with these columns.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[tuple[str, str]],
+        *,
+        case_insensitive: bool = True,
+        convert_dots: bool = False,
+        column_to_json_key: Mapping[str, str] | None = None,
+        decimals: str = "refuse",
+    ) -> None:
+        if decimals not in ("refuse", "convert"):
+            raise ValueError(f"decimals must be 'refuse' or 'convert', not {decimals!r}")
+        try:
+            row = row_conversion(
+                parse_columns(columns),
+                case_insensitive=case_insensitive,
+                convert_dots=convert_dots,
+                column_to_json_key=column_to_json_key or {},
+                convert_decimals=decimals == "convert",
+            )
+        except UnsupportedTypeError:
+            raise unsupported_types("org.openx.data.JsonSerDe") from None
+        keys = unique_lower_keys if case_insensitive else unique_keys
+        super().__init__(row, document_decoder(keys))
 
 
 def row_conversion(
@@ -50,8 +97,9 @@ def row_conversion(
     column_to_json_key: Mapping[str, str],
     convert_decimals: bool,
 ) -> Convert:
-    """The function from a document, its keys folded if that is on, to the row of the columns.
+    """Compile the function from a parsed document to its row.
 
+    With ``case_insensitive`` the document's keys must be in lower case already.
     Raises UnsupportedTypeError.
     """
     compiler = _Compiler(case_insensitive, convert_dots, column_to_json_key, convert_decimals)
@@ -59,18 +107,18 @@ def row_conversion(
 
 
 class _Compiler:
-    """Hive types to functions on JSON values."""
+    """Compiles Hive types to functions on JSON values."""
 
     def __init__(
         self,
         case_insensitive: bool,
         convert_dots: bool,
         column_to_json_key: Mapping[str, str],
-        decimals: bool,
+        convert_decimals: bool,
     ) -> None:
         self._fold = str.lower if case_insensitive else str
         self._convert_dots = convert_dots
-        self._decimals = decimals
+        self._convert_decimals = convert_decimals
         self._mapping = {
             column.lower(): self._fold(key) for column, key in column_to_json_key.items()
         }
@@ -78,10 +126,8 @@ class _Compiler:
     def row(self, columns: Sequence[tuple[str, HiveType]]) -> Convert:
         return partial(_row_with_dots if self._convert_dots else _row, self._fields(columns))
 
-    def _fields(
-        self, members: Sequence[tuple[str, HiveType]]
-    ) -> tuple[tuple[str, str, Convert], ...]:
-        # Hive lower-cases field names, so with case-insensitivity off an upper-case key is lost.
+    def _fields(self, members: Sequence[tuple[str, HiveType]]) -> Fields:
+        # Hive has names in lower case: without case-insensitivity a key with capitals is not found.
         return tuple(
             (name, self._mapping.get(name.lower(), name.lower()), self.value(hive_type))
             for name, hive_type in members
@@ -93,7 +139,7 @@ class _Compiler:
                 raise UnsupportedTypeError(hive_type.name)
             return _PRIMITIVES[hive_type.name]
         if isinstance(hive_type, DecimalType):
-            if self._decimals:
+            if self._convert_decimals:
                 return partial(_decimal, hive_type.precision, hive_type.scale)
             return partial(_refuse, _HIVE_DECIMAL)
         if isinstance(hive_type, CharType):
@@ -116,10 +162,6 @@ class _Compiler:
         return _KEYS[name] if name in _KEYS else self.value(hive_type)
 
 
-Fields = tuple[tuple[str, str, Convert], ...]
-"""(column or field name, JSON key, conversion) of each member."""
-
-
 def _row(fields: Fields, document: Any) -> dict[str, Any]:
     if type(document) is not dict:
         raise java.JavaError("Row is not a valid JSON Object: a document must be an object")
@@ -135,7 +177,7 @@ def _row_with_dots(fields: Fields, document: Any) -> dict[str, Any]:
 
 
 def _undotted(document: dict[str, Any]) -> dict[str, Any]:
-    """The object with dotted keys also under their underscored names, an exact key first."""
+    """Add each key with dots under its name with underscores, unless the object has that key."""
     dotted = {key.replace(".", "_"): value for key, value in document.items() if "." in key}
     return dotted | document if dotted else document
 
@@ -150,7 +192,7 @@ def _struct(fields: Fields, convert_dots: bool, value: Any) -> dict[str, Any]:
         }
     if isinstance(value, str) and not java.java_trim(value):
         return {name: None for name, _, _ in fields}
-    raise java.not_an_object(value)
+    raise not_an_object(value)
 
 
 def _array(element: Convert, value: Any) -> list[Any] | None:
@@ -165,7 +207,7 @@ def _map(key: Convert, item: Convert, value: Any) -> dict[Any, Any] | None:
     if type(value) is not dict:
         if isinstance(value, str) and not java.java_trim(value):
             return None
-        raise java.class_cast(value, _OBJECT)
+        raise class_cast(value, _OBJECT)
     return {key(name): None if found is None else item(found) for name, found in value.items()}
 
 
@@ -176,7 +218,7 @@ def _union(members: tuple[Convert, ...], value: Any) -> dict[str, Any]:
         except java.JavaError:
             if tag == len(members) - 1:
                 raise
-    raise java.class_cast(value, "java.lang.Object")
+    raise class_cast(value, "java.lang.Object")
 
 
 def _string(value: Any) -> str:
@@ -186,7 +228,7 @@ def _string(value: Any) -> str:
         return "null"
     if isinstance(value, str):
         return str(value)
-    return java.json_text(value)
+    return json_text(value)
 
 
 def _char(value: Any) -> str:
@@ -198,9 +240,9 @@ def _varchar(value: Any) -> str:
 
 
 def _text(value: Any, hive_class: str) -> str:
-    # Neither the SerDe nor Hive's Parquet writer cuts a value to the declared length.
+    # Neither the SerDe nor Hive's Parquet writer truncates a value to the type's length.
     if not isinstance(value, str):
-        raise java.class_cast(value, f"org.apache.hadoop.hive.common.type.{hive_class}")
+        raise class_cast(value, f"org.apache.hadoop.hive.common.type.{hive_class}")
     return str(value)
 
 
@@ -208,7 +250,7 @@ def _boolean(value: Any) -> bool:
     if type(value) is bool:
         return value
     if not isinstance(value, str):
-        raise java.class_cast(value, "java.lang.Boolean")
+        raise class_cast(value, "java.lang.Boolean")
     return java.is_true(value)
 
 
@@ -216,7 +258,7 @@ def _integer(bits: int, safe_length: int, java_class: str, value: Any) -> int:
     if type(value) is JsonInteger and len(value) <= safe_length:
         return int(value)
     if not isinstance(value, str):
-        raise java.class_cast(value, java_class)
+        raise class_cast(value, java_class)
     return java.parse_integer(value, bits)
 
 
@@ -224,36 +266,36 @@ def _double(value: Any) -> float:
     if isinstance(value, JsonNumber):
         return float(value)
     if not isinstance(value, str):
-        raise java.class_cast(value, "java.lang.Double")
+        raise class_cast(value, "java.lang.Double")
     return java.parse_double(value)
 
 
 def _float(value: Any) -> float:
     if not isinstance(value, str):
-        raise java.class_cast(value, "java.lang.Float")
+        raise class_cast(value, "java.lang.Float")
     return java.parse_float(value)
 
 
 def _timestamp(value: Any) -> Any:
     if not isinstance(value, str):
-        raise java.class_cast(value, "java.sql.Timestamp")
+        raise class_cast(value, "java.sql.Timestamp")
     return parse_timestamp(value)
 
 
 def _date(value: Any) -> Any:
     if not isinstance(value, str):
-        raise java.class_cast(value, "java.sql.Date")
+        raise class_cast(value, "java.sql.Date")
     return parse_date(value)
 
 
 def _decimal(precision: int, scale: int, value: Any) -> Decimal:
     if not isinstance(value, str):
-        raise java.class_cast(value, _HIVE_DECIMAL)
+        raise class_cast(value, _HIVE_DECIMAL)
     return java.parse_decimal(value, precision, scale)
 
 
 def _refuse(target: str, value: Any) -> Any:
-    raise java.class_cast(value, target)
+    raise class_cast(value, target)
 
 
 def _void(value: Any) -> Any:

@@ -1,12 +1,10 @@
 """Dates and timestamps as the OpenX SerDe and Firehose read them from JSON.
 
 Documented forms: "Choose the JSON deserializer" in the Amazon Data Firehose developer guide.
-Beyond them this follows Timestamp.valueOf, SimpleDateFormat and the answers of the SerDe, with
-the probed service first: an epoch number below 1e12 in absolute value is seconds, any other is
-milliseconds, and an instant past year 9999 wraps in 64-bit nanoseconds.
+Other texts follow java.sql.Timestamp.valueOf, SimpleDateFormat and recorded output of the SerDe.
+Where the probed service differs, it wins: an epoch number is in seconds or milliseconds by its
+size, and an instant past the year 9999 wraps around in 64-bit nanoseconds.
 """
-
-from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
@@ -26,8 +24,8 @@ EPOCH_MILLISECONDS_FROM: Final = 10**12
 EPOCH: Final = datetime(1970, 1, 1)
 
 _TIMESTAMP_FORMAT: Final = "Timestamp format must be yyyy-mm-dd hh:mm:ss[.fffffffff]"
-# The 'T' forms are strict; an offset counts by its hours alone, which is how the SerDe's
-# SimpleDateFormat pattern "X" reads "+05:30".
+# The forms with 'T' are strict. Minutes of an offset are ignored, as the pattern "X" of the
+# SerDe's SimpleDateFormat ignores those of "+05:30".
 _ISO: Final = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})"
     r"(?:(\.\d{1,9})?Z|([+-]\d{2}):?\d{2})\Z",
@@ -35,7 +33,7 @@ _ISO: Final = re.compile(
 )
 _JDBC_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\Z", re.ASCII)
 _LENIENT_DATE: Final = re.compile(r"[ \t]*(-?\d+)-[ \t]*(-?\d+)-[ \t]*(-?\d+)")
-# What nearly every timestamp looks like, and what datetime itself reads the same way.
+# The forms of nearly every timestamp, which datetime.fromisoformat reads equally.
 _COMMON: Final = re.compile(
     r"[2-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"(?: (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d|T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ)\Z",
@@ -45,9 +43,9 @@ _FIRST_GREGORIAN: Final = date(1582, 10, 15).toordinal()
 
 
 def parse_timestamp(text: str) -> datetime:
-    """A timestamp column's value from the text of a JSON string or number, in UTC, naive.
+    """Parse the text of a JSON string or number for a timestamp column, as naive UTC.
 
-    Digits past microseconds are cut. Raises JavaError with Java's message.
+    Digits past microseconds are dropped. Raises JavaError with Java's message.
     """
     if ":" not in text[1:]:
         return _epoch(text)
@@ -63,7 +61,10 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def timestamp_value_of(text: str) -> datetime:
-    """java.sql.Timestamp.valueOf: lenient in all but month, day and the shape."""
+    """java.sql.Timestamp.valueOf: hours, minutes and seconds may have any value.
+
+    Raises JavaError with Java's message.
+    """
     trimmed = java_trim(text)
     day_text, space, time_text = trimmed.partition(" ")
     calendar_day = _JDBC_DATE.match(day_text)
@@ -87,9 +88,10 @@ def timestamp_value_of(text: str) -> datetime:
 
 
 def parse_date(text: str) -> date:
-    """A date column's value: SimpleDateFormat("yyyy-MM-dd").parse, lenient, trailing text ignored.
+    """Parse a text for a date column: lenient SimpleDateFormat("yyyy-MM-dd").parse.
 
-    Raises JavaError for what it does not parse, and for a day outside the years 1 to 9999.
+    It ignores text after the date. Raises JavaError for any other text, and for a day outside
+    the years 1 to 9999.
     """
     match = _LENIENT_DATE.match(text)
     if match is None or any(len(part) > 10 for part in match.groups()):
@@ -99,7 +101,7 @@ def parse_date(text: str) -> date:
 
 
 def date_value_of(text: str) -> date:
-    """java.sql.Date.valueOf, which date keys of a map go through."""
+    """java.sql.Date.valueOf, which the SerDes use for date keys of a map. Raises JavaError."""
     match = _JDBC_DATE.match(text)
     year, month, day = (int(part) for part in match.groups()) if match else (0, 0, 0)
     if not (1 <= month <= 12 and 1 <= day <= 31):
@@ -108,9 +110,9 @@ def date_value_of(text: str) -> date:
 
 
 def from_epoch_milliseconds(milliseconds: int) -> datetime:
-    """The instant, wrapped as 64-bit nanoseconds where a datetime cannot hold it.
+    """The instant as naive UTC, wrapped around in 64-bit nanoseconds past what datetime holds.
 
-    The wrap is what was seen of the service: 999999999999 seconds arrives in the year 2092.
+    The service does so: 999999999999 seconds arrives as an instant of the year 2092.
     """
     try:
         return EPOCH + timedelta(milliseconds=milliseconds)
@@ -134,7 +136,7 @@ def _epoch(text: str) -> datetime:
 
 
 def _time_part(text: str) -> int:
-    """Integer.parseInt of a part of a timestamp."""
+    """Integer.parseInt, for a part of a timestamp."""
     if re.fullmatch(r"[+-]?\d{1,10}", text):
         return int(text)
     bad = re.match(r"[+-]?\d*", text)
@@ -158,7 +160,10 @@ def _moment(
 
 
 def _calendar_date(year: int, month: int, day: int) -> date:
-    """A lenient java.util.GregorianCalendar date: months and days roll over, Julian before 1582."""
+    """The day of a lenient java.util.GregorianCalendar.
+
+    Months and days past their range roll over; dates before 15 October 1582 are Julian.
+    """
     try:
         if year > 1582:
             return date(year, month, day)
@@ -182,7 +187,7 @@ def _gregorian_ordinal(year: int, month: int) -> int:
 
 
 def _julian_ordinal(year: int, month: int) -> int:
-    # The Julian 1 January of the year 1 is two days before the Gregorian one.
+    # The Julian calendar's 1 January of the year 1 is two days before the Gregorian calendar's.
     before = year - 1
     return before * 365 + before // 4 + _days_before_month(month, year % 4 == 0) - 1
 
@@ -194,7 +199,7 @@ def _days_before_month(month: int, leap: bool) -> int:
 
 
 def _julian_label(ordinal: int) -> date:
-    """The date a Julian calendar shows on a day, which is what Java prints for it."""
+    """The date of a day in the Julian calendar, which Java prints."""
     year = (ordinal + 1) * 4 // 1461 + 1
     while _julian_ordinal(year, 1) > ordinal:
         year -= 1

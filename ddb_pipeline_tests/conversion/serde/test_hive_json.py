@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
-from ddb_pipeline.conversion.serde.joda_time import TimestampFormatError
-from ddb_pipeline.conversion.serde.serde import (
+from ddb_pipeline.conversion.serde.errors import (
     INVALID_SCHEMA,
     MALFORMED_DATA,
     PARSE_ERROR,
     ConversionError,
 )
+from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
+from ddb_pipeline.conversion.serde.joda_time import TimestampFormatError
 from ddb_pipeline_tests.support.recorded_answers import answer, document, lines
 
 REFUSED = "the service refuses an object or array in a column of one value, with its own text"

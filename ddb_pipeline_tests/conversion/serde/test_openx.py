@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb_pipeline.conversion.serde.serde import (
+from ddb_pipeline.conversion.serde.errors import (
     INVALID_SCHEMA,
     MALFORMED_DATA,
     PARSE_ERROR,
     ConversionError,
-    OpenXJsonSerDe,
 )
+from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe
 from ddb_pipeline_tests.support.recorded_answers import answer, document, lines
 
 GROUPS = (

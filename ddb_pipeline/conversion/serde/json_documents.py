@@ -1,11 +1,9 @@
-"""JSON text as Firehose reads it: concatenated documents, exact numbers, strict syntax.
+"""JSON documents of a Firehose record: one or several in a row, strict syntax, exact numbers.
 
-Firehose parses with Jackson, so syntax is strict JSON: no comments, single quotes, bare words,
-NaN or trailing commas. Numbers keep their text, since a decimal or a bigint must not pass through
-a float, and the SerDe's own parsing (Integer.parseInt and its like) starts from that text.
+Firehose parses strict JSON with Jackson: no comments, single quotes, unquoted names, NaN or
+trailing commas. A number is kept as its text, because a bigint or a decimal must not go through a
+float, and because the SerDes parse that text themselves (Integer.parseInt and similar methods).
 """
-
-from __future__ import annotations
 
 import json
 import re
@@ -13,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 MAX_NESTING: Final = 400
-"""Deepest nesting read. DynamoDB documents nest 32 levels; Firehose's own limit is not known.
+"""Deepest nesting of a document that is read.
 
-The interpreter's own limit is 1,000 calls, the caller's among them.
+DynamoDB documents nest 32 levels; Firehose's own limit is not documented. Parser and printer make
+one call a level, and the interpreter allows 1,000 calls, those of the caller included.
 """
 
 _WHITESPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -24,11 +23,11 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class JsonSyntaxError(ValueError):
-    """Bytes that are not JSON; the text says what is wrong and where."""
+    """Bytes that are not JSON; the text states what is wrong and where."""
 
 
 class DuplicateKeyError(ValueError):
-    """An object that holds one key twice, after case folding where that is on."""
+    """An object with one key twice, in lower case where keys are read in lower case."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -54,10 +53,10 @@ class JsonFraction(JsonNumber):
 
 
 def read_documents(record: bytes, decoder: json.JSONDecoder) -> Iterator[Any]:
-    """The JSON values of a record, one after the other, with nothing but white space between.
+    """Yield the JSON values of a record, which only white space may separate.
 
-    A DuplicateKeyError of the decoder's object hook is yielded in place of the document. Raises
-    JsonSyntaxError where the text is no JSON, after the documents before.
+    A DuplicateKeyError of the decoder's object hook is yielded in place of its document. Raises
+    JsonSyntaxError at text that is not JSON, after the documents before it.
     """
     text = _decode(record)
     position = _skip_whitespace(text, 0)
@@ -71,9 +70,9 @@ def read_documents(record: bytes, decoder: json.JSONDecoder) -> Iterator[Any]:
 
 
 def document_decoder(object_hook: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
-    """A decoder that keeps number texts and refuses NaN and the infinities.
+    """Return a decoder that keeps numbers as text and refuses NaN and infinity.
 
-    ``object_hook`` makes an object of its key-value pairs.
+    ``object_hook`` makes the value of a JSON object from its key-value pairs.
     """
     return json.JSONDecoder(
         object_pairs_hook=object_hook,
@@ -85,7 +84,7 @@ def document_decoder(object_hook: Callable[[list[tuple[str, Any]]], Any]) -> jso
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object as it is; raises DuplicateKeyError."""
+    """Object hook: a dict of the pairs. Raises DuplicateKeyError."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise DuplicateKeyError(_first_repeated(key for key, _ in pairs))
@@ -93,7 +92,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def unique_lower_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object with its keys in lower case; raises DuplicateKeyError."""
+    """Object hook: a dict of the pairs with keys in lower case. Raises DuplicateKeyError."""
     members = {key.lower(): value for key, value in pairs}
     if len(members) != len(pairs):
         raise DuplicateKeyError(_first_repeated(key.lower() for key, _ in pairs))
@@ -101,7 +100,7 @@ def unique_lower_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def nesting(record: bytes) -> int:
-    """The deepest nesting of objects and arrays in JSON bytes, brackets in strings aside."""
+    """The deepest nesting of objects and arrays in JSON bytes; brackets in strings do not count."""
     deepest = depth = 0
     for match in _DEPTH_TOKENS.finditer(record):
         token = match.group()
@@ -124,7 +123,7 @@ def _decode_at(text: str, position: int, decoder: json.JSONDecoder) -> tuple[Any
 
 
 def _decode(record: bytes) -> str:
-    # Counting is cheap and rules out nearly every record; only then is the depth worth finding.
+    # Counting brackets is cheap and excludes nearly every record from measuring its depth.
     if record.count(b"[") + record.count(b"{") > MAX_NESTING and nesting(record) > MAX_NESTING:
         raise _too_deep()
     if record.startswith(_BYTE_ORDER_MARK):
@@ -156,7 +155,7 @@ def _first_repeated(keys: Iterator[str]) -> str:
         if key in seen:
             return key
         seen.add(key)
-    raise AssertionError("no key is repeated")
+    raise AssertionError("unreachable: no key is repeated")
 
 
 _PLAIN: Final = document_decoder(dict)

@@ -1,0 +1,108 @@
+"""What the SerDes share: a record's JSON documents become rows, or the errors they fail with.
+
+The SerDes differ in how a document becomes a row: ``openx`` and ``hive_json``. Where a SerDe's
+open-source class and the probed service differ (the service parses strict JSON with Jackson; it
+reads timestamps and objects in string columns in its own way), these modules follow the service.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from json import JSONDecoder
+from typing import Any, Final
+
+from ddb_pipeline.conversion.serde.errors import (
+    MALFORMED_DATA,
+    ConversionError,
+    empty_record,
+    invalid_schema,
+    malformed_data,
+    malformed_json,
+)
+from ddb_pipeline.conversion.serde.java import FieldFormatError, JavaError
+from ddb_pipeline.conversion.serde.json_documents import (
+    DuplicateKeyError,
+    JsonSyntaxError,
+    read_documents,
+)
+from ddb_pipeline.hive.types import HiveType, HiveTypeError, depth, parse_type
+
+MAX_TYPE_DEPTH: Final = 100
+"""Deepest column type converted. DynamoDB documents nest 32 levels."""
+
+Convert = Callable[[Any], Any]
+"""Makes a column value of a JSON value that is not null. Raises JavaError."""
+
+Fields = tuple[tuple[str, str, Convert], ...]
+"""(column or field name, JSON key, conversion) of each member of a row or a struct."""
+
+
+def parse_columns(columns: Sequence[tuple[str, str]]) -> list[tuple[str, HiveType]]:
+    """Parse the column types.
+
+    Raises:
+        ConversionError: code InvalidSchema, a type is not Hive's (the message holds Hive's own
+            text) or is nested deeper than ``MAX_TYPE_DEPTH``.
+    """
+    parsed = []
+    for name, type_text in columns:
+        try:
+            hive_type = parse_type(type_text)
+        except HiveTypeError as error:
+            raise invalid_schema(f"Error parsing the schema: {error}") from error
+        if depth(hive_type) > MAX_TYPE_DEPTH:
+            raise invalid_schema(f"Column {name} is nested deeper than {MAX_TYPE_DEPTH} levels")
+        parsed.append((name, hive_type))
+    return parsed
+
+
+class JsonSerDe:
+    """Deserializes records; ``row`` makes the row of one document, a subclass provides it."""
+
+    def __init__(self, row: Convert, decoder: JSONDecoder) -> None:
+        self._row = row
+        self._decoder = decoder
+
+    def deserialize(self, document: bytes) -> dict[str, Any]:
+        """Return the row of exactly one document. Raises ConversionError."""
+        rows = self.rows(document)
+        row = next(rows)
+        for _ in rows:
+            raise malformed_json("more than one document")
+        return row
+
+    def rows(self, record: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a record's documents in order.
+
+        Raises ConversionError at the first document that fails, after the rows before it.
+        """
+        for outcome in self.outcomes(record):
+            if isinstance(outcome, ConversionError):
+                raise outcome
+            yield outcome
+
+    def outcomes(self, record: bytes) -> Iterator[dict[str, Any] | ConversionError]:
+        """Yield for each document of a record its row or the error it fails with.
+
+        Text that is not JSON ends the record. An empty record has one outcome, an error.
+        """
+        documents = read_documents(record, self._decoder)
+        empty = True
+        try:
+            for document in documents:
+                empty = False
+                yield self._outcome(document)
+        except JsonSyntaxError as error:
+            yield malformed_json(error)
+            return
+        if empty:
+            yield empty_record()
+
+    def _outcome(self, document: Any) -> dict[str, Any] | ConversionError:
+        try:
+            if isinstance(document, DuplicateKeyError):
+                raise JavaError(f"Row is not a valid JSON Object - JSONException: {document}")
+            row: dict[str, Any] = self._row(document)
+        except FieldFormatError as error:
+            return ConversionError(MALFORMED_DATA, str(error))
+        except JavaError as error:
+            return malformed_data(error)
+        return row
