@@ -28,7 +28,7 @@ from ddb_pipeline.config.names import crawled_table, delivery_table
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
+from ddb_pipeline.demo.search_logs import SearchLogs, demo_pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
 from ddb_pipeline.errors import DdbPipelineError
@@ -140,7 +140,7 @@ class Demo:
         loop = SensorLoop(build_defs(self.settings), self.cloud, instance)
         first = max(1, int(items * FIRST_SHARE))
         refined = int(items * REFINED_SHARE)
-        logs = SearchLogs(self.seed, pseudonym_key(self.settings.home / "demo-pseudonym.key"))
+        logs = SearchLogs(self.seed, demo_pseudonym_key(self.settings.home))
         with self.stage("start"):
             self.cloud.glue.get_databases()
         with self.stage("first items"):

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.demo.search_logs import SearchLogs, pseudonym_key
+from ddb_pipeline.demo.search_logs import SearchLogs, demo_pseudonym_key
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -40,7 +40,7 @@ def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.Sens
         count = BUSY_ITEMS if ticks < BUSY_TICKS else TRICKLE_ITEMS
         logs = SearchLogs(
             int(now * 1000),
-            pseudonym_key(settings.home / "demo-pseudonym.key"),
+            demo_pseudonym_key(settings.home),
             with_refinements=now > started_at + REFINEMENTS_AFTER_SECONDS,
         )
         written = write_items(cloud.dynamodb, pipeline.dynamodb_table, logs.items(count, now))

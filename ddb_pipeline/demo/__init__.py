@@ -1,4 +1,5 @@
-"""The demo's data: anonymised search logs, and the traffic that writes them to DynamoDB.
+"""The demo's data: simulated, anonymised search logs, and their writing to DynamoDB.
 
-Does not belong here: anything that a pipeline over other data needs. May import boto3 only.
+Belongs here: what imitates the application that owns the table. Does not belong here: anything that
+a pipeline over other data needs. May import ``dynamodb`` and boto3.
 """

@@ -1,14 +1,19 @@
-"""Realistic, anonymised search-usage logs: what the demo writes to DynamoDB."""
+"""Simulated, anonymised logs of searches, as items that the demo writes to DynamoDB.
+
+The items have what makes real tables hard to bring into a lake: sets, numbers that a double cannot
+represent, attributes that only some items have, and types that a crawler cannot know.
+"""
 
 import hashlib
 import hmac
 import math
 import random
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from ddb_pipeline.dynamodb.values import AttributeValue, Item
 
 TOPICS = (
     "running shoes,trail running shoes,marathon shoes,shoes women,waterproof boots",
@@ -26,32 +31,38 @@ DOCUMENTS_PER_QUERY = 24
 RESULTS_SHOWN = 10
 RESULTS_ON_PHONES = 5
 SUGGESTIONS_SHARE = 0.5
-"""Of the items: what was suggested while somebody typed is logged too, and has no results."""
+"""Share of the items that log suggestions shown while a user typed; they have no results."""
 FIRST_DOCUMENT_ID = 9_007_199_254_740_993
 """2^53 + 1: the first integer that a double cannot hold."""
 POSITION_BIAS = 0.9
-"""Chance to look at a position is ``1 / (position ** POSITION_BIAS)``."""
-
-AttributeValue = Mapping[str, Any]
-Item = dict[str, AttributeValue]
+"""A user looks at a position with the probability ``1 / (position ** POSITION_BIAS)``."""
+PSEUDONYM_KEY_FILE = "demo-pseudonym.key"
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who searched, as the logging front end knows it. Never stored: see :func:`pseudonym`."""
+    """The user who searched. Items contain pseudonyms of these values only."""
 
     account: str
     address: str
 
 
 def pseudonym(key: bytes, kind: str, identifier: str) -> str:
-    """A keyed pseudonym: equal for equal identifiers, not to be traced back without the key."""
+    """Return a keyed hash (HMAC-SHA256) of an identifier.
+
+    Equal identifiers of one kind have equal pseudonyms; without the key nobody can compute which
+    identifier belongs to a pseudonym.
+    """
     message = f"{kind}\0{identifier}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:24]
 
 
-def pseudonym_key(path: Path) -> bytes:
-    """The demo's key, made on first use and readable by its owner only."""
+def demo_pseudonym_key(home: Path) -> bytes:
+    """Read the demo's secret key from the pipelines' home folder.
+
+    The first call creates the key in a file that only its owner can read.
+    """
+    path = home / PSEUDONYM_KEY_FILE
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -60,24 +71,28 @@ def pseudonym_key(path: Path) -> bytes:
 
 
 def relevance(query: int, document: int) -> float:
-    """How well a document truly answers a query, 0 to 1: planted, so that scores can be judged."""
+    """Return a document's true relevance to a query, from 0 to 1.
+
+    Users click by it and no item contains it, so that computed scores can be compared with it.
+    """
     digest = hashlib.sha256(f"{query}/{document}".encode()).digest()
     return (int.from_bytes(digest[:4], "big") / 2**32) ** 2
 
 
 def document_id(query: int, document: int) -> int:
+    """Return the identifier of the query's document with this number."""
     return FIRST_DOCUMENT_ID + 1000 * query + document
 
 
 class SearchLogs:
-    """An endless, seeded stream of log items.
+    """Generates log items; two generators with the same arguments generate the same items.
 
     Args:
-        seed: equal seeds give equal searches.
+        seed: seed of the random numbers.
         key: key of the pseudonyms.
-        with_refinements: whether items carry ``refinements``, a set attribute that the
-            application began to write later.
-        suggestions: share of the items that are of suggestions.
+        with_refinements: whether items have ``refinements``, a set attribute that an application
+            begins to write later.
+        suggestions: share of the items that log suggestions instead of searches.
     """
 
     def __init__(
@@ -96,7 +111,7 @@ class SearchLogs:
         self._suggestions = suggestions
 
     def items(self, count: int, now: float) -> Iterator[Item]:
-        """``count`` items as of ``now`` (epoch seconds)."""
+        """Generate ``count`` items of searches at ``now`` (epoch seconds)."""
         for _ in range(count):
             self._count += 1
             yield self._item(now)
@@ -105,7 +120,7 @@ class SearchLogs:
         rng = self._random
         visitor = _visitor(rng)
         query = min(int(rng.expovariate(0.18)), len(QUERIES) - 1)
-        item: Item = {
+        item: dict[str, AttributeValue] = {
             "log_id": {"S": f"{self._run}-{self._count:09d}"},
             "user": {"S": pseudonym(self._key, "user", visitor.account)},
             "session": {
@@ -126,7 +141,7 @@ class SearchLogs:
 
 
 def _suggestion(rng: random.Random, query: int) -> Item:
-    """What was offered after the first letters of a query."""
+    """The attributes of a log of suggestions for the first letters of a query."""
     offered = {QUERIES[query], *rng.sample(QUERIES, 2)}
     return {
         "kind": {"S": "suggestion"},
@@ -136,11 +151,12 @@ def _suggestion(rng: random.Random, query: int) -> Item:
 
 
 def _search(rng: random.Random, query: int) -> Item:
+    """The attributes of a log of a search."""
     device = _device(rng)
     phone = device["kind"]["S"] == "phone"
     shown = _ranked(rng, query)[: RESULTS_ON_PHONES if phone else RESULTS_SHOWN]
     clicks = _clicks(rng, query, shown)
-    item: Item = {
+    item: dict[str, AttributeValue] = {
         "kind": {"S": "search"},
         "query": {"S": QUERIES[query]},
         "index_generation": {"N": str(10**30 + query)},
@@ -166,7 +182,7 @@ def _visitor(rng: random.Random) -> Visitor:
 
 
 def _ranked(rng: random.Random, query: int) -> list[int]:
-    """The ranking a search engine of middling quality would show."""
+    """The documents shown, best first: ordered by relevance with a normal error."""
     noisy = {d: relevance(query, d) + rng.gauss(0, 0.35) for d in range(DOCUMENTS_PER_QUERY)}
     return sorted(noisy, key=lambda d: -noisy[d])[:RESULTS_SHOWN]
 
@@ -181,8 +197,8 @@ def _result(rng: random.Random, query: int, position: int, document: int) -> Att
     }
 
 
-def _clicks(rng: random.Random, query: int, shown: list[int]) -> list[Any]:
-    clicks = []
+def _clicks(rng: random.Random, query: int, shown: list[int]) -> list[AttributeValue]:
+    clicks: list[AttributeValue] = []
     for position, document in enumerate(shown, start=1):
         looked_at = rng.random() < 1 / position**POSITION_BIAS
         true = relevance(query, document)

@@ -1,28 +1,22 @@
-"""Writing log items to DynamoDB, as the application whose logs these are would."""
+"""Writes log items to DynamoDB, as the application that logs searches would."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ddb_pipeline.demo.search_logs import Item
+from ddb_pipeline.dynamodb.values import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 MAX_BATCH = 25
-"""Items in one BatchWriteItem (DynamoDB API reference)."""
+"""Most items in one BatchWriteItem request (DynamoDB API reference)."""
 MAX_ATTEMPTS = 8
 
 
 class UnwrittenItemsError(Exception):
-    """DynamoDB kept refusing items of a batch; the message says how many and of which table."""
-
-
-def batches(items: Iterable[Item], size: int = MAX_BATCH) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    """DynamoDB did not write all items of a batch; the message names their number and the table."""
 
 
 def write_items(
@@ -33,13 +27,24 @@ def write_items(
     on_progress: Callable[[int], None] = lambda written: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Put items in batches, what DynamoDB leaves unprocessed again; answers with the count.
+    """Write items in batches; items that DynamoDB leaves unprocessed are written again.
+
+    Args:
+        dynamodb: a DynamoDB client.
+        table: the table's name.
+        items: the items to put.
+        on_progress: called after each batch with the number of items written so far.
+        sleep: waits the given seconds before another attempt.
+
+    Returns:
+        the number of items written.
 
     Raises:
-        UnwrittenItemsError: items were still unprocessed after eight attempts.
+        UnwrittenItemsError: items were still unprocessed after ``MAX_ATTEMPTS`` attempts.
     """
     written = 0
-    for batch in batches(items):
+    iterator = iter(items)
+    while batch := list(islice(iterator, MAX_BATCH)):
         _write_batch(dynamodb, table, batch, sleep)
         written += len(batch)
         on_progress(written)
@@ -56,6 +61,6 @@ def _write_batch(
             return
         sleep(0.05 * 2**attempt)
     raise UnwrittenItemsError(
-        f"{len(pending.get(table, ()))} item(s) of {table!r} stayed unprocessed after "
-        f"{MAX_ATTEMPTS} attempts: the table is throttled. Raise its capacity or write slower."
+        f"{len(pending.get(table, ()))} item(s) of {table!r} were unprocessed after "
+        f"{MAX_ATTEMPTS} attempts: the table is throttled. Raise its capacity or write more slowly."
     )

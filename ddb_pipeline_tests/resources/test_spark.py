@@ -104,12 +104,13 @@ class Account:
 
     def run_at_first_state_request(self) -> None:
         self.emr.meta.events.register_first(
-            "before-parameter-build.emr-serverless.GetJobRun",
-            lambda **_: self.ran or self.run_remotely(),
+            "before-parameter-build.emr-serverless.GetJobRun", self.run_remotely
         )
 
-    def run_remotely(self) -> None:
-        """Do what the driver would: run the job's side of Pipes, log its output."""
+    def run_remotely(self, **_: Any) -> None:
+        """Do once what the driver would: run the job's side of Pipes, log its output."""
+        if self.ran:
+            return
         self.ran = True
         words = shlex.split(self.submitted["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
         prefix = "spark.emr-serverless.driverEnv."
