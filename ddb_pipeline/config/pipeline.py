@@ -12,12 +12,18 @@ from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
 from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
 from ddb_pipeline.hive.infer import Shape
+from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 
 NAME = r"^[a-z][a-z0-9_]{2,39}$"
 DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
-BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
+
+BUCKET_NAME = (
+    r"^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)(?!xn--|sthree-|amzn-s3-demo-)"
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3alias)(?<!--ol-s3)(?<!\.mrap)(?<!--x-s3)$"
+)
+"""S3's rules for general purpose buckets (S3 User Guide, "Bucket naming rules")."""
 
 
 class DeliverySchema(Enum):
@@ -28,7 +34,7 @@ class DeliverySchema(Enum):
 
 
 class SchemaFix(Enum):
-    """Who mends the crawled table when it changes."""
+    """What repairs the crawled table when it changes."""
 
     LAMBDA = "lambda"
     DAGSTER = "dagster"
@@ -50,7 +56,7 @@ class CrawlWith(Enum):
 
 
 class ExportWith(Enum):
-    """How the whole table gets to S3."""
+    """How a snapshot of the whole table is written to S3."""
 
     EXPORT = "export"
     SCAN = "scan"
@@ -148,6 +154,17 @@ class PipelineConfig(BaseModel):
             read_settings({"DELIVERY_STREAM": "stream", **environment})
         except SettingsError as error:
             raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("export_prefix")
+    @classmethod
+    def _export_prefix(cls, value: str) -> str:
+        first = value.strip("/").partition("/")[0]
+        if f"{first}/" in RESERVED_PREFIXES:
+            raise ValueError(
+                f"{first}/ holds other objects of the pipeline; choose another prefix, for example "
+                "exports"
+            )
         return value
 
     @field_validator("bucket")

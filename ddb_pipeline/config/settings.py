@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.errors import DdbPipelineError
 
@@ -22,6 +23,7 @@ TARGET_VARIABLE = "DDB_PIPELINE_TARGET"
 CONFIG_VARIABLE = "DDB_PIPELINE_CONFIG"
 HOME_VARIABLE = "DDB_PIPELINE_HOME"
 CONFIG_FILE = ".ddb_pipeline.toml"
+REGION = r"^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$"
 
 
 class ConfigError(DdbPipelineError):
@@ -29,35 +31,44 @@ class ConfigError(DdbPipelineError):
 
 
 class Target(Enum):
-    """Which AWS the pipeline speaks to."""
+    """The AWS that the pipeline uses."""
 
     EMBEDDED = "embedded"
     AWS = "aws"
 
 
 class Settings(BaseModel):
-    """Everything the code location needs to know before it can load."""
+    """What the code location needs before it can load."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Target = Target.EMBEDDED
     home: Path = Path(".ddb_pipeline")
-    region: str = "us-east-1"
+    region: str = Field(default="us-east-1", pattern=REGION)
     pipelines: tuple[PipelineConfig, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _names_differ(self) -> "Settings":
-        names = [pipeline.name for pipeline in self.pipelines]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"pipelines: the name {repeated[0]!r} is given twice")
+    def _pipelines_share_nothing(self) -> "Settings":
+        """Two pipelines with one bucket, table or queue would mix their data."""
+        for what, name_of in UNIQUE_NAMES.items():
+            owners: dict[str, str] = {}
+            for pipeline in self.pipelines:
+                name = name_of(pipeline)
+                if name in owners and what == "name":
+                    raise ValueError(f"pipelines: the name {name!r} is given twice")
+                if name in owners:
+                    raise ValueError(
+                        f"pipelines: {owners[name]} and {pipeline.name} have the same {what}, "
+                        f"{name!r}; give each pipeline its own"
+                    )
+                owners[name] = pipeline.name
         return self
 
     def pipeline(self, name: str) -> PipelineConfig:
-        """The pipeline of that name.
+        """Return the pipeline of that name.
 
         Raises:
-            ConfigError: there is none; the message lists those there are.
+            ConfigError: there is none; the message lists the configured pipelines.
         """
         for pipeline in self.pipelines:
             if pipeline.name == name:
@@ -65,6 +76,17 @@ class Settings(BaseModel):
         known = ", ".join(pipeline.name for pipeline in self.pipelines)
         raise ConfigError(f"There is no pipeline {name!r}. Configured: {known}.")
 
+
+UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], str]] = {
+    "name": lambda pipeline: pipeline.name,
+    "bucket": lambda pipeline: pipeline.bucket,
+    "stack": lambda pipeline: pipeline.stack,
+    "crawler": lambda pipeline: pipeline.crawler,
+    "change_queue": lambda pipeline: pipeline.change_queue,
+    "delivery_stream": lambda pipeline: pipeline.delivery_stream,
+    "catalog table": lambda pipeline: str(crawled_table(pipeline)),
+}
+"""What no two pipelines may share, by how an error names it."""
 
 DEMO_PIPELINE: Mapping[str, Any] = {
     "name": "search_logs",
@@ -75,37 +97,30 @@ DEMO_PIPELINE: Mapping[str, Any] = {
     "buffer_seconds": 3,
     "relevance": {},
 }
-"""What runs where nothing is configured: the original design, so that failure and cure are seen."""
+"""The pipeline if nothing is configured: the original design, so that a fix can be watched."""
 
 
 def load_settings(
     environment: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> Settings:
-    """Settings from ``DDB_PIPELINE_CONFIG`` or ``.ddb_pipeline.toml``, else the demo's.
+    """Load the settings from ``DDB_PIPELINE_CONFIG`` or ``.ddb_pipeline.toml``, else the demo's.
 
     Raises:
-        ConfigError: a file that is missing or is not TOML, a key that is unknown or has a bad
-            value, a pipeline on AWS without its own configuration.
+        ConfigError: the file is missing or not TOML, a key is unknown or has an invalid value, or
+            the target is AWS and nothing is configured.
     """
     environment = os.environ if environment is None else environment
     directory = directory or Path.cwd()
     source, data = _read_file(environment, directory)
-    target = wanted_target(environment).value
-    if target == "aws" and not data.get("pipelines"):
-        raise ConfigError(
-            f"{TARGET_VARIABLE}=aws needs pipelines to run: write {directory / CONFIG_FILE} "
-            f"(or the file that {CONFIG_VARIABLE} names) with at least\n"
-            '[[pipelines]]\nname = "search_logs"\nbucket = "your-bucket"'
-        )
-    if target == "aws":
-        _require_buckets(source, data)
-    home = Path(environment.get(HOME_VARIABLE) or data.get("home") or directory / ".ddb_pipeline")
+    target = wanted_target(environment)
+    if target is Target.AWS:
+        _require_pipelines(source, data, directory)
+    home = _home(environment, data, directory)
     demo = {**DEMO_PIPELINE, "start": first_start(home)}
     values = {"pipelines": [demo], **data, "target": target, "home": home}
-    if environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"):
-        values.setdefault(
-            "region", environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
-        )
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if region:
+        values.setdefault("region", region)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -113,8 +128,15 @@ def load_settings(
     return _without_emr(settings) if settings.target is Target.EMBEDDED else settings
 
 
+def _home(environment: Mapping[str, str], data: Mapping[str, Any], directory: Path) -> Path:
+    home = environment.get(HOME_VARIABLE) or data.get("home") or directory / ".ddb_pipeline"
+    if not isinstance(home, str | Path) or "\0" in str(home):
+        raise ConfigError(f"home is {home!r}; it takes the path of a folder, as text.")
+    return Path(home)
+
+
 def _without_emr(settings: Settings) -> Settings:
-    """The embedded AWS has no EMR: with the same configuration, Spark runs in a child process."""
+    """Run Spark in a child process: the embedded AWS has no EMR Serverless."""
     here = {"emr_serverless": False}
     pipelines = [
         pipeline.model_copy(update={"spark": pipeline.spark.model_copy(update=here)})
@@ -124,10 +146,10 @@ def _without_emr(settings: Settings) -> Settings:
 
 
 def wanted_target(environment: Mapping[str, str] | None = None) -> Target:
-    """The AWS that ``DDB_PIPELINE_TARGET`` names; the embedded one where it is not set.
+    """Return the target that ``DDB_PIPELINE_TARGET`` names; the embedded AWS if it is not set.
 
     Raises:
-        ConfigError: it names neither.
+        ConfigError: the variable has another value.
     """
     environment = os.environ if environment is None else environment
     target = environment.get(TARGET_VARIABLE, "").strip() or "embedded"
@@ -137,7 +159,7 @@ def wanted_target(environment: Mapping[str, str] | None = None) -> Target:
 
 
 def first_start(home: Path) -> datetime:
-    """When the embedded AWS under ``home`` was first started; now where it never was."""
+    """Return when the embedded AWS under ``home`` was first started; now if it never was."""
     try:
         seconds = (home / "embedded" / "created").stat().st_mtime
     except OSError:
@@ -156,11 +178,20 @@ def _read_file(environment: Mapping[str, str], directory: Path) -> tuple[str, di
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Configuration {path} is not TOML: {error}.") from error
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"Configuration {path} cannot be read as TOML: {error}.") from error
 
 
-def _require_buckets(source: str, data: Mapping[str, Any]) -> None:
-    """Bucket names are global: a name made up here could be someone else's bucket."""
-    for position, pipeline in enumerate(data["pipelines"]):
+def _require_pipelines(source: str, data: Mapping[str, Any], directory: Path) -> None:
+    """Bucket names are global: a default name could be the bucket of another account."""
+    pipelines = data.get("pipelines")
+    if not pipelines:
+        raise ConfigError(
+            f"{TARGET_VARIABLE}=aws needs pipelines to run: write {directory / CONFIG_FILE} "
+            f"(or the file that {CONFIG_VARIABLE} names) with at least\n"
+            '[[pipelines]]\nname = "search_logs"\nbucket = "your-bucket"'
+        )
+    for position, pipeline in enumerate(pipelines if isinstance(pipelines, list) else ()):
         if isinstance(pipeline, Mapping) and not pipeline.get("bucket"):
             raise ConfigError(
                 f"{source} is not a valid configuration:\n"
@@ -173,7 +204,7 @@ def _readable(error: ValidationError, source: str) -> str:
     problems = error.errors()
     for problem in problems:
         if problem["type"] == "too_short" and len(problems) > 1:
-            # Says only that no pipeline was left after those refused above.
+            # This problem only follows from the pipelines that are refused above.
             continue
         key = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]

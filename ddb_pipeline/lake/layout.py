@@ -23,6 +23,20 @@ SPARK_COLUMNS_PREFIX = "spark-columns/"
 SPARK_CODE_PREFIX = "spark-code/"
 """Scripts and modules of the Spark jobs, where EMR Serverless reads them."""
 
+RESERVED_PREFIXES = frozenset(
+    (
+        STREAM_PREFIX,
+        SNAPSHOT_PREFIX,
+        ERROR_PREFIX,
+        DEAD_LETTER_PREFIX,
+        REDELIVERED_PREFIX,
+        RELEVANCE_PREFIX,
+        SPARK_COLUMNS_PREFIX,
+        SPARK_CODE_PREFIX,
+    )
+)
+"""The prefixes under which no exports may be stored."""
+
 _HOUR = re.compile(r"delivery_date=(\d{4}-\d{2}-\d{2})/delivery_hour=(\d{2})/")
 
 

@@ -16,6 +16,11 @@ def write(directory: Path, text: str) -> None:
     (directory / ".ddb_pipeline.toml").write_text(text, encoding="utf-8")
 
 
+def shared(key: str) -> str:
+    """Two pipelines whose ``key`` is the same."""
+    return "".join(f'[[pipelines]]\nname = "{n}_logs"\n{key} = "abc"\n' for n in ("one", "two"))
+
+
 def test_without_configuration_the_demo_runs_embedded(tmp_path: Path) -> None:
     settings = load_settings({}, tmp_path)
     assert settings.target is Target.EMBEDDED
@@ -107,6 +112,42 @@ def test_a_configuration_elsewhere_is_named_by_the_environment(tmp_path: Path) -
             '[[pipelines]]\nname = "logs"\n[pipelines.spark]\ndriver_memory = "lots"\n',
             {},
             "pipelines[0].spark.driver_memory",
+        ),
+        ("brackets without end", "pipelines = " + "[" * 5000, {}, "cannot be read as TOML"),
+        ("an integer of 5,000 digits", "home = " + "1" * 5000, {}, "cannot be read as TOML"),
+        ("a home that is a number", "home = 5\n", {}, "home is 5; it takes the path"),
+        ("a home with a NUL", 'home = "a\\u0000b"\n', {}, "it takes the path of a folder"),
+        ("pipelines that are a number", "pipelines = 5\n", {}, "pipelines: "),
+        ("pipelines that are a number on AWS", "pipelines = 5\n", AWS, "pipelines: "),
+        ("a pipeline that is a number", "pipelines = [5]\n", AWS, "pipelines[0]: "),
+        ("a malformed region", 'region = "eu central"\n', {}, "region: "),
+        *(
+            (
+                f"the bucket {bucket}",
+                f'[[pipelines]]\nname = "logs"\nbucket = "{bucket}"\n',
+                {},
+                "is not an S3 bucket name",
+            )
+            for bucket in ("b..b", "192.168.5.4", "xn--logs", "logs-s3alias", "a" * 64, "logs-")
+        ),
+        *(
+            (
+                f"exports under {prefix}",
+                f'[[pipelines]]\nname = "logs"\nexport_prefix = "{prefix}"\n',
+                {},
+                "holds other objects of the pipeline",
+            )
+            for prefix in ("stream", "stream/exports", "/errors/", "dead-letters")
+        ),
+        *(
+            (f"one {key} for two pipelines", shared(key), {}, f"have the same {key}, 'abc'")
+            for key in ("bucket", "stack", "crawler", "change_queue", "delivery_stream")
+        ),
+        (
+            "one catalog table for two pipelines",
+            shared("database") + 'dynamodb_table = "one-logs"\n',
+            {},
+            "have the same catalog table, 'abc.one_logs'",
         ),
         ("no pipelines", "pipelines = []\n", {}, "pipelines"),
         ("another target", "", {"DDB_PIPELINE_TARGET": "gcp"}, "DDB_PIPELINE_TARGET is 'gcp'"),
