@@ -1,14 +1,12 @@
-"""The fast path of conversion: a chunk of records read whole by Arrow's JSON reader.
+"""The fast path of conversion: Arrow's JSON reader reads a whole chunk of records.
 
-It answers only where its answer is certain to be the OpenX SerDe's. Arrow's reader is strict: a
-value that does not have its column's JSON type is an error and not a coercion, and undeclared
-members show up as additional fields, so that a key in another case is seen. What it takes and the
-SerDe does not, or reads differently, is looked for here: NaN, NUL bytes, bad UTF-8, deep nesting,
-keys that differ only by case, dates in other spellings. In every doubt ``json_line`` or ``read``
-returns None, and records go through the SerDe one by one.
+It returns a table only where the OpenX SerDe would certainly return the same rows. Arrow's reader
+is strict: a value of another JSON type than its column is an error, not a coercion, and members
+without a column appear as additional fields, so that a key in another letter case is noticed. This
+module looks for what Arrow's reader accepts and the SerDe refuses or reads differently: NaN, NUL
+bytes, invalid UTF-8, deep nesting, keys that differ only in letter case, other forms of dates. In
+every case of doubt ``json_line`` or ``read`` returns None, and the records take the exact path.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Sequence
@@ -35,49 +33,51 @@ from ddb_pipeline.hive.types import (
     parse_type,
 )
 
-# Non-numbers that Arrow's reader takes for numbers, where a value may stand.
+# Words that Arrow's reader accepts as numbers, at the positions of values.
 _NOT_FINITE: Final = re.compile(rb"[:,\[][ \t\r\n]*-?(?:NaN|Inf)")
 
-# From 1600 on Java's calendar and Arrow's agree, and every part is in its ordinary range.
+# Dates that Java and Arrow read equally: from 1600 on, every part in its ordinary range.
 _YEAR: Final = r"(?:1[6-9]|[2-9][0-9])[0-9]{2}"
 _DAY: Final = r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 _DATE_TEXT: Final = f"^{_YEAR}{_DAY}$"
 _TIMESTAMP_TEXT: Final = f"^{_YEAR}{_DAY}(?: {_TIME}|T{_TIME}Z)$"
 
-# Epoch numbers, and the years 1 to 9999 as microseconds.
 _EPOCH: Final = pa.int64()
 _EARLIEST: Final = -62_135_596_800 * 1_000_000
+"""The year 1 in microseconds since 1970."""
 _LATEST: Final = 253_402_300_799 * 1_000_000
+"""The last second of the year 9999 in microseconds since 1970."""
 
 _SAMPLE_BYTES: Final = 16 * 1024
+"""Bytes of a chunk that decide whether timestamp columns hold epoch numbers."""
 
 
-class _UnsureError(Exception):
-    """The fast path will not vouch for this chunk, or for any chunk of this table."""
+class _UncertainError(Exception):
+    """The SerDe may read this chunk, or any chunk of this table, differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """How a value is read from JSON and what it becomes."""
+    """A column, field or element: its Hive type, the type Arrow reads, the type of the result."""
 
-    declared: HiveType
+    hive_type: HiveType
     read: pa.DataType
     target: pa.DataType
-    members: tuple[_Member, ...] = ()
-    element: _Value | None = None
+    members: "tuple[_Member, ...]" = ()
+    element: "_Value | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A column, or a field of a struct, under the key its JSON has."""
+    """A column or a field of a struct, with its key in JSON."""
 
     key: str
     value: _Value
 
 
 class FastReader:
-    """Reads chunks for the columns of one table. Build it with ``of``."""
+    """Reads chunks with the columns of one table. ``of`` constructs it."""
 
     def __init__(
         self, columns: tuple[_Member, ...], schema: pa.Schema, options: OpenXOptions
@@ -85,7 +85,7 @@ class FastReader:
         self._columns = columns
         self._schema = schema
         self._options = options
-        # Which top-level timestamp columns hold epoch numbers; learned from the data.
+        # Top-level timestamp columns that held epoch numbers in the last chunk.
         self._numeric: frozenset[str] = frozenset()
 
     @classmethod
@@ -94,24 +94,24 @@ class FastReader:
         columns: Sequence[Column | tuple[str, str]],
         schema: pa.Schema,
         options: OpenXOptions | HiveJsonOptions,
-    ) -> FastReader | None:
-        """A reader, or None when no chunk of such a table could be read fast.
+    ) -> "FastReader | None":
+        """Return a reader, or None where no chunk with these columns can take the fast path.
 
-        That is with Hive's SerDe, with a map column (Arrow's reader has no maps), and with
-        columns that fall together when their names are folded.
+        These are columns read by Hive's SerDe, columns with maps (Arrow's JSON reader has none),
+        and columns whose names are equal in lower case.
         """
         if isinstance(options, HiveJsonOptions):
             return None
         try:
-            members = _Reading(options).members(
+            members = _Planner(options).members(
                 [(name, parse_type(text)) for name, text in columns]
             )
-        except _UnsureError:
+        except _UncertainError:
             return None
         return cls(members, schema, options)
 
     def read(self, lines: Sequence[bytes]) -> pa.Table | None:
-        """The rows of records brought to lines, or None when they must be read one by one."""
+        """Return the rows of lines from ``json_line``, or None if they must take the exact path."""
         body = b"\n".join(lines)
         if not _is_sound(body):
             return None
@@ -134,12 +134,12 @@ class FastReader:
             parsed = _read(body, schema)
             self._check_members(list(parsed.schema), self._columns)
             arrays = [_finish(_array(parsed, column.key), column.value) for column in self._columns]
-        except (pa.ArrowInvalid, _UnsureError):
+        except (pa.ArrowInvalid, _UncertainError):
             return None
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def _epoch_columns(self, body: bytes) -> frozenset[str]:
-        """The top-level timestamp columns whose values look like epoch numbers."""
+        """The keys of top-level timestamp columns whose values are integers in a sample."""
         end = body.find(b"\n", _SAMPLE_BYTES)
         try:
             sample = _read(body if end < 0 else body[: end + 1], None)
@@ -152,45 +152,45 @@ class FastReader:
             if pa.types.is_timestamp(column.value.target) and types.get(column.key) == _EPOCH
         )
 
-    def _check_members(self, found: Sequence[pa.Field], declared: Sequence[_Member]) -> None:
-        """Every member is declared under exactly this key, or cannot be meant by any column."""
-        by_key = {member.key: member.value for member in declared}
+    def _check_members(self, found: Sequence[pa.Field], members: Sequence[_Member]) -> None:
+        """Check that the SerDe assigns each member found to the same column or to none."""
+        by_key = {member.key: member.value for member in members}
         for field in found:
             value = by_key.get(field.name)
             if value is not None:
                 self._check_value(field.type, value)
                 continue
             if self._options.case_insensitive and field.name.lower() in by_key:
-                raise _UnsureError
+                raise _UncertainError
             if self._options.convert_dots and "." in field.name:
-                raise _UnsureError
-            self._check_undeclared(field.type)
-        self._check_folded([field.name for field in found])
+                raise _UncertainError
+            self._check_without_column(field.type)
+        self._check_distinct_keys([field.name for field in found])
 
-    def _check_value(self, found: pa.DataType, declared: _Value) -> None:
-        if declared.members:
+    def _check_value(self, found: pa.DataType, value: _Value) -> None:
+        if value.members:
             fields = [found.field(i) for i in range(found.num_fields)]
-            self._check_members(fields, declared.members)
-        elif declared.element is not None:
-            self._check_value(found.value_type, declared.element)
+            self._check_members(fields, value.members)
+        elif value.element is not None:
+            self._check_value(found.value_type, value.element)
 
-    def _check_undeclared(self, found: pa.DataType) -> None:
+    def _check_without_column(self, found: pa.DataType) -> None:
         pending = [found]
         while pending:
             inner = pending.pop()
             fields = [inner.field(i) for i in range(inner.num_fields)]
             if pa.types.is_struct(inner):
-                self._check_folded([field.name for field in fields])
+                self._check_distinct_keys([field.name for field in fields])
             pending.extend(field.type for field in fields)
 
-    def _check_folded(self, names: Sequence[str]) -> None:
-        # Two keys of one object that fold together are a duplicate key to the SerDe.
+    def _check_distinct_keys(self, names: Sequence[str]) -> None:
+        # Keys of one object that are equal in lower case are a duplicate key to the SerDe.
         if self._options.case_insensitive:
             _require_distinct([name.lower() for name in names])
 
 
-class _Reading:
-    """Plans how columns are read. Raises _UnsureError for what Arrow's reader cannot read."""
+class _Planner:
+    """Decides how columns are read. Raises _UncertainError for types that Arrow cannot read."""
 
     def __init__(self, options: OpenXOptions) -> None:
         self._mapping = {
@@ -198,48 +198,48 @@ class _Reading:
             for column, key in options.column_to_json_key.items()
         }
 
-    def members(self, declared: Sequence[tuple[str, HiveType]]) -> tuple[_Member, ...]:
+    def members(self, columns: Sequence[tuple[str, HiveType]]) -> tuple[_Member, ...]:
         members = tuple(
             _Member(self._mapping.get(name.lower(), name.lower()), self.value(hive_type))
-            for name, hive_type in declared
+            for name, hive_type in columns
         )
         _require_distinct([member.key for member in members])
         return members
 
-    def value(self, declared: HiveType) -> _Value:
-        target = arrow_type(declared)
-        if isinstance(declared, StructType):
-            members = self.members([(field.name, field.type) for field in declared.fields])
+    def value(self, hive_type: HiveType) -> _Value:
+        target = arrow_type(hive_type)
+        if isinstance(hive_type, StructType):
+            members = self.members([(field.name, field.type) for field in hive_type.fields])
             read = pa.struct([(member.key, member.value.read) for member in members])
-            return _Value(declared, read, target, members=members)
-        if isinstance(declared, ArrayType):
-            element = self.value(declared.element)
-            return _Value(declared, pa.list_(element.read), target, element=element)
-        if isinstance(declared, DecimalType):
-            # The SerDe refuses every decimal value; as null, so does Arrow's reader.
-            return _Value(declared, pa.null(), target)
-        if isinstance(declared, PrimitiveType) and declared.name in ("date", "timestamp"):
-            return _Value(declared, pa.string(), target)
-        if isinstance(declared, PrimitiveType | CharType | VarcharType):
-            return _Value(declared, target, target)
-        raise _UnsureError
+            return _Value(hive_type, read, target, members=members)
+        if isinstance(hive_type, ArrayType):
+            element = self.value(hive_type.element)
+            return _Value(hive_type, pa.list_(element.read), target, element=element)
+        if isinstance(hive_type, DecimalType):
+            # The SerDe refuses every decimal value; so does Arrow's reader, if told to read nulls.
+            return _Value(hive_type, pa.null(), target)
+        if isinstance(hive_type, PrimitiveType) and hive_type.name in ("date", "timestamp"):
+            return _Value(hive_type, pa.string(), target)
+        if isinstance(hive_type, PrimitiveType | CharType | VarcharType):
+            return _Value(hive_type, target, target)
+        raise _UncertainError
 
 
 def _require_distinct(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
-        raise _UnsureError
+        raise _UncertainError
 
 
 def json_line(record: bytes) -> bytes | None:
-    """A record without the white space around it; None if it is not plainly JSON objects.
+    """Strip a record of white space; return None if it does not start with { and end with }.
 
-    As every line starts with { and ends with }, and no string can hold a line break, lines parse
-    together exactly when each of them does.
+    No JSON string can hold a line break. So lines of this form parse together exactly when each
+    of them does.
     """
     line = record.strip(b" \t\r\n")
     if not (line.startswith(b"{") and line.endswith(b"}")):
         return None
-    # Arrow's reader does not bound nesting; too many brackets may be too deep.
+    # Arrow's reader has no limit of nesting. So many brackets may be nested too deep.
     return line if line.count(b"[") + line.count(b"{") <= MAX_NESTING else None
 
 
@@ -267,7 +267,7 @@ def _array(table: pa.Table, key: str) -> pa.Array:
 
 
 def _finish(array: pa.Array, value: _Value) -> pa.Array:
-    """A column as read to the column as declared: times out of texts, only declared members."""
+    """Convert an array that Arrow read to its column's type, without members that have no field."""
     if value.members:
         indexes = [array.type.get_field_index(member.key) for member in value.members]
         children = [
@@ -287,17 +287,17 @@ def _finish(array: pa.Array, value: _Value) -> pa.Array:
         return _from_text(array, _TIMESTAMP_TEXT, value.target)
     if pa.types.is_date(value.target):
         return _from_text(array, _DATE_TEXT, value.target)
-    if isinstance(value.declared, CharType):
+    if isinstance(value.hive_type, CharType):
         return pc.utf8_rtrim(array, characters=" ")
     return array.cast(value.target)
 
 
 def _from_text(array: pa.Array, pattern: str, target: pa.DataType) -> pa.Array:
     if pc.all(pc.match_substring_regex(array, pattern)).as_py() is False:
-        raise _UnsureError
+        raise _UncertainError
     if pa.types.is_timestamp(target):
-        # Arrow takes the zone mark for a zoned timestamp; the pattern has refused every other
-        # place for a T or a Z.
+        # Arrow refuses "Z" for a timestamp without zone. The pattern has made sure that T and Z
+        # stand nowhere else.
         array = pc.utf8_rtrim(pc.replace_substring(array, "T", " "), characters="Z")
     return array.cast(target)
 
@@ -309,5 +309,5 @@ def _from_epoch(array: pa.Array) -> pa.Array:
     extremes = pc.min_max(microseconds).as_py()
     earliest, latest = extremes["min"], extremes["max"]
     if latest is not None and not (earliest >= _EARLIEST and latest <= _LATEST):
-        raise _UnsureError
+        raise _UncertainError
     return microseconds.cast(pa.timestamp("us"))

@@ -1,4 +1,4 @@
-"""How records are converted: the members of Firehose's SerDes under Python names."""
+"""Options of record format conversion: the members of Firehose's SerDes under Python names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ PackedFailure = Literal["record", "document"]
 
 @dataclass(frozen=True, slots=True)
 class OpenXOptions:
-    """OpenXJsonSerDe's members under Python names."""
+    """The members of OpenXJsonSerDe."""
 
     case_insensitive: bool = True
     convert_dots: bool = False
@@ -23,14 +23,14 @@ class OpenXOptions:
 
 @dataclass(frozen=True, slots=True)
 class HiveJsonOptions:
-    """HiveJsonSerDe's members. Formats are Joda patterns, or ``millis``."""
+    """The members of HiveJsonSerDe; a format is a Joda-Time pattern or ``millis``."""
 
     timestamp_formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetOptions:
-    """ParquetSerDe's members. Block size is the row group size in bytes."""
+    """The members of ParquetSerDe; the block size is the size of a row group in bytes."""
 
     compression: Compression = "SNAPPY"
     block_size_bytes: int = DEFAULT_BLOCK_SIZE_BYTES
@@ -42,12 +42,16 @@ class ParquetOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConversionOptions:
-    """How a delivery stream converts.
+    """How a delivery stream converts records.
 
-    ``packed_failure``: when one document of a record that packs several is bad, ``"record"`` fails
-    the whole record and ``"document"`` lands its good documents and reports the record too. What
-    Firehose does is not documented. ``decimals`` is the OpenX SerDe's.
-    ``fast_path`` off converts everything record by record.
+    Attributes:
+        deserializer: options of the SerDe that reads the documents.
+        parquet: options of the Parquet object.
+        packed_failure: the effect of one bad document in a record of several. ``"record"`` fails
+            the whole record; ``"document"`` converts the good documents and reports the record as
+            failed too. Firehose's documentation does not say which of them it does.
+        decimals: as in OpenXJsonSerDe.
+        fast_path: False converts every record by the exact path.
     """
 
     deserializer: OpenXOptions | HiveJsonOptions = field(default_factory=OpenXOptions)

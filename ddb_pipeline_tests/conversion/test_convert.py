@@ -1,4 +1,4 @@
-"""Batches of records to Parquet objects and failures."""
+"""Batches of records become Parquet objects and failures."""
 
 import io
 from datetime import datetime
@@ -23,13 +23,13 @@ from ddb_pipeline.conversion.options import (
 )
 from ddb_pipeline.hive.types import Column
 
-SLOW = ConversionOptions(fast_path=False)
-BOTH_PATHS = pytest.mark.parametrize("options", [ConversionOptions(), SLOW], ids=["fast", "slow"])
+EXACT = ConversionOptions(fast_path=False)
+BOTH_PATHS = pytest.mark.parametrize("options", [ConversionOptions(), EXACT], ids=["fast", "exact"])
 
 
 def table_of(conversion: ConvertedBatch) -> pa.Table:
     assert conversion.parquet is not None
-    # INT96 comes back as nanoseconds unless told otherwise, which ends in the year 2262.
+    # By default INT96 is read as nanoseconds, which end in the year 2262.
     return pq.read_table(io.BytesIO(conversion.parquet), coerce_int96_timestamp_unit="us")
 
 
@@ -39,7 +39,7 @@ def rows_of(conversion: ConvertedBatch) -> list[dict[str, Any]]:
 
 
 @BOTH_PATHS
-def test_one_bad_record_fails_alone(options: ConversionOptions) -> None:
+def test_a_bad_record_does_not_affect_the_others(options: ConversionOptions) -> None:
     columns = [Column("a", "int"), Column("b", "string")]
     conversion = convert(
         [
@@ -117,7 +117,7 @@ def test_a_schema_that_cannot_be_used_fails_every_record(hive_type: str, message
     )
 
 
-def test_a_batch_can_fail_for_a_reason_of_the_caller() -> None:
+def test_fail_all_fails_every_record_for_the_reason_of_the_caller() -> None:
     conversion = fail_all([b"{}", b"{}"], "DataFormatConversion.InvalidSchema", "no table")
     assert [failure.index for failure in conversion.failures] == [0, 1]
     assert conversion.parquet is None
@@ -132,7 +132,7 @@ def test_names_declared_twice_are_an_invalid_schema(columns: list[tuple[str, str
     assert failure.message == "The schema is invalid. Name a is declared twice"
 
 
-def test_no_rows_is_no_object() -> None:
+def test_without_rows_there_is_no_object() -> None:
     assert convert([], [("a", "int")]) == ConvertedBatch(None, 0, ())
     assert convert([b"x"], [("a", "int")]).parquet is None
 
@@ -176,7 +176,7 @@ def test_maps_and_lone_surrogates() -> None:
 
 
 @BOTH_PATHS
-def test_openx_options_reach_the_serde(options: ConversionOptions) -> None:
+def test_openx_options(options: ConversionOptions) -> None:
     deserializer = OpenXOptions(
         case_insensitive=False, convert_dots=True, column_to_json_key={"ts": "Time"}
     )
@@ -186,7 +186,7 @@ def test_openx_options_reach_the_serde(options: ConversionOptions) -> None:
     assert rows_of(conversion) == [{"ts": "x", "a_b": 1, "c": None}]
 
 
-def test_hive_serde_is_strict() -> None:
+def test_hive_serde_refuses_what_openx_coerces() -> None:
     options = ConversionOptions(deserializer=HiveJsonOptions(timestamp_formats=("millis",)))
     columns = [("n", "int"), ("t", "timestamp")]
     conversion = convert([b'{"n":"1"}', b'{"n":1,"t":1518033528123}'], columns, options)
@@ -194,7 +194,7 @@ def test_hive_serde_is_strict() -> None:
     assert "not numeric" in conversion.failures[0].message
 
 
-def test_timestamps_beyond_nanoseconds_survive() -> None:
+def test_timestamps_beyond_the_range_of_nanoseconds() -> None:
     records = [b'{"t":"9999-12-31 23:59:59"}', b'{"t":"0001-01-01 00:00:00"}']
     conversion = convert(records, [("t", "timestamp")])
     assert [row["t"] for row in rows_of(conversion)] == [

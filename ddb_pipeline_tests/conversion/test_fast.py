@@ -1,4 +1,4 @@
-"""The fast path gives the SerDe's rows or steps aside; it never gives others."""
+"""The fast path returns the SerDe's rows or none at all."""
 
 import json
 from typing import Any
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.conversion.convert import (
     convert,
-    rows_table,
 )
 from ddb_pipeline.conversion.fast import FastReader, json_line
 from ddb_pipeline.conversion.options import (
     ConversionOptions,
     OpenXOptions,
 )
+from ddb_pipeline.conversion.parquet_object import rows_table
 from ddb_pipeline.conversion.serde import ConversionError, OpenXJsonSerDe
 
 Columns = list[tuple[str, str]]
@@ -52,15 +52,15 @@ def same(left: pa.Table, right: pa.Table) -> bool:
     return left.schema.equals(right.schema) and str(left.to_pylist()) == str(right.to_pylist())
 
 
-def assert_vouched_for_is_the_serdes(
+def assert_fast_path_is_the_serdes(
     records: list[bytes], columns: Columns, options: OpenXOptions
 ) -> bool:
     fast = by_fast_path(records, columns, options)
     if fast is None:
         return False
-    slow = by_serde(records, columns, options)
-    assert isinstance(slow, pa.Table), slow
-    assert same(fast, slow)
+    exact = by_serde(records, columns, options)
+    assert isinstance(exact, pa.Table), exact
+    assert same(fast, exact)
     return True
 
 
@@ -98,7 +98,7 @@ PLAIN: Columns = [
     ],
 )
 def test_plain_records_are_read_fast(record: bytes) -> None:
-    assert assert_vouched_for_is_the_serdes([record, b"{}"], PLAIN, OpenXOptions())
+    assert assert_fast_path_is_the_serdes([record, b"{}"], PLAIN, OpenXOptions())
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_plain_records_are_read_fast(record: bytes) -> None:
         b'{"z":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )
-def test_doubtful_records_are_left_to_the_serde(record: bytes) -> None:
+def test_records_in_doubt_take_the_exact_path(record: bytes) -> None:
     assert by_fast_path([b'{"id":"ok"}', record], PLAIN, OpenXOptions()) is None
     with_neighbours = [b'{"id":"ok"}', record, b'{"id":"ok"}']
     fast = convert(with_neighbours, PLAIN)
-    slow = convert(with_neighbours, PLAIN, ConversionOptions(fast_path=False))
-    assert fast.failures == slow.failures
-    assert fast.rows == slow.rows
+    exact = convert(with_neighbours, PLAIN, ConversionOptions(fast_path=False))
+    assert fast.failures == exact.failures
+    assert fast.rows == exact.rows
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_tables_without_a_fast_path(columns: Columns) -> None:
     ],
 )
 def test_serde_options(options: OpenXOptions, record: bytes, is_fast: bool) -> None:
-    assert assert_vouched_for_is_the_serdes([record], PLAIN, options) is is_fast
+    assert assert_fast_path_is_the_serdes([record], PLAIN, options) is is_fast
 
 
 def test_epoch_columns_are_learned_from_the_data() -> None:
@@ -222,10 +222,10 @@ def test_epoch_columns_are_learned_from_the_data() -> None:
     text = [b'{"at":"2026-01-02 03:04:05","then":1518033528}']
     for records in (epoch, text, epoch, [b"{}"]):
         fast = reader.read(records)
-        slow = by_serde(records, columns, OpenXOptions())
+        exact = by_serde(records, columns, OpenXOptions())
         assert fast is not None
-        assert isinstance(slow, pa.Table)
-        assert same(fast, slow)
+        assert isinstance(exact, pa.Table)
+        assert same(fast, exact)
 
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -285,22 +285,22 @@ def documents(draw: st.DrawFn) -> bytes:
 
 @given(st.lists(documents(), min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
-def test_fast_is_slow(records: list[bytes]) -> None:
-    assert_vouched_for_is_the_serdes(records, PLAIN, OpenXOptions())
+def test_the_fast_path_returns_the_rows_of_the_serde(records: list[bytes]) -> None:
+    assert_fast_path_is_the_serdes(records, PLAIN, OpenXOptions())
 
 
 @given(st.lists(documents(), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_conversion_is_the_same_with_and_without(records: list[bytes], packed: bool) -> None:
+def test_conversion_is_the_same_without_the_fast_path(records: list[bytes], packed: bool) -> None:
     if packed:
         records = [b"\n".join(records), *records]
     fast = convert(records, PLAIN)
-    slow = convert(records, PLAIN, ConversionOptions(fast_path=False))
-    assert (fast.rows, fast.failures) == (slow.rows, slow.failures)
-    assert (fast.parquet is None) == (slow.parquet is None)
+    exact = convert(records, PLAIN, ConversionOptions(fast_path=False))
+    assert (fast.rows, fast.failures) == (exact.rows, exact.failures)
+    assert (fast.parquet is None) == (exact.parquet is None)
 
 
 @given(st.lists(st.text('{}[]":,\\eE0aidn1.-tru ', max_size=16).map(str.encode), max_size=4))
 @settings(max_examples=400, deadline=None)
-def test_fast_vouches_for_no_malformed_text(records: list[bytes]) -> None:
-    assert_vouched_for_is_the_serdes(records, PLAIN, OpenXOptions())
+def test_the_fast_path_accepts_no_malformed_text(records: list[bytes]) -> None:
+    assert_fast_path_is_the_serdes(records, PLAIN, OpenXOptions())
