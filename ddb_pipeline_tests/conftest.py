@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint, connect, stop
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.spark.java import find_java
 
 

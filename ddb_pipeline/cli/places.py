@@ -33,6 +33,7 @@ def s3_of(bucket: str) -> pyarrow.fs.FileSystem:
         except OSError as error:
             raise click.UsageError(f"Bucket {bucket!r}: {error}") from error
     # Slow to import, and needed here alone.
-    from ddb_pipeline.embedded.stacks import client_arguments, connect_with_stacks
+    from ddb_pipeline.embedded.clients import client_arguments
+    from ddb_pipeline.embedded.stacks import connect_with_stacks
 
     return s3_filesystem(client_arguments(connect_with_stacks(load_settings())))

@@ -30,7 +30,8 @@ _CLIENT_LOCK = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _embedded_arguments(settings_json: str) -> dict[str, Any]:
-    from ddb_pipeline.embedded.stacks import client_arguments, connect_with_stacks
+    from ddb_pipeline.embedded.clients import client_arguments
+    from ddb_pipeline.embedded.stacks import connect_with_stacks
 
     return client_arguments(connect_with_stacks(Settings.model_validate_json(settings_json)))
 

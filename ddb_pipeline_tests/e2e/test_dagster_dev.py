@@ -10,8 +10,8 @@ import boto3
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import connect
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -14,8 +14,8 @@ import boto3
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import connect, stop
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.hive.types import ArrayType, HiveType, StructType, parse_type
 

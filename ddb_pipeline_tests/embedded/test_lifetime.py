@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from ddb_pipeline.embedded import process
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import (
     EmbeddedError,
     Endpoint,
@@ -28,7 +29,6 @@ from ddb_pipeline.embedded.process import (
     stop,
     write_state,
 )
-from ddb_pipeline.embedded.stacks import client_arguments
 
 pytestmark = pytest.mark.embedded
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object, write_error_object
 from ddb_pipeline.firehose.held import UNDECLARED_CODE
 from ddb_pipeline.hive.types import Column

@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.dynamodb.scan import Item, ScanPlan, scan_pages
-from ddb_pipeline.embedded.loopback import client
+from ddb_pipeline.embedded.clients import shared_client
+from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.export.layout import export_folder, new_export_id, write_export
 
 Response = tuple[int, dict[str, str], bytes]
@@ -163,7 +164,7 @@ def _begin(dynamodb: Any, endpoint: str, table: str, description: dict[str, Any]
 
 def _export(endpoint: str, table: str, description: dict[str, Any]) -> None:
     """Write the export through the project's own writer, then complete its description."""
-    s3, bucket = client(endpoint, "s3"), description["S3Bucket"]
+    s3, bucket = shared_client(Endpoint(endpoint), "s3"), description["S3Bucket"]
     now = datetime.now(timezone.utc)
     export_id = description["ExportArn"].rpartition("/")[2] or new_export_id(now)
     prefix = description.get("S3Prefix") or ""
@@ -204,5 +205,7 @@ def _export(endpoint: str, table: str, description: dict[str, Any]) -> None:
 
 
 def _items(endpoint: str, table: str) -> Iterator[Item]:
-    for page in scan_pages(client(endpoint, "dynamodb"), table, ScanPlan(1, READ_UNITS)):
+    for page in scan_pages(
+        shared_client(Endpoint(endpoint), "dynamodb"), table, ScanPlan(1, READ_UNITS)
+    ):
         yield from page

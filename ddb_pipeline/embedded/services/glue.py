@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ddb_pipeline.embedded.loopback import client
+from ddb_pipeline.embedded.clients import shared_client
+from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.services.partition_expression import (
     ExpressionError,
     matches,
@@ -332,8 +333,8 @@ def _crawl(crawler: dict[str, Any], targets: list[dict[str, Any]], endpoint: str
 
 def _crawl_target(crawler: Mapping[str, Any], target: Mapping[str, Any], endpoint: str) -> None:
     run_crawl(
-        client(endpoint, "dynamodb"),
-        client(endpoint, "glue"),
+        shared_client(Endpoint(endpoint), "dynamodb"),
+        shared_client(Endpoint(endpoint), "glue"),
         CrawlTarget(
             target["Path"],
             scan_all=_flag(target.get("ScanAll", target.get("scanAll", True))),

@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.conversion.convert import ConvertedBatch, convert, fail_all
 from ddb_pipeline.conversion.options import ConversionOptions, PackedFailure
-from ddb_pipeline.embedded.loopback import client
+from ddb_pipeline.embedded.clients import shared_client
+from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.services.firehose.configuration import (
     ConfigurationError,
     DeliveryConfiguration,
@@ -308,7 +309,7 @@ def _deliver(
         )
         converted = convert(records, columns, options)
     arrival = datetime.fromtimestamp(entries[0]["at"] / 1000, tz=timezone.utc)
-    s3 = client(_endpoint, "s3")
+    s3 = shared_client(Endpoint(_endpoint), "s3")
     key: Callable[..., str] = partial(
         object_key,
         delivery_stream=stream["name"],

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.services.firehose.configuration import SchemaReference
 from ddb_pipeline.embedded.services.firehose.service import table_not_found
-from ddb_pipeline.embedded.stacks import client_arguments
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.objects import list_objects
