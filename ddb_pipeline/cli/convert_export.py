@@ -11,9 +11,9 @@ import click
 
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.cli.places import located
-from ddb_pipeline.cli.schema_file import read_schema
+from ddb_pipeline.cli.schema_file import read_parquet_schema_file
 from ddb_pipeline.export.convert import (
-    Conversion,
+    ConvertedExport,
     OnProgress,
     Progress,
     convert_export,
@@ -77,7 +77,7 @@ def convert_export_command(
     open_object, export = open_export(*located(source))
     told: list[str] = []
     if schema is not None:
-        columns = read_schema(schema)
+        columns = read_parquet_schema_file(schema)
     else:
         with progress_bar("Reading the types", hidden=as_json) as bar:
             inference = infer_export(open_object, export, workers=workers, on_progress=bar)
@@ -154,7 +154,7 @@ def progress_bar(title: str, *, hidden: bool) -> AbstractContextManager[OnProgre
 
 
 def as_json_text(
-    conversion: Conversion,
+    conversion: ConvertedExport,
     columns: tuple[Column, ...],
     told: list[str],
     destination: str,
@@ -172,7 +172,7 @@ def as_json_text(
 
 
 def as_text(
-    conversion: Conversion,
+    conversion: ConvertedExport,
     columns: tuple[Column, ...],
     told: list[str],
     destination: str,

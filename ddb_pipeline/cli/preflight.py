@@ -16,7 +16,7 @@ import pyarrow.fs
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.cli.places import S3, located
-from ddb_pipeline.cli.schema_file import read_columns
+from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.conversion.preflight import Finding, Preflight, PreflightReport, Verdict
@@ -120,7 +120,7 @@ def schema_columns(catalog_table: str | None, schema: Path | None) -> tuple[Colu
     if (catalog_table is None) == (schema is None):
         raise click.UsageError("Give --catalog-table or --schema, one of them.")
     if schema is not None:
-        return read_columns(schema)
+        return read_schema_file(schema)
     database, _, name = (catalog_table or "").partition(".")
     if not database or not name:
         raise click.UsageError(f"{catalog_table!r} is not database.table.")

@@ -14,13 +14,13 @@ class SchemaFileError(click.UsageError):
     """A schema file that cannot be read; the message names the file and the column."""
 
 
-def read_schema(path: Path) -> tuple[Column, ...]:
-    """Columns of a file as ``read_columns`` takes it, each of a type that Parquet holds.
+def read_parquet_schema_file(path: Path) -> tuple[Column, ...]:
+    """Columns of a file as ``read_schema_file`` takes it, each of a type that Parquet holds.
 
     Raises:
         SchemaFileError: it holds no columns, or a type is not Hive's or not Parquet's.
     """
-    columns = read_columns(path)
+    columns = read_schema_file(path)
     try:
         for column in columns:
             parse_type(column.type)
@@ -32,7 +32,7 @@ def read_schema(path: Path) -> tuple[Column, ...]:
     return columns
 
 
-def read_columns(path: Path) -> tuple[Column, ...]:
+def read_schema_file(path: Path) -> tuple[Column, ...]:
     """Columns from a file: ``{"name": "type"}``, ``[{"Name": ..., "Type": ...}]`` or GetTable's.
 
     Raises:

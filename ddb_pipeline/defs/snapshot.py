@@ -21,7 +21,7 @@ from ddb_pipeline.defs.snapshot_converters import (
     SnapshotConfig,
     chosen_converter,
 )
-from ddb_pipeline.export.convert import Conversion, ConversionFailedError
+from ddb_pipeline.export.convert import ConvertedExport, ConversionFailedError
 from ddb_pipeline.export.layout import FOLDER, Export
 from ddb_pipeline.export.read import ExportError
 from ddb_pipeline.export.source import open_export
@@ -137,7 +137,7 @@ def snapshot_columns(
 
 
 def snapshot_metadata(
-    conversion: Conversion, columns: tuple[Column, ...], seconds: float
+    conversion: ConvertedExport, columns: tuple[Column, ...], seconds: float
 ) -> Mapping[str, dg.MetadataValue]:
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
@@ -151,7 +151,7 @@ def snapshot_metadata(
     }
 
 
-def every_item_counted(export: Export, conversion: Conversion) -> dg.AssetCheckResult:
+def every_item_counted(export: Export, conversion: ConvertedExport) -> dg.AssetCheckResult:
     """Fails where items are missing; warns where lines were rejected."""
     items = export.summary.item_count
     whole = conversion.rows + conversion.rejected == items
@@ -168,7 +168,7 @@ def every_item_counted(export: Export, conversion: Conversion) -> dg.AssetCheckR
 
 
 def schema_is_the_lake_tables(
-    destination: Destination, conversion: Conversion, columns: tuple[Column, ...]
+    destination: Destination, conversion: ConvertedExport, columns: tuple[Column, ...]
 ) -> dg.AssetCheckResult:
     """Compares the schemas in the files' own footers with the table's."""
     wanted = arrow_schema(columns)

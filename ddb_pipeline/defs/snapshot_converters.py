@@ -10,9 +10,9 @@ import dagster as dg
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.export.columns_file import read_columns, write_columns
+from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
 from ddb_pipeline.export.convert import (
-    Conversion,
+    ConvertedExport,
     ConversionFailedError,
     Progress,
     convert_export,
@@ -99,7 +99,7 @@ class Converter(Protocol):
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
         """The columns that all items of the export tell of."""
 
-    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> ConvertedExport:
         """The dataset, published."""
 
 
@@ -137,7 +137,7 @@ class Here:
             self.context.log.warning(note)
         return found.columns
 
-    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> ConvertedExport:
         return convert_export(
             snapshot.open_object,
             snapshot.export,
@@ -159,12 +159,12 @@ class BySpark:
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
         columns = columns_uri(snapshot, "inferred")
         self._run(snapshot, ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
-        return read_columns(snapshot.open_object.filesystem, columns.removeprefix("s3://"))
+        return read_columns_file(snapshot.open_object.filesystem, columns.removeprefix("s3://"))
 
-    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> Conversion:
+    def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> ConvertedExport:
         options, config = snapshot.options(columns), snapshot.config
         schema = columns_uri(snapshot, "columns")
-        write_columns(snapshot.open_object.filesystem, schema.removeprefix("s3://"), columns)
+        write_columns_file(snapshot.open_object.filesystem, schema.removeprefix("s3://"), columns)
         self._run(
             snapshot,
             ExportArguments(

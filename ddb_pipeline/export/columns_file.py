@@ -8,7 +8,7 @@ import pyarrow.fs
 from ddb_pipeline.hive.types import Column
 
 
-def write_columns(
+def write_columns_file(
     filesystem: pyarrow.fs.FileSystem, path: str, columns: Sequence[Column | tuple[str, str]]
 ) -> None:
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
@@ -16,7 +16,7 @@ def write_columns(
         sink.write(json.dumps([list(column) for column in columns]).encode())
 
 
-def read_columns(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[Column, ...]:
+def read_columns_file(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[Column, ...]:
     """The columns of a file.
 
     Raises:

@@ -48,7 +48,7 @@ class ConversionFailedError(DdbPipelineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Conversion:
+class ConvertedExport:
     """A dataset that was published.
 
     Attributes:
@@ -119,7 +119,7 @@ def convert_export(
     workers: int | None = None,
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
-) -> Conversion:
+) -> ConvertedExport:
     """Convert a full export to a Parquet dataset.
 
     Each item becomes a row by ``columns``, exactly, or a rejected line with its reason. The same
@@ -172,7 +172,7 @@ def published_conversion(
     destination: Destination,
     *,
     options: PartOptions | None = None,
-) -> Conversion | None:
+) -> ConvertedExport | None:
     """What :func:`convert_export` by these arguments has published; None where it has not yet.
 
     Raises:
@@ -182,12 +182,12 @@ def published_conversion(
     return _published(destination, _fingerprint(export, names, options or PartOptions()))
 
 
-def _published(destination: Destination, fingerprint: str) -> Conversion | None:
+def _published(destination: Destination, fingerprint: str) -> ConvertedExport | None:
     told = published(destination, fingerprint)
     if told is None:
         return None
     parts = tuple(Part(**part) for part in told.pop("parts"))
-    return replace(Conversion(**told, parts=parts), resumed_tasks=0)
+    return replace(ConvertedExport(**told, parts=parts), resumed_tasks=0)
 
 
 def _all_reports(
@@ -264,9 +264,9 @@ class _Counter:
             self._on_progress(self._progress)
 
 
-def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> Conversion:
+def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> ConvertedExport:
     parts = tuple(part for report in reports for part in report.parts)
-    conversion = Conversion(
+    conversion = ConvertedExport(
         items=sum(report.items for report in reports),
         rows=total_rows(parts),
         rejected=sum(report.rejected for report in reports),

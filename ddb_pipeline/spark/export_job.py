@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs
 
 from ddb_pipeline.arrow_types import NoParquetTypeError, arrow_schema
-from ddb_pipeline.export.columns_file import read_columns, write_columns
+from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
 from ddb_pipeline.export.convert import (
     ConversionFailedError,
     Progress,
@@ -76,13 +76,13 @@ def infer(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter)
     told = list(schema_notes(schema))
     for note in told:
         reporter.warn(note)
-    write_columns(*located(arguments.infer_to), schema.columns)
+    write_columns_file(*located(arguments.infer_to), schema.columns)
     reporter.log(f"{found.items} items, {len(schema.columns)} columns: {arguments.infer_to}")
 
 
 def convert(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -> None:
     try:
-        columns = read_columns(*located(arguments.schema))
+        columns = read_columns_file(*located(arguments.schema))
     except (FileNotFoundError, ValueError) as error:
         raise ExportJobError(f"The schema {arguments.schema} cannot be read: {error}") from error
     open_object, export = open_export(*located(arguments.source))

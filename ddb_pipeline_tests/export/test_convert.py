@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.export import convert as convert_export_module
-from ddb_pipeline.export.convert import Conversion, Progress, convert_export, infer_export
+from ddb_pipeline.export.convert import ConvertedExport, Progress, convert_export, infer_export
 from ddb_pipeline.export.layout import Export, md5_text
 from ddb_pipeline.export.read import ChecksumError, ExportError, MalformedExportError
 from ddb_pipeline.export.tasks import Task, plan_tasks
@@ -44,7 +44,7 @@ COLUMNS = [
 ]
 
 
-def converted(source: Path, target: Path, **options: Any) -> Conversion:
+def converted(source: Path, target: Path, **options: Any) -> ConvertedExport:
     return convert_export(*opened(source), COLUMNS, Destination(LOCAL, str(target)), **options)
 
 

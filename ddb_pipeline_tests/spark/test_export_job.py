@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.export import convert as convert_export_module
-from ddb_pipeline.export.columns_file import write_columns
+from ddb_pipeline.export.columns_file import write_columns_file
 from ddb_pipeline.export.convert import convert_export
 from ddb_pipeline.export.read import ExportError
 from ddb_pipeline.export.tasks import Task, plan_tasks
@@ -62,7 +62,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_dataset_is_the_one_of_one_machine(session: Any, source: Path, tmp_path: Path) -> None:
-    write_columns(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
+    write_columns_file(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
     target = tmp_path / "spark"
     arguments = ExportArguments(
         source=source.as_uri(),
@@ -108,7 +108,7 @@ def test_a_damaged_file_ends_the_job_with_the_reason(
 ) -> None:
     data = max((source / "data").iterdir())
     data.write_bytes(data.read_bytes()[:-20])
-    write_columns(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
+    write_columns_file(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
     arguments = ExportArguments(
         source.as_uri(), (tmp_path / "lake").as_uri(), (tmp_path / "columns.json").as_uri()
     )
@@ -141,7 +141,7 @@ def test_an_object_store_as_its_environment_names_it(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    write_columns(*located("s3://spark-export/columns.json"), COLUMNS)
+    write_columns_file(*located("s3://spark-export/columns.json"), COLUMNS)
     arguments = ExportArguments(
         "s3://spark-export/export", "s3://spark-export/lake", "s3://spark-export/columns.json"
     )
