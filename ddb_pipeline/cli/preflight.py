@@ -28,7 +28,8 @@ from ddb_pipeline.dynamodb.stream import (
     change_document,
 )
 from ddb_pipeline.dynamodb.values import Item, item_json
-from ddb_pipeline.export.read import ExportError, read_items
+from ddb_pipeline.export.manifest import ExportError
+from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes

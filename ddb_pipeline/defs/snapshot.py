@@ -21,9 +21,9 @@ from ddb_pipeline.defs.snapshot_converters import (
     SnapshotConfig,
     chosen_converter,
 )
-from ddb_pipeline.export.convert import ConvertedExport, ConversionFailedError
+from ddb_pipeline.export.convert import ConversionFailedError, ConvertedExport
 from ddb_pipeline.export.layout import FOLDER, Export
-from ddb_pipeline.export.read import ExportError
+from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table

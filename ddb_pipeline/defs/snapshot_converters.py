@@ -12,12 +12,12 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
 from ddb_pipeline.export.convert import (
-    ConvertedExport,
     ConversionFailedError,
+    ConvertedExport,
     Progress,
     convert_export,
     infer_export,
-    published_conversion,
+    published_export,
 )
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.source import ExportFolder
@@ -176,7 +176,7 @@ class BySpark:
                 file_mb=config.file_mb,
             ),
         )
-        conversion = published_conversion(
+        conversion = published_export(
             snapshot.export, columns, snapshot.destination, options=options
         )
         if conversion is None:

@@ -1,16 +1,15 @@
-"""A whole export to a Parquet dataset: its data files side by side, published at once.
+"""A full export converted to a Parquet dataset, task by task, and published when it is complete.
 
-    from ddb_pipeline.export.convert import convert_export, infer_export
+    from ddb_pipeline.export.convert import convert_export
     from ddb_pipeline.export.source import open_export
     from ddb_pipeline.parquet.publish import Destination
 
     open_object, export = open_export(filesystem, "exports/AWSDynamoDB/0177...")
     columns = [("id", "string"), ("total", "decimal(12,2)"), ("tags", "array<string>")]
-    conversion = convert_export(open_object, export, columns, Destination(filesystem, "orders"))
+    converted = convert_export(open_object, export, columns, Destination(filesystem, "orders"))
 
-Tasks of one or several data files are converted into a staging folder, each leaving a report, so
-that a conversion that was stopped goes on where it was. When all are done and every item is
-accounted for, the dataset is published.
+Tasks (``export.tasks``) are converted to a staging folder. The dataset is published when all of
+them are complete and the rows and the rejected lines add up to the number of items.
 """
 
 import hashlib
@@ -23,10 +22,10 @@ from dataclasses import asdict, dataclass, replace
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import Export
-from ddb_pipeline.export.read import MalformedExportError, Open
+from ddb_pipeline.export.manifest import MalformedExportError, Open
 from ddb_pipeline.export.tasks import (
-    OnItems,
-    Outcome,
+    ReportItems,
+    Result,
     RunTasks,
     Task,
     TaskConverter,
@@ -44,19 +43,20 @@ Columns = Sequence[Column | tuple[str, str]]
 
 
 class ConversionFailedError(DdbPipelineError):
-    """An export could not be converted; nothing was published. The message says what to do."""
+    """The converted items do not add up; nothing was published."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertedExport:
-    """A dataset that was published.
+    """A published dataset.
 
     Attributes:
-        items: in the export.
-        rows: in the dataset.
-        rejected: lines that no row was made of, kept under ``_rejected`` with the reasons.
-        exact_lines: rows that were read one by one.
-        resumed_tasks: tasks that an earlier run had done.
+        items: number of items in the export.
+        rows: number of rows in the dataset.
+        rejected: lines that could not be converted; ``_rejected`` has them with the reasons.
+        exact_lines: lines that were read by the exact path.
+        parts: the Parquet files.
+        resumed_tasks: tasks that an earlier run had completed.
     """
 
     items: int
@@ -68,13 +68,13 @@ class ConvertedExport:
 
     @property
     def size(self) -> int:
-        """Bytes of Parquet."""
+        """Size of the Parquet files in bytes."""
         return sum(part.size for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a conversion is; told from several threads, one at a time."""
+    """Progress of a conversion or an inference: what is done of the total."""
 
     items: int
     total_items: int
@@ -83,6 +83,7 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+"""Called from several threads, by one at a time."""
 
 
 def infer_export(
@@ -93,18 +94,18 @@ def infer_export(
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Inference:
-    """What all items of a full export tell of their types; arguments as ``convert_export``'s.
+    """Infer types from all items of a full export. The arguments are those of ``convert_export``.
 
     Raises:
-        ExportError: a data file is not what the manifest says, or the export is incremental.
+        ExportError: a data file differs from the manifest, or the export is incremental.
     """
     _require_full(export)
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
     work = TaskInference(open_object, export.summary.output_format)
-    for one in (run_tasks or side_by_side(workers))(tasks, work.infer, counter.add):
-        counter.done()
+    for one in (run_tasks or in_threads(workers))(tasks, work.infer, counter.add_items):
+        counter.add_task()
         found = merge(found, one)
     return found
 
@@ -122,110 +123,113 @@ def convert_export(
 ) -> ConvertedExport:
     """Convert a full export to a Parquet dataset.
 
-    Each item becomes a row by ``columns``, exactly, or a rejected line with its reason. The same
-    call again goes on with what is left, and does nothing where all was done.
+    Each item becomes a row with exact values, or a rejected line with the reason. A repeated call
+    resumes an interrupted conversion, and changes nothing if the dataset is already published.
 
     Args:
         open_object: opens the export's objects by their keys.
-        columns: of the dataset, as names and Hive types.
-        destination: a folder that does not exist yet or is empty.
-        workers: tasks converted side by side; as many as there are cores if not given.
-        run_tasks: converts the tasks instead of this process's threads.
+        columns: names and Hive types of the dataset's columns.
+        destination: a folder that does not exist or is empty.
+        workers: number of threads; by default the number of cores.
+        run_tasks: runs the tasks elsewhere than in threads of this process.
 
     Raises:
         ExportError: a data file is damaged or missing, or the export is incremental.
-        ConversionFailedError: items do not add up.
+        ConversionFailedError: rows and rejected lines do not add up to the items.
         PublishError: the destination holds something else.
-        NoParquetTypeError, HiveTypeError: a column cannot be written.
+        NoParquetTypeError, HiveTypeError: a column's type is invalid.
     """
     _require_full(export)
+    named = tuple(Column(*column) for column in columns)
     options = options or PartOptions()
-    names = tuple(Column(*column) for column in columns)
-    fingerprint = _fingerprint(export, names, options)
+    fingerprint = _fingerprint(export, named, options)
     with sole_writer(destination, fingerprint):
-        done = _published(destination, fingerprint)
-        if done is not None:
-            return done
+        already = _published(destination, fingerprint)
+        if already is not None:
+            return already
+        staging = destination.staging(fingerprint)
+        output_format = export.summary.output_format
         converter = TaskConverter(
-            open_object,
-            names,
-            destination.filesystem,
-            destination.staging(fingerprint),
-            options,
-            export.summary.output_format,
+            open_object, named, destination.filesystem, staging, options, output_format
         )
-        tasks = plan_tasks(export.files)
-        counter = _Counter(export, len(tasks), on_progress)
         resumed, reports = _all_reports(
-            tasks, converter, run_tasks or side_by_side(workers), counter
+            export, converter, run_tasks or in_threads(workers), on_progress
         )
-        conversion = _summed(export, reports, resumed)
-        files = [part.path for part in conversion.parts]
+        converted = _summed(export, reports, resumed)
+        files = [part.path for part in converted.parts]
         files += [report.rejected_file for report in reports if report.rejected_file]
-        publish(destination, fingerprint, files, asdict(conversion))
-    return conversion
+        publish(destination, fingerprint, files, asdict(converted))
+    return converted
 
 
-def published_conversion(
+def published_export(
     export: Export,
     columns: Columns,
     destination: Destination,
     *,
     options: PartOptions | None = None,
 ) -> ConvertedExport | None:
-    """What :func:`convert_export` by these arguments has published; None where it has not yet.
+    """What ``convert_export`` published with the same arguments; None if it has not.
 
     Raises:
         PublishError: the destination holds something else.
     """
-    names = tuple(Column(*column) for column in columns)
-    return _published(destination, _fingerprint(export, names, options or PartOptions()))
+    named = tuple(Column(*column) for column in columns)
+    return _published(destination, _fingerprint(export, named, options or PartOptions()))
 
 
 def _published(destination: Destination, fingerprint: str) -> ConvertedExport | None:
-    told = published(destination, fingerprint)
-    if told is None:
+    details = published(destination, fingerprint)
+    if details is None:
         return None
-    parts = tuple(Part(**part) for part in told.pop("parts"))
-    return replace(ConvertedExport(**told, parts=parts), resumed_tasks=0)
+    parts = tuple(Part(**part) for part in details.pop("parts"))
+    return replace(ConvertedExport(**details, parts=parts), resumed_tasks=0)
 
 
 def _all_reports(
-    tasks: Sequence[Task], converter: TaskConverter, run_tasks: RunTasks, counter: "_Counter"
+    export: Export, converter: TaskConverter, run_tasks: RunTasks, on_progress: OnProgress
 ) -> tuple[int, list[TaskReport]]:
-    """How many tasks an earlier run had done, and the reports of all in the tasks' order."""
+    """Run the tasks that an earlier run did not complete.
+
+    Returns:
+        The number of tasks that were complete before, and the reports of all tasks in order.
+    """
+    tasks = plan_tasks(export.files)
+    counter = _Counter(export, len(tasks), on_progress)
     converter.filesystem.create_dir(converter.staging, recursive=True)
-    done = {report.number: report for report in converter.reports()}
-    for report in done.values():
-        counter.add(report.items)
-        counter.done()
-    resumed = len(done)
-    left = [task for task in tasks if task.number not in done]
-    for report in run_tasks(left, converter.convert, counter.add):
-        done[report.number] = report
-        counter.done()
-    return resumed, [done[task.number] for task in tasks]
+    reports = {report.number: report for report in converter.reports()}
+    for report in reports.values():
+        counter.add_items(report.items)
+        counter.add_task()
+    resumed = len(reports)
+    left = [task for task in tasks if task.number not in reports]
+    for report in run_tasks(left, converter.convert, counter.add_items):
+        reports[report.number] = report
+        counter.add_task()
+    return resumed, [reports[task.number] for task in tasks]
 
 
 def _require_full(export: Export) -> None:
     if export.summary.incremental:
         raise MalformedExportError(
             export.summary.manifest_files_key,
-            "the export is incremental: it has changes, of which no table can be made alone. "
-            "Give a full export.",
+            "the export is incremental: it holds the changes of a window, not the table. Give a "
+            "full export.",
         )
 
 
-def side_by_side(workers: int | None = None) -> RunTasks:
-    """Work on tasks by threads of this process, as many as there are cores if not given.
+def in_threads(workers: int | None = None) -> RunTasks:
+    """Runs tasks in threads of this process: ``workers``, or one for each core.
 
-    The first error ends it, once what runs is done.
+    After an error no further task is started, and the error is raised when the running ones end.
     """
 
-    def run(tasks: Sequence[Task], work: Work[Outcome], on_items: OnItems) -> Iterator[Outcome]:
-        count = max(1, min(workers or available_cores(), len(tasks) or 1))
+    def run(
+        tasks: Sequence[Task], work: Work[Result], report_items: ReportItems
+    ) -> Iterator[Result]:
+        count = max(1, min(workers or available_cores(), len(tasks)))
         with ThreadPoolExecutor(count, thread_name_prefix="export") as pool:
-            futures = [pool.submit(work, task, on_items) for task in tasks]
+            futures = [pool.submit(work, task, report_items) for task in tasks]
             try:
                 for future in as_completed(futures):
                     yield future.result()
@@ -237,36 +241,34 @@ def side_by_side(workers: int | None = None) -> RunTasks:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class _Counter:
-    """Adds up progress of several threads."""
+    """Sums up the progress of several threads."""
 
     def __init__(self, export: Export, total_tasks: int, on_progress: OnProgress) -> None:
         self._progress = Progress(0, export.summary.item_count, 0, total_tasks)
         self._on_progress = on_progress
         self._lock = threading.Lock()
 
-    def add(self, items: int) -> None:
-        self._tell(items, 0)
-
-    def done(self) -> None:
-        self._tell(0, 1)
-
-    def _tell(self, items: int, tasks: int) -> None:
+    def add_items(self, items: int) -> None:
         with self._lock:
-            now = self._progress
-            self._progress = replace(now, items=now.items + items, tasks=now.tasks + tasks)
+            self._progress = replace(self._progress, items=self._progress.items + items)
+            self._on_progress(self._progress)
+
+    def add_task(self) -> None:
+        with self._lock:
+            self._progress = replace(self._progress, tasks=self._progress.tasks + 1)
             self._on_progress(self._progress)
 
 
 def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> ConvertedExport:
     parts = tuple(part for report in reports for part in report.parts)
-    conversion = ConvertedExport(
+    converted = ConvertedExport(
         items=sum(report.items for report in reports),
         rows=total_rows(parts),
         rejected=sum(report.rejected for report in reports),
@@ -274,20 +276,21 @@ def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> Conv
         parts=parts,
         resumed_tasks=resumed,
     )
-    promised = export.summary.item_count
-    if not (conversion.items == promised == conversion.rows + conversion.rejected):
+    expected = export.summary.item_count
+    if not (converted.items == expected == converted.rows + converted.rejected):
         raise ConversionFailedError(
-            f"The manifest has {promised} items, the data files {conversion.items}, of which "
-            f"{conversion.rows} became rows and {conversion.rejected} were rejected. Nothing was "
-            "published; export again, or report this."
+            f"The manifest states {expected} items. The data files have {converted.items}, of "
+            f"which {converted.rows} became rows and {converted.rejected} were rejected. Nothing "
+            "was published. Export again, or report this."
         )
-    return conversion
+    return converted
 
 
 def _fingerprint(export: Export, columns: Sequence[Column], options: PartOptions) -> str:
-    told = {
+    """Identifies a conversion: equal for equal data files, columns and options."""
+    document = {
         "export": [list(file) for file in export.files],
         "columns": [list(column) for column in columns],
         "options": asdict(options),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pyarrow.fs
 
 from ddb_pipeline.export.layout import FOLDER, SUMMARY, Export
-from ddb_pipeline.export.read import ExportError, ExportNotFinishedError, read_export
+from ddb_pipeline.export.manifest import ExportError, ExportNotFinishedError, read_export
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The parts of an export that are converted together: planned, converted, reported.
+"""Tasks: groups of an export's data files that are converted together.
 
-A task reads some of the data files and writes Parquet files of its own into a staging folder, with
-a report last of all: where the report is, the task is done, and a conversion that goes on after a
-crash leaves it as it is. Everything here can be sent to another process or machine.
+A task writes its Parquet files to a staging folder and its report last. A task with a report is
+complete: a conversion that is resumed after a crash does not repeat it. All objects here can be
+sent to another process or machine.
 """
 
 import json
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.fs
 
 from ddb_pipeline.export.layout import DYNAMODB_JSON, DataFile
-from ddb_pipeline.export.read import Open, check_item_count, read_blocks
+from ddb_pipeline.export.manifest import Open
+from ddb_pipeline.export.read import check_item_count, read_blocks
 from ddb_pipeline.export.rows.inference import ExportInference
 from ddb_pipeline.export.rows.reader import ExportReader, RejectedLine
 from ddb_pipeline.hive.infer import Inference
@@ -23,45 +24,57 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.parts import Part, PartOptions, PartWriter
 
 TASK_ITEMS: Final = 200_000
-"""Data files with fewer items are put together into one task."""
+"""Data files are added to a task until it has at least this many items."""
 
 REJECTED_FOLDER: Final = "_rejected"
 
-OnItems = Callable[[int], None]
-"""Told how many items more have been read."""
+ReportItems = Callable[[int], None]
+"""Called with the number of items that were read since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Data files that are converted together."""
+    """Data files that are converted together.
+
+    Attributes:
+        number: position of the task in the export, from 0.
+    """
 
     number: int
     files: tuple[DataFile, ...]
 
     @property
     def stem(self) -> str:
+        """Start of the names of the files that the task writes."""
         return f"part-{self.number:05d}"
 
     @property
     def items(self) -> int:
+        """Number of items according to the manifest."""
         return sum(file.item_count for file in self.files)
 
 
-Outcome = TypeVar("Outcome")
-Work = Callable[[Task, OnItems], Outcome]
+Result = TypeVar("Result")
+Work = Callable[[Task, ReportItems], Result]
 
 
 class RunTasks(Protocol):
-    """Works on tasks, on this machine or on many; outcomes come in any order."""
+    """Runs work on tasks, on one machine or several, and yields the results in any order."""
 
     def __call__(
-        self, tasks: Sequence[Task], work: Work[Outcome], on_items: OnItems, /
-    ) -> Iterator[Outcome]: ...
+        self, tasks: Sequence[Task], work: Work[Result], report_items: ReportItems, /
+    ) -> Iterator[Result]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What became of a task's items: rows and rejected lines add up to them."""
+    """The result of a converted task.
+
+    Attributes:
+        items: all lines; each is a row of ``parts`` or a rejected line.
+        rejected: lines that could not be converted.
+        exact_lines: lines that were read by the exact path.
+    """
 
     number: int
     items: int
@@ -71,22 +84,30 @@ class TaskReport:
 
     @property
     def rejected_file(self) -> str | None:
-        """The dataset's file of the lines that no row was made of."""
+        """Path in the dataset of the file with the rejected lines."""
         return f"{REJECTED_FOLDER}/{Task(self.number, ()).stem}.jsonl" if self.rejected else None
 
     def to_json(self) -> str:
+        """The report as a JSON object."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "TaskReport":
+        """A report from the text that ``to_json`` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is another text.
+        """
         document: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in document.pop("parts"))
         return cls(**document, parts=parts)
 
 
 def plan_tasks(files: Sequence[DataFile], task_items: int = TASK_ITEMS) -> tuple[Task, ...]:
-    """Data files in their order, small ones together; those without items are read as well, since
-    they may not be what the manifest says."""
+    """Group data files, in their order, into tasks.
+
+    Data files without items are included: that they are empty is verified when they are read.
+    """
     tasks: list[Task] = []
     gathered: list[DataFile] = []
     items = 0
@@ -103,16 +124,16 @@ def plan_tasks(files: Sequence[DataFile], task_items: int = TASK_ITEMS) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class TaskInference:
-    """Learns types from tasks of one export."""
+    """Infers types from tasks of one export."""
 
     open_object: Open
     output_format: str = DYNAMODB_JSON
 
-    def infer(self, task: Task, on_items: OnItems) -> Inference:
-        """What the items of a task tell of their types.
+    def infer(self, task: Task, report_items: ReportItems) -> Inference:
+        """Infer the types of a task's items.
 
         Raises:
-            ExportError: a data file is not what the manifest says.
+            ExportError: a data file is damaged, missing or differs from the manifest.
         """
         inference = ExportInference()
         for file in task.files:
@@ -121,7 +142,7 @@ class TaskInference:
                 before = inference.inference.items
                 refused = inference.add(block)
                 found = inference.inference.items - before + refused
-                on_items(found)
+                report_items(found)
                 counted += found
             check_item_count(file, counted)
         return inference.inference
@@ -138,12 +159,11 @@ class TaskConverter:
     options: PartOptions
     output_format: str = DYNAMODB_JSON
 
-    def convert(self, task: Task, on_items: OnItems) -> TaskReport:
-        """Convert a task and leave its report.
+    def convert(self, task: Task, report_items: ReportItems) -> TaskReport:
+        """Convert a task and write its report.
 
         Raises:
-            ExportError: a data file is damaged, missing or not what the manifest says.
-            PartitionError: its rows fall into too many partitions.
+            ExportError: a data file is damaged, missing or differs from the manifest.
         """
         reader = ExportReader(self.columns)
         writer = PartWriter(self.filesystem, self.staging, task.stem, self.options)
@@ -158,7 +178,7 @@ class TaskConverter:
                     rejected.write(file.key, rows.rejected)
                     exact_lines += rows.exact_lines
                     counted += rows.lines
-                    on_items(rows.lines)
+                    report_items(rows.lines)
                 check_item_count(file, counted)
                 items += counted
         except BaseException:
@@ -171,7 +191,7 @@ class TaskConverter:
         return report
 
     def reports(self) -> Iterator[TaskReport]:
-        """Of the tasks that an earlier run has done."""
+        """The reports of tasks that an earlier run completed."""
         selector = pyarrow.fs.FileSelector(self.staging, allow_not_found=True)
         for info in self.filesystem.get_file_info(selector):
             if info.base_name.startswith("_part-") and info.base_name.endswith(".json"):
@@ -180,7 +200,7 @@ class TaskConverter:
                 try:
                     yield TaskReport.from_json(text)
                 except (KeyError, TypeError, ValueError):
-                    # Cut short by a crash, or of another version: the task is done again.
+                    # Truncated by a crash, or of another version: the task is run again.
                     continue
 
     def _write(self, name: str, body: bytes) -> None:
@@ -189,9 +209,10 @@ class TaskConverter:
 
 
 class _RejectedLines:
-    """A task's lines that no row was made of, written as they come; no file where there are none.
+    """The file of a task's rejected lines, created with the first of them.
 
-    JSON lines, each with the line whole (``rawData``, base64) and the reason.
+    Each line of the file is a JSON object with the complete rejected line (``rawData``, base64)
+    and the reason.
     """
 
     def __init__(self, filesystem: pyarrow.fs.FileSystem, staging: str, task: Task) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ddb_pipeline.export.tasks import OnItems, Outcome, RunTasks, Task, Work
+from ddb_pipeline.export.tasks import ReportItems, Result, RunTasks, Task, Work
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,13 +23,13 @@ class ExecutorError(Exception):
 def on_executors(
     spark: "SparkSession",
     tasks: Sequence[Task],
-    work: Work[Outcome],
-    on_items: OnItems,
-) -> Iterator[Outcome]:
+    work: Work[Result],
+    report_items: ReportItems,
+) -> Iterator[Result]:
     """Work on tasks, each by one Python worker; ``work`` is sent there.
 
-    A task that Spark runs twice writes the same files with the same bytes. ``on_items`` hears of a
-    task's items when the task is done.
+    A task that Spark runs twice writes the same files with the same bytes. ``report_items`` is
+    called with a task's items when the task is done.
 
     Raises:
         ExecutorError: a task failed as often as Spark tries it.
@@ -49,7 +49,7 @@ def on_executors(
                 yield pa.RecordBatch.from_pydict({"outcome": [pickle.dumps(outcome)]})
 
     frame = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(converted, "outcome binary")
-    with _telling(counted, on_items):
+    with _telling(counted, report_items):
         try:
             rows = frame.collect()
         except PythonException as error:
@@ -61,14 +61,16 @@ def on_executors(
 def on_spark(spark: "SparkSession") -> RunTasks:
     """What ``convert_export`` and ``infer_export`` take to work on executors."""
 
-    def run(tasks: Sequence[Task], work: Work[Outcome], on_items: OnItems) -> Iterator[Outcome]:
-        return on_executors(spark, tasks, work, on_items)
+    def run(
+        tasks: Sequence[Task], work: Work[Result], report_items: ReportItems
+    ) -> Iterator[Result]:
+        return on_executors(spark, tasks, work, report_items)
 
     return run
 
 
 @contextmanager
-def _telling(counted: Any, on_items: OnItems) -> Iterator[None]:
+def _telling(counted: Any, report_items: ReportItems) -> Iterator[None]:
     """Pass on what the accumulator counts, while it grows."""
     stopped = threading.Event()
     told = 0
@@ -77,7 +79,7 @@ def _telling(counted: Any, on_items: OnItems) -> Iterator[None]:
         nonlocal told
         now = counted.value
         if now > told:
-            on_items(now - told)
+            report_items(now - told)
             told = now
 
     def watch() -> None:

@@ -25,7 +25,7 @@ from ddb_pipeline.export.convert import (
     convert_export,
     infer_export,
 )
-from ddb_pipeline.export.read import ExportError
+from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes

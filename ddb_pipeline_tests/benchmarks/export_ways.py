@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ddb_pipeline.export.layout import Export, ExportSummary
-from ddb_pipeline.export.read import Open
+from ddb_pipeline.export.manifest import Open
 
 Rows = list[dict[str, Any]]
 CHUNK_ITEMS = 50_000

@@ -163,7 +163,7 @@ def test_a_damaged_export_fails_with_the_reason_and_shows_nothing(account: Accou
     failed = account.materialize(request)
     assert not failed.success
     [failure] = failed.filter_events(lambda event: event.is_step_failure)
-    assert f"Export object '{key}': it is not whole gzip" in str(
+    assert f"Export object '{key}': it is not a complete gzip file" in str(
         failure.step_failure_data.error_display_string
     )
     s3.put_object(Bucket=pipeline.bucket, Key=key, Body=body)

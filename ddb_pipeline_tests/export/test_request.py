@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from ddb_pipeline.dynamodb import scan
-from ddb_pipeline.export.read import read_export, read_items
+from ddb_pipeline.export.manifest import read_export
+from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.request import (
     ExportRequestError,
     ExportState,

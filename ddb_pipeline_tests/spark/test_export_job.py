@@ -11,7 +11,7 @@ import pytest
 from ddb_pipeline.export import convert as convert_export_module
 from ddb_pipeline.export.columns_file import write_columns_file
 from ddb_pipeline.export.convert import convert_export
-from ddb_pipeline.export.read import ExportError
+from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.tasks import Task, plan_tasks
 from ddb_pipeline.parquet.partition_by import PartitionBy
 from ddb_pipeline.parquet.parts import PartOptions
@@ -112,7 +112,7 @@ def test_a_damaged_file_ends_the_job_with_the_reason(
     arguments = ExportArguments(
         source.as_uri(), (tmp_path / "lake").as_uri(), (tmp_path / "columns.json").as_uri()
     )
-    with pytest.raises(ExportJobError, match="it is not whole gzip") as raised:
+    with pytest.raises(ExportJobError, match="it is not a complete gzip file") as raised:
         run(session, arguments, Told())
     assert data.name in str(raised.value)
     assert "\n" not in str(raised.value)

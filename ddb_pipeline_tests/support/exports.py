@@ -1,4 +1,4 @@
-"""Exports in folders, for tests."""
+"""Exports in local folders, and what they are converted to."""
 
 import json
 from collections.abc import Iterable
@@ -6,14 +6,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset
 import pyarrow.fs
 
+from ddb_pipeline.export.convert import ConvertedExport, convert_export
 from ddb_pipeline.export.layout import Export, write_export
 from ddb_pipeline.export.source import ExportFolder, open_export
+from ddb_pipeline.parquet.publish import Destination
 
 LOCAL = pyarrow.fs.LocalFileSystem()
 NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/logs"
+
+COLUMNS = [
+    ("id", "string"),
+    ("n", "bigint"),
+    ("total", "decimal(12,2)"),
+    ("tags", "array<string>"),
+    ("day", "string"),
+    ("note", "string"),
+]
 
 
 def order(number: int) -> dict[str, Any]:
@@ -45,6 +57,21 @@ def write_local_export(folder: Path, items: Iterable[Any], *, files: int = 4) ->
 
 def opened(folder: Path) -> tuple[ExportFolder, Export]:
     return open_export(LOCAL, str(folder))
+
+
+def converted(source: Path, target: Path, **options: Any) -> ConvertedExport:
+    return convert_export(*opened(source), COLUMNS, Destination(LOCAL, str(target)), **options)
+
+
+def visible(target: Path) -> list[str]:
+    """What a reader sees: Spark, Hive and Athena skip names that begin with _ or a dot."""
+    paths = (path.relative_to(target) for path in target.rglob("*.parquet"))
+    return sorted(str(p) for p in paths if not any(part[0] in "_." for part in p.parts))
+
+
+def rows_of(target: Path) -> list[dict[str, Any]]:
+    table = pyarrow.dataset.dataset(target, partitioning="hive").to_table()
+    return sorted(table.to_pylist(), key=lambda row: row["n"])
 
 
 def rejected_lines(dataset: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.dynamodb.stream_read import parse_failure, read_failed_batch
 from ddb_pipeline.embedded.services.lambda_ import done, given_up
-from ddb_pipeline.export.read import read_export, read_items
+from ddb_pipeline.export.manifest import read_export
+from ddb_pipeline.export.read import read_items
 from ddb_pipeline_tests.support.export_bucket import s3_objects
 
 pytestmark = pytest.mark.embedded

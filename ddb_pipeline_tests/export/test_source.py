@@ -15,7 +15,7 @@ import pytest
 
 from ddb_pipeline.export.convert import convert_export
 from ddb_pipeline.export.layout import md5_text
-from ddb_pipeline.export.read import ChecksumError, ExportError, ExportNotFinishedError
+from ddb_pipeline.export.manifest import ChecksumError, ExportError, ExportNotFinishedError
 from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline_tests.support.exports import LOCAL, opened
 

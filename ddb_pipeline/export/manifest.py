@@ -1,0 +1,175 @@
+"""Manifests of exports: read, verified by their checksums, and parsed."""
+
+import json
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.export.layout import (
+    CHECKSUM_SUFFIX,
+    FILES,
+    FULL_VERSION,
+    INCREMENTAL_VERSION,
+    SUMMARY,
+    DataFile,
+    Export,
+    ExportSummary,
+    md5_text,
+)
+
+Open = Callable[[str], BinaryIO]
+"""Opens an object for reading by its key; FileNotFoundError if it does not exist."""
+
+CHECKSUM_SUFFIXES = (CHECKSUM_SUFFIX, ".checksum")
+"""DynamoDB writes the first; its developer guide names the second."""
+
+
+class ExportError(DdbPipelineError):
+    """An export cannot be read.
+
+    Attributes:
+        key: the object's key.
+        reason: what is wrong with it and what to do.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Export object {self.key!r}: {self.reason}"
+
+
+class ExportNotFinishedError(ExportError):
+    """There is no summary manifest: the export is running, has failed, or is elsewhere."""
+
+
+class MalformedExportError(ExportError):
+    """A manifest or a data file does not have the form that DynamoDB writes."""
+
+
+class ChecksumError(ExportError):
+    """The bytes or the item count of an object differ from what the manifest states."""
+
+
+def read_export(open_object: Open, folder: str) -> Export:
+    """Read and verify the manifests of an export.
+
+    Args:
+        open_object: such as an ``export.source.ExportFolder``.
+        folder: the export's folder (``export_folder``), or the key of its summary manifest.
+
+    Raises:
+        ExportNotFinishedError: there is no summary manifest.
+        ChecksumError: a manifest does not match its checksum, or the two do not match each other.
+        MalformedExportError: a manifest does not have the form that DynamoDB writes.
+    """
+    folder = folder.removesuffix(f"{SUMMARY}.json")
+    folder = folder if not folder or folder.endswith("/") else f"{folder}/"
+    summary_key = f"{folder}{SUMMARY}.json"
+    try:
+        body = _verified(open_object, folder, SUMMARY)
+    except FileNotFoundError:
+        raise ExportNotFinishedError(
+            summary_key,
+            "it does not exist. The export is still running (see DescribeExport), has failed, or "
+            "is under another prefix.",
+        ) from None
+    summary = _parse_summary(summary_key, body)
+    files_key = f"{folder}{FILES}.json"
+    try:
+        body = _verified(open_object, folder, FILES)
+    except FileNotFoundError:
+        raise ExportNotFinishedError(
+            files_key, "it does not exist, though the summary does."
+        ) from None
+    lines = enumerate(body.splitlines(), 1)
+    files = tuple(_parse_file(files_key, number, line) for number, line in lines if line.strip())
+    counted = sum(file.item_count for file in files)
+    if counted != summary.item_count:
+        raise ChecksumError(
+            files_key, f"its files hold {counted} items, the summary states {summary.item_count}."
+        )
+    return Export(summary, files)
+
+
+def json_object(key: str, number: int, line: bytes) -> dict[str, Any]:
+    """The JSON object on a line of an export's object.
+
+    Raises:
+        MalformedExportError: the line is not a JSON object; the message names its number.
+    """
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise MalformedExportError(key, f"line {number} is not JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise MalformedExportError(key, f"line {number} is not a JSON object.")
+    return document
+
+
+def _verified(open_object: Open, folder: str, name: str) -> bytes:
+    key = f"{folder}{name}.json"
+    with open_object(key) as source:
+        body = source.read()
+    for suffix in CHECKSUM_SUFFIXES:
+        try:
+            with open_object(f"{folder}{name}{suffix}") as source:
+                expected = source.read().decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            continue
+        if expected != md5_text(body):
+            raise ChecksumError(
+                key, f"its MD5 is {md5_text(body)}, {name}{suffix} states {expected}."
+            )
+        return body
+    raise ChecksumError(key, "its checksum object is missing; copy all objects of the export.")
+
+
+def _parse_file(key: str, number: int, line: bytes) -> DataFile:
+    document = json_object(key, number, line)
+    try:
+        return DataFile(
+            key=document["dataFileS3Key"],
+            item_count=int(document["itemCount"]),
+            md5=document.get("md5Checksum") or "",
+            etag=document.get("etag") or "",
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedExportError(
+            key, f"line {number} does not describe a data file: {error!r}."
+        ) from error
+
+
+def _parse_summary(key: str, body: bytes) -> ExportSummary:
+    document = json_object(key, 1, body)
+    version = document.get("version")
+    if version not in (FULL_VERSION, INCREMENTAL_VERSION):
+        raise MalformedExportError(
+            key, f"version {version!r} is neither {FULL_VERSION} nor {INCREMENTAL_VERSION}."
+        )
+    try:
+        return ExportSummary(
+            table_arn=document["tableArn"],
+            bucket=document["s3Bucket"],
+            prefix=document.get("s3Prefix") or "",
+            export_arn=document["exportArn"],
+            table_id=document.get("tableId") or "",
+            start_time=document["startTime"],
+            end_time=document.get("endTime") or "",
+            export_time=document.get("exportTime") or "",
+            from_time=document.get("exportFromTime") or "",
+            to_time=document.get("exportToTime") or "",
+            view=document.get("outputView") or "",
+            output_format=document["outputFormat"],
+            sse_algorithm=document.get("s3SseAlgorithm") or "",
+            sse_kms_key_id=document.get("s3SseKmsKeyId"),
+            manifest_files_key=document["manifestFilesS3Key"],
+            billed_size_bytes=int(document.get("billedSizeBytes") or 0),
+            item_count=int(document["itemCount"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedExportError(
+            key, f"it has no valid summary of an export: {error!r}."
+        ) from error
