@@ -19,7 +19,8 @@ from ddb_pipeline.cli.places import S3, located
 from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
 from ddb_pipeline.config.settings import load_settings
-from ddb_pipeline.conversion.preflight import Finding, Preflight, PreflightReport, Verdict
+from ddb_pipeline.conversion.preflight import Preflight
+from ddb_pipeline.conversion.preflight_report import Finding, PreflightReport, Verdict
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.dynamodb.stream import (
     DocumentOptions,

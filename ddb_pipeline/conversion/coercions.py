@@ -1,10 +1,11 @@
-"""Values that arrive as others: a document's value beside what the OpenX SerDe makes of it."""
+"""Coercions: where the OpenX SerDe's row holds another value than the document."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ddb_pipeline.conversion.preflight_report import Occurrence, Verdict
 from ddb_pipeline.conversion.serde.json_documents import JsonFraction, JsonInteger, JsonNumber
 from ddb_pipeline.hive.types import (
     ArrayType,
@@ -15,24 +16,12 @@ from ddb_pipeline.hive.types import (
 )
 
 EXACT_DIGITS: Final[Mapping[str, int]] = {"float": 6, "double": 15}
-"""Decimal digits that always survive (IEEE 754: FLT_DIG and DBL_DIG)."""
-
-
-class Observation(NamedTuple):
-    """What happens to a value at a path.
-
-    ``result`` is what it becomes, or the text of the error; ``dropped`` says that it goes.
-    """
-
-    path: str
-    reason: str
-    value: Any
-    result: Any
-    dropped: bool = False
+"""Decimal digits that a type holds of any number (IEEE 754: FLT_DIG and DBL_DIG)."""
+_NUMBERS: Final = ("tinyint", "smallint", "int", "bigint", *EXACT_DIGITS)
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, for a sentence."""
+    """The kind of a JSON value, for a sentence."""
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, JsonInteger):
@@ -46,10 +35,10 @@ def kind_of(value: Any) -> str:
     return "an array" if isinstance(value, list) else "an object"
 
 
-def coercions(value: Any, hive_type: HiveType, result: Any, path: str) -> Iterator[Observation]:
-    """Where ``result``, the SerDe's value of that type, is not the document's ``value`` as it was.
+def coercions(value: Any, hive_type: HiveType, result: Any, path: str) -> Iterator[Occurrence]:
+    """Yield where ``result``, the SerDe's value of that type, differs from the document's value.
 
-    ``value`` comes with its own spelling of names and numbers (``serde_json``).
+    ``value`` has the document's own spelling of keys and numbers (``serde.json_documents``).
     """
     if value is None:
         return
@@ -62,47 +51,53 @@ def coercions(value: Any, hive_type: HiveType, result: Any, path: str) -> Iterat
     else:
         reason = _scalar(value, hive_type, result)
         if reason:
-            yield Observation(path, reason, value, result)
+            yield _coerced(path, reason, value, result)
 
 
-def _array(value: Any, hive_type: ArrayType, result: Any, path: str) -> Iterator[Observation]:
+def _coerced(path: str, reason: str, value: Any, result: Any) -> Occurrence:
+    return Occurrence(Verdict.COERCED, path, reason, value, result)
+
+
+def _array(value: Any, hive_type: ArrayType, result: Any, path: str) -> Iterator[Occurrence]:
     if result is None:
-        yield Observation(path, "an empty string in an array column becomes NULL", value, None)
+        yield _coerced(path, "an empty string in an array column becomes NULL", value, None)
     elif isinstance(value, list):
         for element, found in zip(value, result, strict=True):
             yield from coercions(element, hive_type.element, found, f"{path}[]")
     else:
-        yield Observation(path, f"{kind_of(value)} becomes an array of it alone", value, result)
+        yield _coerced(path, f"{kind_of(value)} becomes an array of one element", value, result)
         yield from coercions(value, hive_type.element, result[0], f"{path}[]")
 
 
-def _struct(value: Any, hive_type: StructType, result: Any, path: str) -> Iterator[Observation]:
+def _struct(value: Any, hive_type: StructType, result: Any, path: str) -> Iterator[Occurrence]:
     if isinstance(value, Mapping):
-        folded = {name.lower(): member for name, member in value.items()}
+        by_lower_name = {name.lower(): member for name, member in value.items()}
         for name, member_type in hive_type.fields:
-            member = folded.get(name.lower())
+            member = by_lower_name.get(name.lower())
             yield from coercions(member, member_type, result[name], f"{path}.{name.lower()}")
     elif isinstance(value, list):
-        yield Observation(path, "an array fills a struct's fields by position", value, result)
+        yield _coerced(path, "an array fills a struct's fields by position", value, result)
         if len(value) > len(hive_type.fields):
             reason = f"an array is longer than the struct's {len(hive_type.fields)} fields"
-            yield Observation(path, reason, value, result, dropped=True)
+            yield Occurrence(Verdict.DROPPED, path, reason, value, result)
     else:
-        yield Observation(path, "an empty string in a struct column becomes NULLs", value, result)
+        reason = "an empty string in a struct column becomes a struct of NULLs"
+        yield _coerced(path, reason, value, result)
 
 
-def _map(value: Any, hive_type: MapType, result: Any, path: str) -> Iterator[Observation]:
+def _map(value: Any, hive_type: MapType, result: Any, path: str) -> Iterator[Occurrence]:
     if not isinstance(value, Mapping):
-        yield Observation(path, "an empty string in a map column becomes NULL", value, None)
+        yield _coerced(path, "an empty string in a map column becomes NULL", value, None)
         return
     if any(key != key.lower() for key in value):
-        yield Observation(path, "a map's keys become lower case", value, result)
-    # The SerDe keeps the order of the members; equal keys it has refused.
+        yield _coerced(path, "a map's keys become lower case", value, result)
+    # The SerDe keeps the order of members; it has refused keys that are equal in lower case.
     for member, found in zip(value.values(), result.values(), strict=False):
         yield from coercions(member, hive_type.value, found, f"{path}[]")
 
 
 def _scalar(value: Any, hive_type: HiveType, result: Any) -> str:
+    """The reason for which a scalar counts as coerced; empty where it does not."""
     name = hive_type.name if isinstance(hive_type, PrimitiveType) else str(hive_type)
     number, text = isinstance(value, JsonNumber), isinstance(value, str)
     if name == "string":
@@ -110,24 +105,20 @@ def _scalar(value: Any, hive_type: HiveType, result: Any) -> str:
     if name in ("date", "timestamp"):
         return "" if not number else f"{kind_of(value)} becomes a {name}"
     if name == "boolean":
-        return "" if isinstance(value, bool) else f"{kind_of(value)} is true if it reads 'true'"
-    if name in EXACT_DIGITS and text and not _kept(value, result, EXACT_DIGITS[name]):
+        return "" if isinstance(value, bool) else f"{kind_of(value)} is true only if it is 'true'"
+    if name in EXACT_DIGITS and text and not _keeps_digits(value, result, EXACT_DIGITS[name]):
         return f"digits are lost: more than a {name} holds"
-    if hive_type_is_number(name) and not number:
+    if name in _NUMBERS and not number:
         return f"{kind_of(value)} becomes a number"
     return ""
 
 
-def hive_type_is_number(name: str) -> bool:
-    return name in ("tinyint", "smallint", "int", "bigint", *EXACT_DIGITS)
-
-
-def _kept(text: str, result: Any, digits: int) -> bool:
-    """Whether a float prints as the number that the text was, or is that number exactly."""
+def _keeps_digits(text: str, result: Any, digits: int) -> bool:
+    """Whether a float prints as the number of the text, or is exactly that number."""
     try:
         written = Decimal(text)
     except ArithmeticError:
-        return True  # Java's own spelling of a number, in a string: no digits to compare
+        return True  # a form of Java's own, in a string: there are no digits to compare
     if not written.is_finite() or not isfinite(result):
         return not written.is_finite()
     if bool(written) != bool(result):

@@ -1,22 +1,27 @@
-"""What Firehose would refuse, drop or coerce of sample documents, before anything is deployed.
+"""Preflight: what Firehose would refuse, drop or coerce of sample documents, before deployment.
 
-Documents go through the conversion itself (``conversion`` for the columns, the OpenX SerDe for
-each document); what it makes of a value is then compared with the value as it was written.
+Documents go through the conversion itself; then each value of a row is compared with the value in
+the document.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from ddb_pipeline.conversion.coercions import Observation, coercions, kind_of
+from ddb_pipeline.conversion.coercions import coercions, kind_of
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.preflight_report import (
+    WHOLE_DOCUMENT,
+    WHOLE_SCHEMA,
+    FindingCollector,
+    Occurrence,
+    PreflightReport,
+    Verdict,
+    truncated,
+)
 from ddb_pipeline.conversion.serde.base import Convert
 from ddb_pipeline.conversion.serde.errors import ConversionError
 from ddb_pipeline.conversion.serde.java import JavaError
 from ddb_pipeline.conversion.serde.json_documents import (
-    JsonNumber,
     document_decoder,
     read_documents,
     unique_lower_keys,
@@ -35,219 +40,118 @@ from ddb_pipeline.hive.types import (
     parse_type,
 )
 
-WHOLE_DOCUMENT: Final = "(document)"
-"""The path of what concerns no column of a document but all of it."""
-WHOLE_SCHEMA: Final = "(schema)"
-
-MAX_EXAMPLES: Final = 3
-MAX_SHOWN: Final = 80
-"""Characters of an example's value."""
-
-
-class Verdict(Enum):
-    """What Firehose does."""
-
-    REFUSED = "refused"
-    DROPPED = "dropped"
-    COERCED = "coerced"
-
-
-class Example(NamedTuple):
-    """A value as it is in a document, and what becomes of it: the error's text, or the value."""
-
-    document: str
-    value: str
-    result: str
-
-
-@dataclass(slots=True)
-class Finding:
-    """One thing that happens at one path.
-
-    Attributes:
-        path: column and fields, ``orders[].price``; ``[]`` is an array's element or a map's value.
-        documents: how many documents it happens to.
-    """
-
-    verdict: Verdict
-    path: str
-    reason: str
-    documents: int = 0
-    examples: list[Example] = field(default_factory=list)
-
-    @property
-    def column(self) -> str:
-        return self.path.partition(".")[0].partition("[")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class PreflightReport:
-    """What was found, the worst first.
-
-    Attributes:
-        documents: documents looked at; the three counts below are of these.
-        refused: become error objects instead of rows.
-        dropped: lose a value that no column declares.
-        coerced: have a value that arrives as another.
-        absent: columns that no document had a value for.
-    """
-
-    documents: int
-    refused: int
-    dropped: int
-    coerced: int
-    findings: tuple[Finding, ...]
-    absent: tuple[str, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Whether every document becomes a row and no row lacks a value."""
-        return not any(f.verdict is not Verdict.COERCED for f in self.findings)
+_AS_WRITTEN: Final = document_decoder(dict)
+_LOWER_KEYS: Final = document_decoder(unique_lower_keys)
 
 
 class Preflight:
-    """Collects what happens to records under the columns of a table.
+    """Checks records against the columns of a table.
 
-    The SerDe's options are the template's: case-insensitive, no dots converted, no keys mapped.
+    The SerDe has the options of the deployment template: case-insensitive, no conversion of dots,
+    no mapped keys.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._findings: dict[tuple[Verdict, str, str], Finding] = {}
-        self._documents = 0
-        self._counts = dict.fromkeys(Verdict, 0)
-        self._names = covered_fields(columns)
+        self._findings = FindingCollector()
+        self._fields = covered_fields(columns)
         self._schema_errors = dict(schema_errors(columns))
-        kept = [column for column in columns if column.name not in self._schema_errors]
-        self._types = {column.name: parse_type(column.type) for column in kept}
-        self._serde = OpenXJsonSerDe(kept)
-        self._frame = OpenXJsonSerDe([])
-        self._converts: dict[str, Convert] = {}
-        self._unseen = dict.fromkeys(
+        usable = [column for column in columns if column.name not in self._schema_errors]
+        self._types = {column.name: parse_type(column.type) for column in usable}
+        self._serde = OpenXJsonSerDe(usable)
+        self._documents = OpenXJsonSerDe([])
+        self._converts: dict[HiveType, Convert] = {}
+        self._absent = dict.fromkeys(
             column.name.lower() for column in columns if column.name not in DELIVERY_NAMES
         )
 
     def check(self, record: bytes, label: str) -> None:
-        """Look at a record of one document or several; ``label`` tells a reader which it is."""
-        outcomes = list(self._frame.outcomes(record))
+        """Check a record of one or several documents; ``label`` names it in examples."""
+        outcomes = list(self._documents.outcomes(record))
         if len(outcomes) == 1:
-            self._count(self._observed(record, outcomes[0]), label)
+            self._findings.add(self._occurrences(record, outcomes[0]), label)
             return
         texts = [document.text for document in documents(record)]
         for number, outcome in enumerate(outcomes):
             text = texts[number] if number < len(texts) else record
-            self._count(self._observed(text, outcome), f"{label}, document {number + 1}")
+            document = f"{label}, document {number + 1}"
+            self._findings.add(self._occurrences(text, outcome), document)
 
     def refuse(self, label: str, path: str, reason: str) -> None:
-        """Count an item of which no document can be made, for what is at a path."""
-        found = Observation(path or WHOLE_DOCUMENT, reason, None, None)
-        self._count([(Verdict.REFUSED, found)], label)
+        """Count an item that cannot become a document because of the attribute at ``path``."""
+        self._findings.add([_refused(path or WHOLE_DOCUMENT, reason)], label)
 
     def report(self) -> PreflightReport:
-        """What was found so far."""
-        order = list(Verdict)
-        found = sorted(
-            self._findings.values(), key=lambda f: (order.index(f.verdict), -f.documents, f.path)
-        )
-        schema = [
-            Finding(Verdict.REFUSED, path, reason, self._documents)
-            for path, reason in self._schema_errors.items()
-        ]
-        return PreflightReport(
-            documents=self._documents,
-            refused=self._documents if schema else self._counts[Verdict.REFUSED],
-            dropped=self._counts[Verdict.DROPPED],
-            coerced=self._counts[Verdict.COERCED],
-            findings=(*schema, *found),
-            absent=tuple(self._unseen),
-        )
+        """Return the findings so far."""
+        return self._findings.report(tuple(self._schema_errors.items()), tuple(self._absent))
 
-    def _count(self, observed: Iterable[tuple[Verdict, Observation]], label: str) -> None:
-        """Add what one document shows: each finding once, by its first value."""
-        found: dict[tuple[Verdict, str, str], Observation] = {}
-        for verdict, observation in observed:
-            found.setdefault((verdict, observation.path, observation.reason), observation)
-        self._documents += 1
-        for verdict in {verdict for verdict, _, _ in found}:
-            self._counts[verdict] += 1
-        for key, observation in found.items():
-            finding = self._findings.setdefault(key, Finding(*key))
-            finding.documents += 1
-            if len(finding.examples) < MAX_EXAMPLES:
-                finding.examples.append(_example(label, finding.verdict, observation))
-
-    def _observed(
+    def _occurrences(
         self, document: bytes, outcome: Mapping[str, Any] | ConversionError
-    ) -> Iterator[tuple[Verdict, Observation]]:
+    ) -> Iterator[Occurrence]:
         if len(document) + len(NEWLINE) > MAX_BYTES_PER_RECORD:
             reason = f"over Firehose's record limit of {MAX_BYTES_PER_RECORD:,} bytes"
-            yield Verdict.REFUSED, Observation(WHOLE_DOCUMENT, reason, f"{len(document):,}", None)
+            yield _refused(WHOLE_DOCUMENT, reason, f"{len(document):,}")
             return
         if isinstance(outcome, ConversionError):
             text = document.decode("utf-8", "replace")
-            yield Verdict.REFUSED, Observation(WHOLE_DOCUMENT, outcome.code, text, outcome.message)
+            yield _refused(WHOLE_DOCUMENT, outcome.code, text, outcome.message)
             return
         (written,) = read_documents(document, _AS_WRITTEN)
-        self._note_seen(written)
-        for path in attributes_without_column(written, self._names):
-            yield (
-                Verdict.DROPPED,
-                Observation(path, "no column declares it", value_at(written, path), None),
-            )
+        self._note_present(written)
+        for path in attributes_without_column(written, self._fields):
+            value = value_at(written, path)
+            yield Occurrence(Verdict.DROPPED, path, "there is no column for it", value, None)
         try:
             row = self._serde.deserialize(document)
         except ConversionError:
-            for observation in self._refused_values(document):
-                yield Verdict.REFUSED, observation
-            return
-        for observation in self._coercions(written, row):
-            yield Verdict.DROPPED if observation.dropped else Verdict.COERCED, observation
+            yield from self._refused_values(document)
+        else:
+            yield from self._coercions(written, row)
 
-    def _note_seen(self, written: Mapping[str, Any]) -> None:
-        for name, value in written.items() if self._unseen else ():
+    def _note_present(self, written: Mapping[str, Any]) -> None:
+        for name, value in written.items() if self._absent else ():
             if value is not None:
-                self._unseen.pop(name.lower(), None)
+                self._absent.pop(name.lower(), None)
 
     def _coercions(
         self, written: Mapping[str, Any], row: Mapping[str, Any]
-    ) -> Iterator[Observation]:
-        folded = {name.lower(): value for name, value in written.items()}
+    ) -> Iterator[Occurrence]:
+        by_lower_name = {name.lower(): value for name, value in written.items()}
         for name, hive_type in self._types.items():
             if name not in DELIVERY_NAMES:
-                yield from coercions(folded.get(name.lower()), hive_type, row[name], name)
+                yield from coercions(by_lower_name.get(name.lower()), hive_type, row[name], name)
 
-    def _refused_values(self, document: bytes) -> Iterator[Observation]:
-        (folded,) = read_documents(document, _FOLDED)
+    def _refused_values(self, document: bytes) -> Iterator[Occurrence]:
+        (values,) = read_documents(document, _LOWER_KEYS)
         for name, hive_type in self._types.items():
-            yield from self._refused_at(hive_type, folded.get(name.lower()), name)
+            yield from self._refused_at(hive_type, values.get(name.lower()), name)
 
-    def _refused_at(self, hive_type: HiveType, value: Any, path: str) -> Iterator[Observation]:
-        """The innermost values, from a path on, that the SerDe refuses."""
+    def _refused_at(self, hive_type: HiveType, value: Any, path: str) -> Iterator[Occurrence]:
+        """Yield the innermost values at a path and below it that the SerDe refuses."""
         try:
             self._convert(hive_type)({"value": value})
         except JavaError as error:
             inner = [
-                observation
-                for inside, member, inner_path in _members(hive_type, value, path)
-                for observation in self._refused_at(inside, member, inner_path)
+                occurrence
+                for inner_type, inner_value, inner_path in _members(hive_type, value, path)
+                for occurrence in self._refused_at(inner_type, inner_value, inner_path)
             ]
-            reason = f"{kind_of(value)} where {cut(str(hive_type))} is declared"
-            yield from inner or [Observation(path, reason, value, str(error))]
+            reason = f"{kind_of(value)} in place of {truncated(str(hive_type))}"
+            yield from inner or [_refused(path, reason, value, str(error))]
 
     def _convert(self, hive_type: HiveType) -> Convert:
-        text = str(hive_type)
-        if text not in self._converts:
-            self._converts[text] = row_conversion(
+        if hive_type not in self._converts:
+            self._converts[hive_type] = row_conversion(
                 [("value", hive_type)],
                 case_insensitive=True,
                 convert_dots=False,
                 column_to_json_key={},
                 convert_decimals=False,
             )
-        return self._converts[text]
+        return self._converts[hive_type]
 
 
 def schema_errors(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
-    """Columns under which no record at all converts, each with the message."""
+    """Yield the columns with which no record at all is converted, each with the message."""
     found = False
     for column in columns:
         for message in _conversion_errors([column]):
@@ -262,17 +166,12 @@ def _conversion_errors(columns: Sequence[Column]) -> Iterator[str]:
     return (f"{f.code}: {f.message}" for f in convert([b"{}"], columns).failures)
 
 
-def _example(label: str, verdict: Verdict, observation: Observation) -> Example:
-    value, result = observation.value, observation.result
-    if verdict is Verdict.REFUSED:
-        # Texts already: of an error, and of a document that is perhaps no JSON.
-        plain = value if observation.path == WHOLE_DOCUMENT else None
-        return Example(label, shown(value) if plain is None else cut(plain), cut(result or ""))
-    return Example(label, shown(value), shown(result))
+def _refused(path: str, reason: str, value: Any = None, message: str = "") -> Occurrence:
+    return Occurrence(Verdict.REFUSED, path, reason, value, message)
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The first value at a path of ``attributes_without_column``, None where it is not found."""
+    """The first value at a path of ``attributes_without_column``; None where there is none."""
     value = document
     for step in path.replace("[]", ".[]").split("."):
         if step == "[]" and isinstance(value, list):
@@ -286,28 +185,8 @@ def value_at(document: Any, path: str) -> Any:
     return value
 
 
-def shown(value: Any) -> str:
-    """A value as JSON, cut to ``MAX_SHOWN`` characters; empty for a null."""
-    return "" if value is None else cut(_json(value))
-
-
-def cut(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
-
-
-def _json(value: Any) -> str:
-    if isinstance(value, dict):
-        members = (f"{_json(str(name))}:{_json(member)}" for name, member in value.items())
-        return f"{{{','.join(members)}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_json, value))}]"
-    if isinstance(value, JsonNumber):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 def _members(hive_type: HiveType, value: Any, path: str) -> Iterator[tuple[HiveType, Any, str]]:
-    """What is inside a value of a container type: type, value and path of each."""
+    """Yield type, value and path of each value inside a value of a container type."""
     if isinstance(hive_type, ArrayType):
         for element in value if isinstance(value, list) else (value,):
             yield hive_type.element, element, f"{path}[]"
@@ -317,7 +196,3 @@ def _members(hive_type: HiveType, value: Any, path: str) -> Iterator[tuple[HiveT
     elif isinstance(hive_type, StructType) and isinstance(value, dict):
         for name, member_type in hive_type.fields:
             yield member_type, value.get(name.lower()), f"{path}.{name.lower()}"
-
-
-_AS_WRITTEN: Final = document_decoder(dict)
-_FOLDED: Final = document_decoder(unique_lower_keys)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from ddb_pipeline.cli.main import cli
 from ddb_pipeline.config.settings import load_settings
-from ddb_pipeline.conversion.preflight import Verdict
+from ddb_pipeline.conversion.preflight_report import Verdict
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
@@ -65,9 +65,9 @@ def test_text_for_a_reader(tmp_path: Path, schema: Path) -> None:
     path.write_bytes(LINES + b'{"id":"\\u001b[31m","n":"\\u001b[0m"}\n')
     result = run(path, "--schema", schema)
     assert result.exit_code == 1
-    assert "refused n: a string where bigint is declared (2)" in result.stdout
+    assert "refused n: a string in place of bigint (2)" in result.stdout
     assert 'line 3: "x" → For input string: "x"' in result.stdout
-    assert "dropped new: no column declares it (1)" in result.stdout
+    assert "dropped new: there is no column for it (1)" in result.stdout
     assert "No value seen for: tags." in result.stdout
     assert "\x1b" not in result.stdout
 
@@ -116,7 +116,7 @@ def test_export(tmp_path: Path, schema: Path) -> None:
     assert sorted(
         (finding["reason"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
     ) == [
-        ("a number with fraction or exponent where bigint is declared", "n"),
+        ("a number with fraction or exponent in place of bigint", "n"),
         ("undecodable: N holds text that is not a number", "n"),
     ]
 

@@ -1,4 +1,4 @@
-"""What Firehose would make of documents: refusals, drops and coercions by path."""
+"""What Firehose would do to documents: refusals, drops and coercions by path."""
 
 import json
 from typing import Any
@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.conversion.convert import convert
-from ddb_pipeline.conversion.preflight import (
+from ddb_pipeline.conversion.preflight import Preflight
+from ddb_pipeline.conversion.preflight_report import (
     MAX_EXAMPLES,
     MAX_SHOWN,
-    Preflight,
     PreflightReport,
     Verdict,
 )
@@ -91,7 +91,7 @@ def test_values(hive_type: str, value: str, expected: list[tuple[Verdict, str]])
         b'{"c":"' + b"x" * 1_024_000 + b'"}',
     ],
 )
-def test_whole_documents_refused(document: bytes) -> None:
+def test_refusals_of_whole_documents(document: bytes) -> None:
     report = preflight({"c": "string"}, document)
     assert found(report) == [(REFUSED, "(document)")]
     assert report.refused == 1
@@ -107,7 +107,7 @@ def test_a_record_of_several_documents() -> None:
 
 
 @pytest.mark.parametrize("hive_type", ["set<string>", "binary", "array<binary>", "strnig"])
-def test_a_column_under_which_nothing_converts(hive_type: str) -> None:
+def test_a_column_with_which_no_record_is_converted(hive_type: str) -> None:
     report = preflight(
         {"good": "int", "bad": hive_type}, b'{"good":1,"bad":["a"]}', b'{"good":"x"}'
     )
@@ -119,7 +119,7 @@ def test_a_column_under_which_nothing_converts(hive_type: str) -> None:
     assert not report.clean
 
 
-def test_names_declared_twice_are_the_schemas_fault() -> None:
+def test_a_name_declared_twice_is_a_schema_error() -> None:
     check = Preflight([Column("a", "int"), Column("a", "int")])
     check.check(b"{}", "line 1")
     assert found(check.report()) == [(REFUSED, "(schema)")]
@@ -135,7 +135,14 @@ def test_counts_examples_and_columns_without_values() -> None:
     assert report.absent == ("never",)
 
 
-def test_metadata_columns_are_no_news() -> None:
+def test_a_value_nested_to_the_limit_is_shown_truncated() -> None:
+    value = b'{"a":' * 398 + b"1" + b"}" * 398
+    (finding,) = preflight({"c": "string"}, b'{"c":' + value + b"}").findings
+    assert finding.verdict is COERCED
+    assert finding.examples[0].value == ('{"a":' * 16)[: MAX_SHOWN - 1] + "…"
+
+
+def test_delivery_columns_are_not_reported() -> None:
     columns = {"ddb_event_time": "timestamp", "ddb_event_id": "string"}
     report = preflight(columns, b'{"ddb_event_time":1700000000,"ddb_event_id":"e"}')
     assert report.findings == report.absent == ()
@@ -163,7 +170,7 @@ TYPES = st.recursive(
 
 @given(TYPES, VALUES)
 @settings(max_examples=300, deadline=None)
-def test_refused_is_what_the_conversion_refuses(hive_type: str, value: Any) -> None:
+def test_the_conversion_refuses_the_same_documents(hive_type: str, value: Any) -> None:
     document = json.dumps({"c": value}).encode()
     report = preflight({"c": hive_type}, document)
     failures = convert([document], [("c", hive_type)]).failures
