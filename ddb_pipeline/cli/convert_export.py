@@ -3,14 +3,15 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.cli.places import located
+from ddb_pipeline.cli.locations import filesystem_and_path
 from ddb_pipeline.cli.schema_file import read_parquet_schema_file
 from ddb_pipeline.export.convert import (
     ConvertedExport,
@@ -19,13 +20,32 @@ from ddb_pipeline.export.convert import (
     convert_export,
     infer_export,
 )
+from ddb_pipeline.export.layout import Export
+from ddb_pipeline.export.manifest import Open
 from ddb_pipeline.export.source import open_export
-from ddb_pipeline.hive.infer import Inference, inferred_schema, notes
+from ddb_pipeline.hive.infer import inferred_schema
+from ddb_pipeline.hive.infer import notes as schema_notes
 from ddb_pipeline.hive.normalize import replace_sets
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the command prints.
+
+    Attributes:
+        notes: on the inferred types, such as values of several types in one attribute.
+        seconds: wall-clock time of inference and conversion.
+    """
+
+    converted: ConvertedExport
+    destination: str
+    columns: Sequence[Column]
+    notes: Sequence[str]
+    seconds: float
 
 
 @click.command("convert-export")
@@ -34,25 +54,34 @@ from ddb_pipeline.parquet.publish import Destination
 @click.option(
     "--schema",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON: column names with Hive types, or Glue's GetTable answer.",
+    help="JSON file of column names and Hive types, or of Glue's GetTable response.",
 )
-@click.option("--infer", is_flag=True, help="Take the types from all items (the default).")
-@click.option("--partition-by", default="", help="hash(column,16), date(column) or column.")
+@click.option("--infer", is_flag=True, help="Infer the types from all items (the default).")
+@click.option(
+    "--partition-by",
+    default="",
+    help="Partition the dataset: hash(column,16), date(column) or column.",
+)
 @click.option(
     "--compression",
     default="zstd",
     show_default=True,
     type=click.Choice(["zstd", "snappy", "gzip", "lz4", "none"]),
+    help="Compression of the Parquet files.",
 )
 @click.option(
     "--file-mb",
     default=256,
     show_default=True,
     type=click.IntRange(1, 4096),
-    help="Size from which on another file is begun.",
+    help="Size in MiB at which a Parquet file is closed and another is started.",
 )
-@click.option("--workers", type=click.IntRange(1, 256), help="Data files read side by side.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Number of threads. Default: one for each CPU core.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def convert_export_command(
     source: str,
     destination: str,
@@ -64,57 +93,66 @@ def convert_export_command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Convert a full export of a DynamoDB table to Parquet.
+    """Convert a DynamoDB export to Parquet.
 
-    SOURCE is the export's folder (the one with manifest-summary.json), DESTINATION a folder that
-    is empty or not there yet; each a local path or an s3:// URL. Each item becomes a row with
-    every value exact, or is kept under _rejected with the reason; exit status 1 if any was.
-    Run it again after a crash and it goes on where it was.
+    SOURCE is the folder of a full export, the one with manifest-summary.json. DESTINATION is a
+    folder that is empty or does not exist. Both are local paths or s3:// URLs.
+
+    Each item becomes a row with exact values. An item that does not fit the columns is written to
+    the folder _rejected of the destination, with the reason; the exit status is then 1.
+
+    A conversion that was interrupted continues when the same command is run again.
     """
     if schema is not None and infer:
         raise click.UsageError("Give --schema or --infer, not both.")
     started = time.monotonic()
-    open_object, export = open_export(*located(source))
-    told: list[str] = []
-    if schema is not None:
-        columns = read_parquet_schema_file(schema)
-    else:
-        with progress_bar("Reading the types", hidden=as_json) as bar:
-            inference = infer_export(open_object, export, workers=workers, on_progress=bar)
-        columns, told = inferred_columns(inference)
-    options = PartOptions(
+    opened = open_export(*filesystem_and_path(source))
+    columns, notes = (
+        (read_parquet_schema_file(schema), [])
+        if schema is not None
+        else inferred_columns(*opened, workers, hidden=as_json)
+    )
+    target = Destination(*filesystem_and_path(destination))
+    options = part_options(columns, partition_by, compression, file_mb)
+    with progress_bar("Converting", hidden=as_json) as bar:
+        converted = convert_export(
+            *opened, columns, target, options=options, workers=workers, on_progress=bar
+        )
+    report = Report(converted, destination, columns, notes, time.monotonic() - started)
+    click.echo(json_text(report) if as_json else text(report))
+    sys.exit(1 if converted.rejected else 0)
+
+
+def inferred_columns(
+    open_object: Open, export: Export, workers: int | None, *, hidden: bool
+) -> tuple[tuple[Column, ...], list[str]]:
+    """Columns that Spark, Hive and Athena can read, and notes on how they were inferred."""
+    with progress_bar("Inferring types", hidden=hidden) as bar:
+        inference = infer_export(open_object, export, workers=workers, on_progress=bar)
+    schema = inferred_schema(inference)
+    columns = tuple(Column(c.name, replace_sets(c.type)) for c in schema.columns)
+    return columns, list(schema_notes(schema))
+
+
+def part_options(
+    columns: Sequence[Column], partition_by: str, compression: str, file_mb: int
+) -> PartOptions:
+    """The options of the Parquet files.
+
+    Raises:
+        PartitionError: the partition expression is invalid or does not fit the columns.
+    """
+    return PartOptions(
         compression=compression,
         file_bytes=file_mb * 1024 * 1024,
-        partition_by=parse_partition_by(partition_by, arrow_schema(columns))
-        if partition_by
-        else None,
+        partition_by=(
+            parse_partition_by(partition_by, arrow_schema(columns)) if partition_by else None
+        ),
     )
-    with progress_bar("Converting", hidden=as_json) as bar:
-        conversion = convert_export(
-            open_object,
-            export,
-            columns,
-            Destination(*located(destination)),
-            options=options,
-            workers=workers,
-            on_progress=bar,
-        )
-    seconds = time.monotonic() - started
-    text = as_json_text if as_json else as_text
-    click.echo(text(conversion, columns, told, destination, seconds))
-    if conversion.rejected:
-        sys.exit(1)
-
-
-def inferred_columns(inference: Inference) -> tuple[tuple[Column, ...], list[str]]:
-    """Columns that Spark, Hive and Athena read, and what a person should know of them."""
-    found = inferred_schema(inference)
-    columns = tuple(Column(c.name, replace_sets(c.type)) for c in found.columns)
-    return columns, list(notes(found))
 
 
 class _Bar(AbstractContextManager["_Bar"]):
-    """A bar on a terminal: share, items a second, time left. Nothing where it is no terminal."""
+    """A progress bar on a terminal: percentage, items per second, time left."""
 
     def __init__(self, title: str) -> None:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -148,47 +186,38 @@ class _Bar(AbstractContextManager["_Bar"]):
 
 
 def progress_bar(title: str, *, hidden: bool) -> AbstractContextManager[OnProgress]:
+    """A progress bar; nothing if it is hidden or standard output is not a terminal."""
     if hidden or not sys.stdout.isatty():
         return nullcontext(lambda progress: None)
     return _Bar(title)
 
 
-def as_json_text(
-    conversion: ConvertedExport,
-    columns: tuple[Column, ...],
-    told: list[str],
-    destination: str,
-    seconds: float,
-) -> str:
+def json_text(report: Report) -> str:
+    """The report as one JSON object."""
     return json.dumps(
         {
-            **asdict(conversion),
-            "destination": destination,
-            "columns": [list(column) for column in columns],
-            "notes": told,
-            "seconds": round(seconds, 3),
+            **asdict(report.converted),
+            "destination": report.destination,
+            "columns": [list(column) for column in report.columns],
+            "notes": list(report.notes),
+            "seconds": round(report.seconds, 3),
         }
     )
 
 
-def as_text(
-    conversion: ConvertedExport,
-    columns: tuple[Column, ...],
-    told: list[str],
-    destination: str,
-    seconds: float,
-) -> str:
-    size = conversion.size / 1e6
+def text(report: Report) -> str:
+    """The report for a terminal."""
+    converted, files = report.converted, len(report.converted.parts)
     lines = [
-        f"{conversion.rows:,} rows of {len(columns)} columns in {len(conversion.parts)} files, "
-        f"{size:,.1f} MB, in {seconds:.1f} s: {destination}",
-        *(f"  {note}" for note in told),
+        f"{converted.rows:,} rows of {len(report.columns)} columns in {files} files, "
+        f"{converted.size / 1e6:,.1f} MB, in {report.seconds:.1f} s: {report.destination}",
+        *(f"  {note}" for note in report.notes),
     ]
-    if conversion.resumed_tasks:
-        lines.append(f"  {conversion.resumed_tasks} task(s) were done by an earlier run.")
-    if conversion.rejected:
+    if converted.resumed_tasks:
+        lines.append(f"  {converted.resumed_tasks} task(s) were done by an earlier run.")
+    if converted.rejected:
         lines.append(
-            f"  {conversion.rejected:,} line(s) are no rows: "
-            f"{destination.rstrip('/')}/_rejected has them whole, with the reasons."
+            f"  {converted.rejected:,} line(s) were rejected. They are in "
+            f"{report.destination.rstrip('/')}/_rejected, with the reasons."
         )
     return "\n".join(lines)

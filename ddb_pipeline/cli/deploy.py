@@ -1,4 +1,4 @@
-"""``ddb-pipeline package`` and ``ddb-pipeline deploy``: the functions' code and the stacks."""
+"""``ddb-pipeline package`` and ``deploy``: the code of the functions, and the stacks."""
 
 import time
 from pathlib import Path
@@ -29,19 +29,21 @@ from ddb_pipeline.resources.cloud import CloudResource
 @click.option(
     "--spark-libraries",
     is_flag=True,
-    help="Also what the export job needs on EMR Serverless, fetched by pip (about 65 MB).",
+    help="Also write the libraries that the export job needs on EMR Serverless; pip downloads them "
+    "(about 65 MB).",
 )
 @click.option(
     "--architecture",
     type=click.Choice(list(ARCHITECTURES)),
     default="ARM64",
     show_default=True,
-    help="Of the EMR Serverless application; the template's is ARM64.",
+    help="Architecture of the EMR Serverless application.",
 )
 def package(directory: Path, spark_libraries: bool, architecture: str) -> None:
-    """Write the functions' zips, the Spark jobs and the template to DIRECTORY.
+    """Write the files that a deployment needs.
 
-    The zips hold only what each function or job imports, and have the same bytes for the same code.
+    DIRECTORY gets the zips of the functions, the Spark jobs and the template. A zip holds only what
+    the function or job imports; equal code produces equal bytes.
     """
     for path in write_bundles(directory):
         click.echo(f"{path} ({path.stat().st_size:,} bytes)")
@@ -55,12 +57,15 @@ def package(directory: Path, spark_libraries: bool, architecture: str) -> None:
 
 @click.command()
 @click.argument("pipeline", required=False)
-@click.option("--code-bucket", default="", help="S3 bucket for the functions' zips.")
-@click.option("--dry-run", is_flag=True, help="Show the change set and discard it.")
+@click.option(
+    "--code-bucket", default="", help="S3 bucket for the functions' zips; required on AWS."
+)
+@click.option("--dry-run", is_flag=True, help="Print the change set and discard it.")
 def deploy(pipeline: str | None, code_bucket: str, dry_run: bool) -> None:
-    """Deploy the stack of PIPELINE, or of every configured pipeline.
+    """Deploy the stack of one pipeline, or of all.
 
-    CloudFormation computes the change set, which is shown and then executed.
+    PIPELINE is a name in the configuration; without it all configured pipelines are deployed.
+    CloudFormation computes a change set, which is printed and then executed.
     """
     settings = load_settings()
     cloud = CloudResource.of(settings)
@@ -71,21 +76,31 @@ def deploy(pipeline: str | None, code_bucket: str, dry_run: bool) -> None:
 
 
 def default_code_bucket(settings: Settings) -> str:
+    """The embedded AWS's bucket for code.
+
+    Raises:
+        click.UsageError: the target is a real account.
+    """
     if settings.target is Target.AWS:
-        raise click.UsageError("On AWS --code-bucket is needed: a bucket for the functions' zips.")
+        raise click.UsageError("On AWS, give --code-bucket: a bucket for the functions' zips.")
     return CODE_BUCKET
 
 
 def deploy_pipeline(
     cloud: CloudResource, pipeline: PipelineConfig, code_bucket: str, *, dry_run: bool
 ) -> None:
+    """Upload the code, then create, print and execute the change set of a pipeline's stack.
+
+    Raises:
+        DeployError: the code could not be uploaded, or CloudFormation refused or failed.
+    """
     bundles = build_bundles()
     try:
         upload_code(cloud.s3, pipeline, code_bucket, bundles)
     except ClientError as error:
         raise DeployError(
-            f"The functions' zips could not be put into bucket {code_bucket!r}: {error}. "
-            "Make the bucket in the stack's region, or name another with --code-bucket."
+            f"The functions' zips could not be written to bucket {code_bucket!r}: {error}. "
+            "Create the bucket in the stack's region, or name another with --code-bucket."
         ) from error
     cloudformation = cloud.client("cloudformation")
     name = f"deploy-{int(time.time() * 1000)}"
@@ -93,7 +108,7 @@ def deploy_pipeline(
         cloudformation, pipeline.stack, stack_parameters(pipeline, code_bucket, bundles), name
     )
     if change_set is None:
-        click.echo(f"{pipeline.stack}: nothing to change.")
+        click.echo(f"{pipeline.stack}: no changes.")
         return
     click.echo(change_set_text(change_set))
     if dry_run:
@@ -107,7 +122,7 @@ def deploy_pipeline(
 
 
 def change_set_text(change_set: ChangeSet) -> str:
-    """A line a resource: what happens to it, and whether it is replaced."""
+    """One line for each resource: the action, and whether the resource is replaced."""
     signs = {"Add": "+", "Remove": "-", "Modify": "~"}
     verb = "creates" if change_set.creates_stack else "changes"
     lines = [f"{change_set.stack}: the change set {verb} {len(change_set.changes)} resource(s):"]

@@ -1,31 +1,29 @@
-"""``ddb-pipeline export``: a table exported to S3, or scanned into the same layout."""
+"""``ddb-pipeline export``: export a table to S3, or scan it into the same layout."""
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from ddb_pipeline.cli.places import S3
+from ddb_pipeline.cli.locations import S3
+from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.export.layout import DYNAMODB_JSON, ION
 from ddb_pipeline.export.request import ExportState, start_export, wait_for_export
 from ddb_pipeline.export.scan import scan_to_export
 from ddb_pipeline.glue.crawled_table import dynamodb_error
-
-if TYPE_CHECKING:
-    from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.cloud import CloudResource
 
 
 @click.command("export")
 @click.argument("table")
 @click.argument("destination")
-@click.option("--scan", is_flag=True, help="Scan the table: for one without recovery.")
+@click.option("--scan", is_flag=True, help="Scan a table that has no point-in-time recovery.")
 @click.option(
     "--scan-rate",
     type=click.FloatRange(0.1, 1.5),
-    help="Share of the table's read capacity that a scan takes.",
+    help="Share of the table's read capacity that the scan may use.",
 )
 @click.option(
     "--format",
@@ -33,21 +31,21 @@ if TYPE_CHECKING:
     type=click.Choice([DYNAMODB_JSON, ION]),
     default=DYNAMODB_JSON,
     show_default=True,
+    help="Format of the data files; a scan writes DYNAMODB_JSON.",
 )
 def export_command(
     table: str, destination: str, scan: bool, scan_rate: float | None, output_format: str
 ) -> None:
-    """Export TABLE to DESTINATION, an s3:// URL, and wait for it.
+    """Export a DynamoDB table to S3.
 
-    DynamoDB exports tables with point-in-time recovery, at no cost of read capacity. With --scan
-    the table is read within a budget of its capacity and written in the same layout.
+    TABLE is the table's name, DESTINATION an s3:// URL. The command waits until the export is
+    complete.
+
+    DynamoDB exports tables that have point-in-time recovery; this uses no read capacity. With
+    --scan the table is read with a share of its read capacity and written in the same layout.
     """
-    # Dagster's AWS resources are slow to import.
-    from ddb_pipeline.config.settings import load_settings
-    from ddb_pipeline.resources.cloud import CloudResource
-
     if not destination.startswith(S3):
-        raise click.UsageError(f"{destination} is no s3:// URL.")
+        raise click.UsageError(f"{destination} is not an s3:// URL.")
     bucket, _, prefix = destination[len(S3) :].strip("/").partition("/")
     cloud = CloudResource.of(load_settings())
     started = time.monotonic()
@@ -66,14 +64,14 @@ def export_command(
 
 
 def scanned(
-    cloud: "CloudResource",
+    cloud: CloudResource,
     table: str,
     bucket: str,
     prefix: str,
     scan_rate: float | None,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> tuple[str, int]:
-    """Scan the table; answers with ``bucket/prefix`` of the export and its items."""
+    """Scan the table; returns ``bucket/prefix`` of the export and the number of items."""
     folder, export = scan_to_export(
         cloud.dynamodb,
         cloud.s3,
@@ -81,30 +79,30 @@ def scanned(
         bucket,
         prefix,
         scan_rate=scan_rate,
-        on_progress=lambda items: tell(f"{items:,} items read"),
+        on_progress=lambda items: show(f"{items:,} items read"),
     )
     return folder, export.summary.item_count
 
 
 def exported(
-    cloud: "CloudResource",
+    cloud: CloudResource,
     table: str,
     bucket: str,
     prefix: str,
     output_format: str,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> tuple[str, int]:
-    """Have DynamoDB export the table; answers with ``bucket/prefix`` of the export, its items."""
+    """Let DynamoDB export the table; returns ``bucket/prefix`` of the export and the items."""
     arn = cloud.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     started = start_export(cloud.dynamodb, arn, bucket, prefix, output_format=output_format)
 
-    def told(state: ExportState, seconds: float) -> None:
-        tell(f"Export of {table} is {state.status} after {seconds:.0f} s")
+    def on_progress(state: ExportState, seconds: float) -> None:
+        show(f"Export of {table} is {state.status} after {seconds:.0f} s")
 
     state = wait_for_export(
         cloud.dynamodb,
         started.arn,
         poll_seconds=1.0 if cloud.embedded else 30.0,
-        on_progress=told,
+        on_progress=on_progress,
     )
     return state.folder, state.items

@@ -1,46 +1,78 @@
-"""``ddb-pipeline``: the pipeline from a terminal, without the Dagster UI."""
+"""``ddb-pipeline``: the list of commands; the module of a command is imported when it is used."""
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, NamedTuple
 
 import click
 
-from ddb_pipeline.cli.convert_export import convert_export_command
-from ddb_pipeline.cli.demo import demo
-from ddb_pipeline.cli.deploy import deploy, package
-from ddb_pipeline.cli.export import export_command
-from ddb_pipeline.cli.preflight import preflight
-from ddb_pipeline.cli.schema import crawl, ddl, fix
 from ddb_pipeline.errors import DdbPipelineError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class LazyCommand(NamedTuple):
+    """Where a command is defined, and the first sentence of its help.
+
+    Attributes:
+        module: a module of ``ddb_pipeline.cli``.
+        attribute: the command's name in that module.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS: Final[Mapping[str, LazyCommand]] = {
+    "demo": LazyCommand("demo", "demo", "Run the whole flow on the embedded AWS."),
+    "preflight": LazyCommand(
+        "preflight", "preflight", "Report what Firehose would refuse, drop or change in SOURCE."
+    ),
+    "crawl": LazyCommand("schema", "crawl", "Write a DynamoDB table's schema to the Glue catalog."),
+    "fix": LazyCommand("schema", "fix", "Repair the column types of a Glue table for Firehose."),
+    "ddl": LazyCommand("schema", "ddl", "Print the CREATE TABLE statement of a Parquet table."),
+    "export": LazyCommand("export", "export_command", "Export a DynamoDB table to S3."),
+    "convert-export": LazyCommand(
+        "convert_export", "convert_export_command", "Convert a DynamoDB export to Parquet."
+    ),
+    "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
+    "deploy": LazyCommand("deploy", "deploy", "Deploy the stack of one pipeline, or of all."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of ``COMMANDS``."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"ddb_pipeline.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, from ``COMMANDS`` only."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ddb-pipeline")
 def cli() -> None:
-    """DynamoDB to a Parquet lake in near real time, with a schema that mends itself.
+    """DynamoDB to a Parquet lake in near real time, with a schema that is repaired automatically.
 
-    Speaks to the embedded AWS unless DDB_PIPELINE_TARGET=aws is set.
+    The commands use the embedded AWS on this machine. Set DDB_PIPELINE_TARGET=aws to use your AWS
+    account.
     """
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (
-    demo,
-    preflight,
-    crawl,
-    fix,
-    ddl,
-    export_command,
-    convert_export_command,
-    package,
-    deploy,
-)
-for command in COMMANDS:
-    cli.add_command(command)  # type: ignore[arg-type]
-
-
 def main() -> None:
-    """Entry point: errors of the product as one line on standard error, exit status 1."""
+    """Entry point. An expected error becomes one line on standard error and exit status 1."""
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -52,3 +84,7 @@ def main() -> None:
     except DdbPipelineError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

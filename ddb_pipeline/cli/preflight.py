@@ -1,4 +1,4 @@
-"""``ddb-pipeline preflight``: what Firehose would make of data, before anything is deployed."""
+"""``ddb-pipeline preflight``: what Firehose would do with data, before anything is deployed."""
 
 import io
 import json
@@ -15,7 +15,7 @@ import click
 import pyarrow.fs
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.cli.places import S3, located
+from ddb_pipeline.cli.locations import S3, filesystem_and_path
 from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
 from ddb_pipeline.config.settings import load_settings
@@ -42,7 +42,7 @@ DEFAULT_SAMPLE = 10_000
 STANDARD_INPUT = "-"
 
 Sample = tuple[str, bytes | Item]
-"""What a reader calls it; and a document as Firehose gets it, or an item to make one of."""
+"""Its label in the report, and a document as Firehose receives it, or an item."""
 
 VERDICT_COLOURS: Mapping[Verdict, str] = {
     Verdict.REFUSED: "red",
@@ -51,32 +51,32 @@ VERDICT_COLOURS: Mapping[Verdict, str] = {
 }
 MEANINGS: Mapping[Verdict, str] = {
     Verdict.REFUSED: "the record becomes an error object instead of rows",
-    Verdict.DROPPED: "Firehose leaves it out in silence; the streaming function holds such records",
-    Verdict.COERCED: "it arrives as another value",
+    Verdict.DROPPED: "Firehose omits the value silently; the streaming function holds such records",
+    Verdict.COERCED: "the value is changed",
 }
 
 
 class PreflightSourceError(click.ClickException):
-    """The source cannot be sampled; the message says why and what to do."""
+    """The source cannot be read; the message says why and what to do."""
 
 
 @click.command()
 @click.argument("source")
-@click.option("--catalog-table", metavar="DATABASE.TABLE", help="Glue table with the columns.")
+@click.option("--catalog-table", metavar="DATABASE.TABLE", help="Glue table that has the columns.")
 @click.option(
     "--schema",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON: column names with Hive types, or Glue's GetTable answer.",
+    help="JSON file of column names and Hive types, or of Glue's GetTable response.",
 )
 @click.option(
     "--sample",
     default=DEFAULT_SAMPLE,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Documents to look at.",
+    help="Number of documents to check.",
 )
-@click.option("--all", "everything", is_flag=True, help="Look at all of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--all", "everything", is_flag=True, help="Check all documents.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def preflight(
     source: str,
     catalog_table: str | None,
@@ -85,42 +85,51 @@ def preflight(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Say what Firehose would refuse, drop or coerce of SOURCE under a schema.
+    """Report what Firehose would refuse, drop or change in SOURCE.
 
-    SOURCE is a DynamoDB table's name, an export's folder (the one with manifest-summary.json), or
-    a file of JSON documents, one or several a line, .gz too; folder and file on this machine or as
-    an s3:// URL, - for standard input. Items become documents as the streaming function writes
-    them, documents become rows as Firehose's OpenX SerDe does. Nothing is written.
+    SOURCE is the name of a DynamoDB table, the folder of an export (the one with
+    manifest-summary.json), a file of JSON lines, also with gzip, or - for standard input. Folders
+    and files are local paths or s3:// URLs. The columns come from --catalog-table or --schema.
 
-    Exit status 1 if anything would be refused or dropped.
+    Items are converted to documents as the streaming function does, and documents to rows as
+    Firehose's OpenX JSON SerDe does. Nothing is written.
+
+    The exit status is 1 if anything would be refused or dropped.
     """
     columns = schema_columns(catalog_table, schema)
-    check = Preflight(columns)
-    write = document_writer(columns)
     limit = None if everything else sample
-    for label, found in islice(samples(source, limit), limit):
-        if isinstance(found, bytes):
-            check.check(found, label)
-            continue
-        try:
-            check.check(write(found), label)
-        except UndecodableRecordError as error:
-            check.refuse(label, error.path, f"undecodable: {error.reason}")
-    report = check.report()
+    report = checked(columns, islice(samples(source, limit), limit))
     if not report.documents:
-        raise PreflightSourceError(f"{source} holds no documents: there is nothing to judge by.")
-    under = catalog_table or str(schema)
-    click.echo(
-        report_json(report, source, under) if as_json else report_text(report, source, under)
-    )
+        raise PreflightSourceError(f"{source} holds no documents, so nothing could be checked.")
+    text = report_json if as_json else report_text
+    click.echo(text(report, source, catalog_table or str(schema)))
     if not report.clean:
         sys.exit(1)
 
 
+def checked(columns: Sequence[Column], found: Iterable[Sample]) -> PreflightReport:
+    """What Firehose would do with the samples."""
+    check = Preflight(columns)
+    write = document_writer(columns)
+    for label, document in found:
+        if isinstance(document, bytes):
+            check.check(document, label)
+            continue
+        try:
+            check.check(write(document), label)
+        except UndecodableRecordError as error:
+            check.refuse(label, error.path, f"undecodable: {error.reason}")
+    return check.report()
+
+
 def schema_columns(catalog_table: str | None, schema: Path | None) -> tuple[Column, ...]:
-    """The columns to judge by, without partition columns, which Firehose does not convert."""
+    """The columns to check against, without partition columns, which Firehose does not convert.
+
+    Raises:
+        click.UsageError: not exactly one of the two options is given, or it is malformed.
+    """
     if (catalog_table is None) == (schema is None):
-        raise click.UsageError("Give --catalog-table or --schema, one of them.")
+        raise click.UsageError("Give one of --catalog-table and --schema.")
     if schema is not None:
         return read_schema_file(schema)
     database, _, name = (catalog_table or "").partition(".")
@@ -131,7 +140,7 @@ def schema_columns(catalog_table: str | None, schema: Path | None) -> tuple[Colu
 
 
 def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
-    """How the streaming function writes an item's document for a table with these columns."""
+    """Writes documents of items as the streaming function does for a table with these columns."""
     names = {column.name for column in columns}
     options = DocumentOptions(metadata=names.issuperset(DELIVERY_NAMES))
 
@@ -153,10 +162,10 @@ def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
 
 
 def samples(source: str, limit: int | None) -> Iterator[Sample]:
-    """What a source holds, in its order. At most ``limit`` are asked for, None for all.
+    """The samples of a source, in its order. The caller takes at most ``limit``; None for all.
 
     Raises:
-        PreflightSourceError: the source is none of those that can be read.
+        PreflightSourceError: the source cannot be read.
     """
     if source == STANDARD_INPUT:
         yield from lines(sys.stdin.buffer)
@@ -164,7 +173,7 @@ def samples(source: str, limit: int | None) -> Iterator[Sample]:
     if not source.startswith(S3) and not Path(source).exists():
         yield from table_items(source, limit)
         return
-    filesystem, path = located(source)
+    filesystem, path = filesystem_and_path(source)
     info = filesystem.get_file_info(path)
     if info.is_file:
         with filesystem.open_input_stream(path) as stream:
@@ -172,11 +181,11 @@ def samples(source: str, limit: int | None) -> Iterator[Sample]:
     elif info.type == pyarrow.fs.FileType.Directory:
         yield from export_items(filesystem, path)
     else:
-        raise PreflightSourceError(f"{source} is not there.")
+        raise PreflightSourceError(f"{source} does not exist.")
 
 
 def lines(stream: Iterable[bytes]) -> Iterator[Sample]:
-    """JSON lines: documents as they are, and lines of an export (``{"Item": {...}}``) as items."""
+    """JSON lines: lines of an export (``{"Item": {...}}``) as items, others as documents."""
     for number, line in enumerate(stream, 1):
         text = line.strip()
         if text:
@@ -185,7 +194,7 @@ def lines(stream: Iterable[bytes]) -> Iterator[Sample]:
 
 
 def exported_item(line: bytes) -> Item | None:
-    """The item of an export's line, None for a document that only begins like one."""
+    """The item of an export's line; None for a document that only begins like one."""
     try:
         document = json.loads(line)
     except ValueError:
@@ -195,7 +204,7 @@ def exported_item(line: bytes) -> Item | None:
 
 
 def export_items(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[Sample]:
-    """Items of a full export, wherever its folder was copied to."""
+    """The items of a full export; its folder may be a copy."""
     try:
         open_object, export = open_export(filesystem, folder)
         for file in export.files:
@@ -207,14 +216,16 @@ def export_items(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[Sam
 
 
 def table_items(table: str, limit: int | None) -> Iterator[Sample]:
-    """Items of a DynamoDB table: pages of several segments, or all of it, within read capacity."""
+    """The items of a DynamoDB table, scanned in segments within the table's read capacity."""
     if not re.match(DYNAMODB_NAME, table):
-        raise PreflightSourceError(f"{table} is no file, no folder and no DynamoDB table's name.")
+        raise PreflightSourceError(
+            f"{table} is neither a file or folder nor a DynamoDB table's name."
+        )
     dynamodb = CloudResource.of(load_settings()).dynamodb
     try:
         description: Any = dynamodb.describe_table(TableName=table)["Table"]
         plan = plan_scan(description, scan_all=limit is None, scan_rate=None)
-        # A sample comes from all segments, of as many pages as it takes.
+        # The sample's limit ends the scan, not a number of pages.
         plan = replace(plan, pages_per_segment=None)
         keys = key_attributes(description)
         for page in scan_pages(dynamodb, table, plan):
@@ -225,6 +236,7 @@ def table_items(table: str, limit: int | None) -> Iterator[Sample]:
 
 
 def report_json(report: PreflightReport, source: str, under: str) -> str:
+    """The report as one JSON object."""
     findings = [
         {
             "verdict": finding.verdict.value,
@@ -240,7 +252,7 @@ def report_json(report: PreflightReport, source: str, under: str) -> str:
 
 
 def report_text(report: PreflightReport, source: str, under: str) -> str:
-    """The report for a reader: what happens where, how often, with examples."""
+    """The report as text: totals, then each finding with examples."""
     text = [f"{report.documents:,} document(s) of {source} under {under}:"]
     counts = {
         Verdict.REFUSED: report.refused,
@@ -254,11 +266,12 @@ def report_text(report: PreflightReport, source: str, under: str) -> str:
     if report.absent:
         text.append(f"No value seen for: {', '.join(report.absent)}.")
     if report.clean:
-        text.append("Every document becomes a row and no value is left out.")
+        text.append("Every document becomes a row and no value is dropped.")
     return "\n".join(text)
 
 
 def finding_lines(finding: Finding) -> list[str]:
+    """A finding as text: verdict, path, reason, number of documents, and examples."""
     verdict = click.style(finding.verdict.value, fg=VERDICT_COLOURS[finding.verdict])
     found = [f"{verdict} {printable(finding.path)}: {finding.reason} ({finding.documents:,})"]
     for example in finding.examples:
@@ -268,5 +281,5 @@ def finding_lines(finding: Finding) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Text of unknown origin without what a terminal would act on."""
+    """Text from the data with control characters escaped, so that no terminal interprets them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

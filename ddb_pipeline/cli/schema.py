@@ -1,4 +1,4 @@
-"""``ddb-pipeline crawl``, ``fix`` and ``ddl``: the schema from a terminal."""
+"""``ddb-pipeline crawl``, ``fix`` and ``ddl``: schemas in the Glue catalog."""
 
 import json
 
@@ -15,13 +15,13 @@ from ddb_pipeline.resources.cloud import CloudResource
 @click.command()
 @click.argument("database")
 @click.argument("table")
-@click.option("--dry-run", is_flag=True, help="Show what would change and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--dry-run", is_flag=True, help="Print the changes and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
-    """Bring the column types of a Glue table to what Firehose accepts.
+    """Repair the column types of a Glue table for Firehose.
 
-    Sets become arrays, at any depth; every other type that Firehose, Hive, Spark or Athena
-    refuses is mended too. Writes under the table's VersionId, so that no other update is lost.
+    Sets become arrays at any depth. Other types that Firehose, Hive, Spark or Athena refuse are
+    repaired too. The update names the table's VersionId, so that it overwrites no concurrent one.
     """
     cloud = CloudResource.of(load_settings())
     repair = fix_table(cloud.glue, TableReference(database, table), dry_run=dry_run)
@@ -29,6 +29,7 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
 
 
 def repair_json(repair: Repair) -> str:
+    """The repair as one JSON object."""
     return json.dumps(
         {
             "table": str(repair.table),
@@ -50,7 +51,7 @@ def repair_json(repair: Repair) -> str:
 
 
 def repair_text(repair: Repair, *, dry_run: bool) -> str:
-    """The repair as a diff: a line out, a line in, and why."""
+    """The repair as a diff: for each change the reason, the old line and the new line."""
     if not repair.changes:
         return f"{repair.table}: version {repair.version_before}, every column is valid."
     lines = []
@@ -72,13 +73,18 @@ def repair_text(repair: Repair, *, dry_run: bool) -> str:
 @click.command()
 @click.argument("dynamodb_table")
 @click.argument("database")
-@click.option("--scan-all/--sample", default=True, show_default=True, help="Read every item.")
+@click.option(
+    "--scan-all/--sample",
+    default=True,
+    show_default=True,
+    help="Read all items or a sample.",
+)
 @click.option(
     "--scan-rate",
     type=click.FloatRange(0.1, 1.5),
-    help="Share of the table's read capacity to use.",
+    help="Share of the table's read capacity that the scan may use.",
 )
-@click.option("--table-prefix", default="", help="Put before the catalog table's name.")
+@click.option("--table-prefix", default="", help="Prefix of the catalog table's name.")
 def crawl(
     dynamodb_table: str,
     database: str,
@@ -86,7 +92,11 @@ def crawl(
     scan_rate: float | None,
     table_prefix: str,
 ) -> None:
-    """Crawl a DynamoDB table into the Glue catalog without a Glue crawler."""
+    """Write a DynamoDB table's schema to the Glue catalog.
+
+    The items of DYNAMODB_TABLE are scanned, and the catalog table in DATABASE gets the columns that
+    a Glue crawler would write. No Glue crawler is needed.
+    """
     cloud = CloudResource.of(load_settings())
     target = CrawlTarget(dynamodb_table, scan_all=scan_all, scan_rate=scan_rate)
     result = run_crawl(cloud.dynamodb, cloud.glue, target, database, table_prefix)
@@ -104,11 +114,11 @@ def crawl(
     type=click.Choice([dialect.value for dialect in Dialect]),
     default=Dialect.SPARK.value,
     show_default=True,
-    help="hive is also Athena's.",
+    help="SQL dialect; hive is for Hive and Athena.",
 )
-@click.option("--location", default="", help="Where this reader finds the data.")
+@click.option("--location", default="", help="Location of the data, if not the table's.")
 def ddl(database: str, table: str, dialect: str, location: str) -> None:
-    """Print the CREATE TABLE statement for a Glue table over Parquet."""
+    """Print the CREATE TABLE statement of a Parquet table."""
     cloud = CloudResource.of(load_settings())
     found = read_table(cloud.glue, TableReference(database, table))
     click.echo(create_statement(found, Dialect(dialect), location=location) + ";")

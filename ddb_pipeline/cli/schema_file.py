@@ -1,4 +1,4 @@
-"""Columns from a file, for commands that take a schema without a catalog."""
+"""Columns read from a schema file, for commands that can work without a catalog."""
 
 import json
 from pathlib import Path
@@ -11,32 +11,14 @@ from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
 
 
 class SchemaFileError(click.UsageError):
-    """A schema file that cannot be read; the message names the file and the column."""
-
-
-def read_parquet_schema_file(path: Path) -> tuple[Column, ...]:
-    """Columns of a file as ``read_schema_file`` takes it, each of a type that Parquet holds.
-
-    Raises:
-        SchemaFileError: it holds no columns, or a type is not Hive's or not Parquet's.
-    """
-    columns = read_schema_file(path)
-    try:
-        for column in columns:
-            parse_type(column.type)
-        arrow_schema(columns)
-    except HiveTypeError as error:
-        raise SchemaFileError(f"{path}: column {column.name!r}: {error}") from error
-    except NoParquetTypeError as error:
-        raise SchemaFileError(f"{path}: {error}") from error
-    return columns
+    """A schema file cannot be used; the message names the file and the column."""
 
 
 def read_schema_file(path: Path) -> tuple[Column, ...]:
-    """Columns from a file: ``{"name": "type"}``, ``[{"Name": ..., "Type": ...}]`` or GetTable's.
+    """Columns from a JSON file: ``{"name": "type"}``, Glue's columns or a GetTable response.
 
     Raises:
-        SchemaFileError: it is none of them.
+        SchemaFileError: the file has none of these forms.
     """
     try:
         document: Any = json.loads(path.read_text("utf-8"))
@@ -58,7 +40,25 @@ def read_schema_file(path: Path) -> tuple[Column, ...]:
     return tuple(Column(name, text) for name, text in pairs)
 
 
+def read_parquet_schema_file(path: Path) -> tuple[Column, ...]:
+    """As ``read_schema_file``, for columns that are written to Parquet.
+
+    Raises:
+        SchemaFileError: also a type that Hive does not have, or Parquet cannot store.
+    """
+    columns = read_schema_file(path)
+    try:
+        for column in columns:
+            parse_type(column.type)
+        arrow_schema(columns)
+    except HiveTypeError as error:
+        raise SchemaFileError(f"{path}: column {column.name!r}: {error}") from error
+    except NoParquetTypeError as error:
+        raise SchemaFileError(f"{path}: {error}") from error
+    return columns
+
+
 def _no_columns(path: Path) -> SchemaFileError:
     return SchemaFileError(
-        f'{path} holds no columns. Write {{"name": "type", ...}} or Glue\'s form.'
+        f'{path} holds no columns. Write {{"name": "type", ...}}, or columns as Glue has them.'
     )

@@ -1,4 +1,4 @@
-"""Runs sensors and what they ask for in this process, as Dagster's daemon does in several."""
+"""Evaluates sensors and executes their run requests in this process, without Dagster's daemon."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,16 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class RunFailedError(DdbPipelineError):
-    """A run that a sensor asked for failed; the message carries the step's own error."""
+    """A requested run failed; the message holds the error of the step."""
 
 
 @dataclass
 class SensorLoop:
-    """An ephemeral Dagster instance with the definitions' sensors and their cursors."""
+    """The sensors of the definitions and their cursors, on one Dagster instance.
+
+    Attributes:
+        runs: number of runs executed so far.
+    """
 
     definitions: dg.Definitions
     cloud: CloudResource
@@ -27,7 +31,7 @@ class SensorLoop:
     runs: int = 0
 
     def tick(self, sensor_name: str) -> int:
-        """Evaluate one sensor and execute the runs it asks for; answers with how many.
+        """Evaluate one sensor and execute the runs that it requests; returns their number.
 
         Raises:
             RunFailedError: one of them failed.
@@ -76,7 +80,7 @@ class SensorLoop:
 
 
 def _root_message(error: Any) -> str:
-    """The message of what was raised, without Dagster's own error around it."""
+    """The message of the original error, without Dagster's errors that wrap it."""
     while error.cause is not None:
         error = error.cause
     return str(error.message).strip()

@@ -1,4 +1,4 @@
-"""Exports found by a folder or URL, wherever they were copied to."""
+"""Exports found by a folder of a file system, also if they were copied."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -13,8 +13,8 @@ from ddb_pipeline.export.manifest import ExportError, ExportNotFinishedError, re
 class ExportFolder:
     """Opens an export's objects by their keys.
 
-    Data files are looked for in ``data`` beside the manifest, whatever their keys begin with, so
-    that an export may have been copied to elsewhere. ``path`` is ``bucket/prefix`` for S3.
+    Data files are expected in ``data`` beside the manifests, whatever prefix their keys have, so
+    that copies of an export can be read. ``path`` is ``bucket/prefix`` for S3.
     """
 
     filesystem: pyarrow.fs.FileSystem
@@ -23,7 +23,7 @@ class ExportFolder:
     def __call__(self, key: str) -> BinaryIO:
         name = key.rpartition("/")[2]
         relative = f"data/{name}" if "/" in key else name
-        # Arrow would uncompress by the name's ending; the checksum is of the bytes as they are.
+        # Arrow would decompress by the file extension, but the checksum is of the compressed bytes.
         path = f"{self.path}/{relative}"
         try:
             source: BinaryIO = self.filesystem.open_input_stream(path, compression=None)
@@ -31,19 +31,19 @@ class ExportFolder:
             raise
         except OSError as error:
             raise ExportError(
-                path, f"it cannot be read: {error}. In a bucket it takes s3:GetObject."
+                path, f"it cannot be read: {error}. In a bucket this requires s3:GetObject."
             ) from error
         return source
 
 
 def open_export(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[ExportFolder, Export]:
-    """What opens an export's objects, and its manifests, verified.
+    """Find an export, and read and verify its manifests.
 
-    ``path`` is the export's folder, the one with ``manifest-summary.json``, or one above it that
-    holds a single export.
+    ``path`` is the export's folder, the one with ``manifest-summary.json``, or a folder above it
+    that holds a single export.
 
     Raises:
-        ExportError: there is no export, or there are several, or it is damaged.
+        ExportError: there is no export, there are several, or a manifest is damaged.
     """
     folder = ExportFolder(filesystem, find_export(filesystem, path.rstrip("/")))
     return folder, read_export(folder, "")
@@ -53,7 +53,7 @@ def find_export(filesystem: pyarrow.fs.FileSystem, path: str) -> str:
     """The folder of the one export at or below ``path``.
 
     Raises:
-        ExportNotFinishedError: there is none, or not one alone.
+        ExportNotFinishedError: there is none, or more than one.
     """
     found = []
     for folder in (path, f"{path}/{FOLDER}"):
@@ -70,8 +70,10 @@ def find_export(filesystem: pyarrow.fs.FileSystem, path: str) -> str:
     if not found:
         raise ExportNotFinishedError(
             f"{path}/{SUMMARY}.json",
-            "it is not there. Give the export's own folder, .../AWSDynamoDB/<export id>; if it is "
-            "that, the export is still running or has failed.",
+            "it does not exist. Give the export's own folder, .../AWSDynamoDB/<export id>. If this "
+            "is that folder, the export is still running or has failed.",
         )
     names = ", ".join(sorted(name.rpartition("/")[2] for name in found)[:5])
-    raise ExportNotFinishedError(path, f"there are {len(found)} exports ({names}). Name one.")
+    raise ExportNotFinishedError(
+        path, f"there are {len(found)} exports ({names}). Give one's folder."
+    )

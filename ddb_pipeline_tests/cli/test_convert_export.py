@@ -87,11 +87,11 @@ def test_partitions_and_what_is_told_of_rejected_lines(tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(columns))
     told = run(source, tmp_path / "strict", "--schema", tmp_path / "schema.json", status=1)
     assert "50 rows of 6 columns" in told
-    assert "1 line(s) are no rows: " in told
+    assert "1 line(s) were rejected." in told
 
 
 CALLS: list[tuple[Sequence[str], str]] = [
-    (["nowhere", "lake"], "is not there. Give the export's own folder"),
+    (["nowhere", "lake"], "it does not exist. Give the export's own folder"),
     (["{source}", "lake", "--partition-by", "hash(id)"], "hash takes a number of buckets"),
     (["{source}", "lake", "--partition-by", "hash(nothing,4)"], "there is no column 'nothing'"),
     (["{source}", "lake", "--partition-by", "tags"], "not a single value"),

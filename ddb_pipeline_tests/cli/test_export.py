@@ -49,7 +49,7 @@ def test_export_and_convert(
         (["no-such-table", "s3://search-logs-lake/x"], "'no-such-table' does not exist"),
         (["no-such-table", "s3://search-logs-lake/x", "--scan"], "does not exist"),
         (["search-logs", "s3://no-such-bucket/x", "--scan"], "'no-such-bucket' cannot be written"),
-        (["search-logs", "folder"], "is no s3:// URL"),
+        (["search-logs", "folder"], "is not an s3:// URL"),
     ],
 )
 def test_what_cannot_be_exported(

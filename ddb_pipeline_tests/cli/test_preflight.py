@@ -75,12 +75,18 @@ def test_text_for_a_reader(tmp_path: Path, schema: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere/docs.jsonl", "--schema", "S"], "no file, no folder and no DynamoDB table"),
-        (["S"], "--catalog-table or --schema"),
-        (["S", "--schema", "S", "--catalog-table", "a.b"], "one of them"),
+        (
+            ["nowhere/docs.jsonl", "--schema", "S"],
+            "nor a DynamoDB table's name",
+        ),
+        (["S"], "--catalog-table and --schema"),
+        (
+            ["S", "--schema", "S", "--catalog-table", "a.b"],
+            "Give one of --catalog",
+        ),
         (["S", "--catalog-table", "nothing"], "not database.table"),
         (["EMPTY", "--schema", "S"], "holds no documents"),
-        (["FOLDER", "--schema", "S"], "is not there. Give the export"),
+        (["FOLDER", "--schema", "S"], "does not exist. Give the export"),
         (["S", "--schema", "EMPTY"], "is not JSON"),
     ],
 )

@@ -133,6 +133,6 @@ def test_an_object_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
     data.unlink()
     # As good as a denial, which root on a local disk does not meet.
     data.mkdir()
-    with pytest.raises(ExportError, match=f"{data.name}.*it takes s3:GetObject"):
+    with pytest.raises(ExportError, match=f"{data.name}.*this requires s3:GetObject"):
         convert_export(*opened(folder), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
     assert not (tmp_path / "lake").exists()
