@@ -1,10 +1,10 @@
-"""Glue catalog tables: read one, decide, write it back under its VersionId."""
+"""Catalog tables: read one, decide on a new definition, write it if no other writer was faster."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +14,11 @@ from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import (
+        ColumnTypeDef,
+        StorageDescriptorTypeDef,
+        TableInputTypeDef,
+    )
 
 TABLE_INPUT_MEMBERS = (
     "Name",
@@ -30,18 +35,18 @@ TABLE_INPUT_MEMBERS = (
     "Parameters",
     "TargetTable",
 )
-"""What UpdateTable accepts of GetTable's answer (botocore's ``TableInput``, without
-``ViewDefinition``, whose input and output shapes differ, and ``FederatedTable``, which older
-versions of botocore refuse)."""
+"""Members of GetTable's response that UpdateTable accepts (botocore's ``TableInput``).
+
+``ViewDefinition`` is left out because its input and output shapes differ, ``FederatedTable``
+because older versions of botocore refuse it.
+"""
 
 MAX_ATTEMPTS = 20
-
-Definition = Mapping[str, Any]
-"""The members of Glue's ``TableInput``."""
+"""Attempts of one update while other writers keep changing the table."""
 
 
 class CatalogError(DdbPipelineError):
-    """A catalog table could not be read or written."""
+    """A catalog table cannot be read or written."""
 
 
 class TableNotFoundError(CatalogError):
@@ -49,16 +54,16 @@ class TableNotFoundError(CatalogError):
 
 
 class PermissionMissingError(CatalogError):
-    """The caller may not do what is needed; the message names the permission."""
+    """The caller lacks a permission, which the message names."""
 
 
 class ConcurrentUpdateError(CatalogError):
-    """Others kept writing the table; every attempt met a newer version."""
+    """Other writers changed the table during every attempt to update it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableReference:
-    """A table's place in the catalog."""
+    """The database and the name of a catalog table."""
 
     database: str
     name: str
@@ -69,22 +74,30 @@ class TableReference:
 
 @dataclass(frozen=True, slots=True)
 class CatalogTable:
-    """One version of a catalog table: what can be written back, and what it is locked by."""
+    """One version of a catalog table.
+
+    Attributes:
+        version_id: an update names it, so that it fails if the table has changed since.
+        definition: the members that an update writes back.
+    """
 
     reference: TableReference
     version_id: str
-    definition: Definition
+    definition: "TableInputTypeDef"
 
     @property
     def columns(self) -> tuple[Column, ...]:
+        """The columns, without the partition keys."""
         return columns_of(self.definition)
 
     @property
     def partition_keys(self) -> tuple[Column, ...]:
+        """The partition keys."""
         return _as_columns(self.definition.get("PartitionKeys") or ())
 
     @property
     def location(self) -> str:
+        """The location of the data; empty where the table has none."""
         return str((self.definition.get("StorageDescriptor") or {}).get("Location") or "")
 
     @property
@@ -95,18 +108,19 @@ class CatalogTable:
 
 @dataclass(frozen=True, slots=True)
 class TableUpdate:
-    """What became of a read–decide–write: ``after`` is ``before`` where nothing was written."""
+    """The versions before and after an update; the same one where nothing was written."""
 
     before: CatalogTable
     after: CatalogTable
 
     @property
     def written(self) -> bool:
+        """Whether the update wrote a new version."""
         return self.before.version_id != self.after.version_id
 
 
 def fingerprint(columns: Sequence[Column]) -> str:
-    """A short stable hash of column names and types, in their order."""
+    """A short hash of column names and types in their order, the same in every process."""
     text = json.dumps([list(column) for column in columns], ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
@@ -115,35 +129,41 @@ def _as_columns(entries: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     return tuple(Column(entry["Name"], entry.get("Type") or "string") for entry in entries)
 
 
-def columns_of(definition: Definition) -> tuple[Column, ...]:
+def columns_of(definition: "TableInputTypeDef") -> tuple[Column, ...]:
     """The columns of a table definition, without its partition keys."""
     return _as_columns((definition.get("StorageDescriptor") or {}).get("Columns") or ())
 
 
-def table_input(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of GetTable's answer that UpdateTable takes back; an empty text is as none."""
-    return {
+def table_input(table: Mapping[str, Any]) -> "TableInputTypeDef":
+    """Return the members of GetTable's ``Table`` that UpdateTable accepts, without empty texts."""
+    members = {
         member: table[member]
         for member in TABLE_INPUT_MEMBERS
         if table.get(member) is not None and table[member] != ""
     }
+    return cast("TableInputTypeDef", members)
 
 
-def with_columns(definition: Definition, columns: Sequence[Column]) -> dict[str, Any]:
-    """``definition`` with other columns.
+def column_entries(columns: Sequence[Column]) -> "list[ColumnTypeDef]":
+    """Return columns in the form of Glue's API."""
+    return [{"Name": column.name, "Type": column.type} for column in columns]
 
-    A column that stays at its position or keeps its name keeps its comment and parameters.
+
+def with_columns(definition: "TableInputTypeDef", columns: Sequence[Column]) -> "TableInputTypeDef":
+    """Return ``definition`` with other columns.
+
+    Comment and parameters of a column stay if it has the same name; if the number of columns is
+    the same, they stay at their position.
     """
-    descriptor = dict(definition.get("StorageDescriptor") or {})
-    entries = list(descriptor.get("Columns") or ())
+    descriptor = cast("StorageDescriptorTypeDef", definition.get("StorageDescriptor") or {})
+    entries = cast("Sequence[ColumnTypeDef]", descriptor.get("Columns") or ())
     by_name = {entry["Name"]: entry for entry in entries}
-    positional = len(entries) == len(columns)
-    replaced = []
-    for position, column in enumerate(columns):
-        entry = entries[position] if positional else by_name.get(column.name, {})
-        replaced.append({**entry, "Name": column.name, "Type": column.type})
-    descriptor["Columns"] = replaced
-    return {**definition, "StorageDescriptor": descriptor}
+    same_number = len(entries) == len(columns)
+    replaced: list[ColumnTypeDef] = []
+    for position, new in enumerate(column_entries(columns)):
+        old = entries[position] if same_number else by_name.get(new["Name"], new)
+        replaced.append({**old, **new})
+    return {**definition, "StorageDescriptor": {**descriptor, "Columns": replaced}}
 
 
 def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
@@ -156,7 +176,7 @@ def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
     try:
         table = glue.get_table(DatabaseName=reference.database, Name=reference.name)["Table"]
     except ClientError as error:
-        raise translated(error, reference, "glue:GetTable") from error
+        raise catalog_error(error, reference, "glue:GetTable") from error
     return CatalogTable(
         reference=TableReference(reference.database, table["Name"]),
         version_id=table.get("VersionId", ""),
@@ -167,27 +187,28 @@ def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
 def read_version(
     glue: "GlueClient", reference: TableReference, version_id: str
 ) -> CatalogTable | None:
-    """One archived version of a catalog table; None where there is none of that id.
+    """Read an archived version of a catalog table; returns None where it does not exist.
 
     Raises:
         PermissionMissingError: ``glue:GetTableVersion`` is denied.
     """
     try:
-        answer = glue.get_table_version(
+        response = glue.get_table_version(
             DatabaseName=reference.database, TableName=reference.name, VersionId=version_id
         )
     except ClientError as error:
         if error_code(error) == "EntityNotFoundException":
             return None
-        raise translated(error, reference, "glue:GetTableVersion") from error
-    table: Mapping[str, Any] = answer["TableVersion"].get("Table", {})
+        raise catalog_error(error, reference, "glue:GetTableVersion") from error
+    table: Mapping[str, Any] = response["TableVersion"].get("Table", {})
     return CatalogTable(reference, version_id, table_input(table))
 
 
 def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | None:
-    """The version that this one replaced; None for a first one, and where it was not archived.
+    """Read the version that this one replaced; returns None if there is none in the archive.
 
-    Version ids are integers as text, each one more than the last (Glue API, GetTableVersion).
+    A version id is the text of an integer, which grows by one with each version (Glue API
+    reference, GetTableVersion).
     """
     if not table.version_id.isdigit():
         return None
@@ -195,7 +216,7 @@ def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | No
 
 
 def find_table(glue: "GlueClient", reference: TableReference) -> CatalogTable | None:
-    """As :func:`read_table`, with None for a table that is not there."""
+    """Like :func:`read_table`, but returns None for a table that does not exist."""
     try:
         return read_table(glue, reference)
     except TableNotFoundError:
@@ -203,32 +224,36 @@ def find_table(glue: "GlueClient", reference: TableReference) -> CatalogTable | 
 
 
 def create_table(
-    glue: "GlueClient", reference: TableReference, definition: Definition
+    glue: "GlueClient", reference: TableReference, definition: "TableInputTypeDef"
 ) -> CatalogTable:
-    """Create a table; where another writer was first, answer with what is there then."""
+    """Create a table and return it; returns the existing one if another writer was first."""
     try:
-        glue.create_table(DatabaseName=reference.database, TableInput=definition)  # type: ignore[arg-type]
+        glue.create_table(DatabaseName=reference.database, TableInput=definition)
     except ClientError as error:
         if error_code(error) != "AlreadyExistsException":
-            raise translated(error, reference, "glue:CreateTable") from error
+            raise catalog_error(error, reference, "glue:CreateTable") from error
     return read_table(glue, reference)
 
 
 def update_table(
     glue: "GlueClient",
     reference: TableReference,
-    decide: Callable[[CatalogTable], Definition | None],
+    decide: "Callable[[CatalogTable], TableInputTypeDef | None]",
     *,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> TableUpdate:
-    """Read the table, let ``decide`` say its new definition, write it under the version read.
+    """Read a table, decide on its new definition, and write it if the version is still the same.
 
-    ``decide`` is pure and answers None where nothing is to be written. When another writer came
-    between, the table is read again and ``decide`` asked again, so that no update is lost.
+    Where another writer changed the table in between, all three steps run again, so that no
+    change is lost.
+
+    Args:
+        decide: returns the new definition, or None to write nothing. It has no side effects.
 
     Raises:
-        TableNotFoundError, PermissionMissingError: as named.
-        ConcurrentUpdateError: ``max_attempts`` writes in a row met a newer version.
+        TableNotFoundError: there is no such table or database.
+        PermissionMissingError: ``glue:GetTable`` or ``glue:UpdateTable`` is denied.
+        ConcurrentUpdateError: the table changed during each of ``max_attempts`` attempts.
     """
     for _ in range(max_attempts):
         before = read_table(glue, reference)
@@ -240,7 +265,7 @@ def update_table(
         except ClientError as error:
             if error_code(error) == "ConcurrentModificationException":
                 continue
-            raise translated(error, reference, "glue:UpdateTable") from error
+            raise catalog_error(error, reference, "glue:UpdateTable") from error
         return TableUpdate(before, read_table(glue, reference))
     raise ConcurrentUpdateError(
         f"Table {reference} changed under each of {max_attempts} updates. "
@@ -248,24 +273,26 @@ def update_table(
     )
 
 
-def _write(glue: "GlueClient", before: CatalogTable, definition: Definition) -> None:
-    request: dict[str, Any] = {
-        "DatabaseName": before.reference.database,
-        "TableInput": definition,
-        "VersionId": before.version_id,
-        "SkipArchive": False,
-    }
+def _write(glue: "GlueClient", before: CatalogTable, definition: "TableInputTypeDef") -> None:
+    def write(*, skip_archive: bool) -> None:
+        glue.update_table(
+            DatabaseName=before.reference.database,
+            TableInput=definition,
+            VersionId=before.version_id,
+            SkipArchive=skip_archive,
+        )
+
     try:
-        glue.update_table(**request)
+        write(skip_archive=False)
     except ClientError as error:
-        # The account's quota of table versions is full: the fix matters more than its archive.
+        # The account's quota of table versions is exhausted: then write without archiving.
         if error_code(error) != "ResourceNumberLimitExceededException":
             raise
-        glue.update_table(**{**request, "SkipArchive": True})
+        write(skip_archive=True)
 
 
-def translated(error: ClientError, reference: TableReference, permission: str) -> CatalogError:
-    """Glue's error as one that names the table and what to do about it."""
+def catalog_error(error: ClientError, reference: TableReference, permission: str) -> CatalogError:
+    """Return an error that names the table, and what to do about Glue's error."""
     code = error_code(error)
     message = error_message(error)
     if code == "EntityNotFoundException":

@@ -11,8 +11,9 @@ from ddb_pipeline.client_errors import DENIED_CODES, error_code
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
+    column_entries,
+    columns_of,
     create_table,
     find_table,
     update_table,
@@ -32,16 +33,17 @@ from ddb_pipeline.hive.types import Column
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 
 @dataclass(frozen=True, slots=True)
 class CrawlTarget:
-    """A DynamoDB table to crawl, in the words of Glue's ``DynamoDBTarget``.
+    """A DynamoDB table to crawl, with the options of Glue's ``DynamoDBTarget``.
 
     Attributes:
         table: the DynamoDB table's name.
-        scan_all: read every item; otherwise a sample.
-        scan_rate: share of the table's read capacity to use, 0.1 to 1.5; None for the default.
+        scan_all: read every item, not only a sample.
+        scan_rate: the share of the table's read capacity to use, 0.1 to 1.5; None for the default.
     """
 
     table: str
@@ -51,7 +53,7 @@ class CrawlTarget:
 
 @dataclass(frozen=True, slots=True)
 class ObservedTable:
-    """A table's items as a scan saw them, beside DescribeTable's ``Table``."""
+    """DescribeTable's ``Table``, and the types inferred from the items that a scan returned."""
 
     description: Mapping[str, Any]
     inference: Inference
@@ -59,7 +61,16 @@ class ObservedTable:
 
 @dataclass(frozen=True, slots=True)
 class CrawlResult:
-    """What a crawl by :func:`run_crawl` found and wrote."""
+    """The result of :func:`run_crawl`.
+
+    Attributes:
+        table: the catalog table.
+        items: number of items read.
+        created: whether the catalog table is new.
+        changed: whether the crawl wrote to the catalog.
+        columns: the columns of the catalog table.
+        inference: the types of the items.
+    """
 
     table: TableReference
     items: int
@@ -70,14 +81,14 @@ class CrawlResult:
 
 
 def catalog_table_name(dynamodb_table: str, prefix: str = "") -> str:
-    """The name a crawler gives the catalog table: lower case, other characters as ``_``."""
+    """The name that a crawler gives the catalog table: in lower case, other characters ``_``."""
     return prefix + re.sub(r"[^a-z0-9_]", "_", dynamodb_table.lower())
 
 
 def crawled_definition(
     description: Mapping[str, Any], name: str, columns: Sequence[Column], items: int
-) -> dict[str, Any]:
-    """The catalog table as Glue's crawler defines one over a DynamoDB table."""
+) -> "TableInputTypeDef":
+    """Define the catalog table of a DynamoDB table as Glue's crawler does."""
     size = int(description.get("TableSizeBytes") or 0)
     statistics = {
         "classification": "dynamodb",
@@ -96,7 +107,7 @@ def crawled_definition(
         "PartitionKeys": [],
         "Parameters": parameters,
         "StorageDescriptor": {
-            "Columns": [{"Name": column.name, "Type": column.type} for column in columns],
+            "Columns": column_entries(columns),
             "Location": description["TableArn"],
             "Compressed": False,
             "NumberOfBuckets": -1,
@@ -110,36 +121,38 @@ def crawled_definition(
 
 
 def _key(description: Mapping[str, Any], kind: str) -> str:
-    names = [k["AttributeName"] for k in description["KeySchema"] if k["KeyType"] == kind]
-    return names[0] if names else ""
+    names = (k["AttributeName"] for k in description["KeySchema"] if k["KeyType"] == kind)
+    return next(names, "")
 
 
-def recrawled(table: CatalogTable, found: Mapping[str, Any]) -> Definition:
-    """The table after another crawl under UPDATE_IN_DATABASE.
+def recrawled(table: CatalogTable, found: "TableInputTypeDef") -> "TableInputTypeDef":
+    """The definition of an existing catalog table after another crawl (UPDATE_IN_DATABASE).
 
-    Columns and statistics become what was found; parameters that others set stay.
+    It has the columns, the location and the statistics of ``found``, and keeps all other members
+    and parameters. It is the old one where the columns are the same.
     """
-    descriptor = found["StorageDescriptor"]
-    columns = [Column(entry["Name"], entry["Type"]) for entry in descriptor["Columns"]]
-    definition = dict(table.definition)
-    definition["Parameters"] = {**(definition.get("Parameters") or {}), **found["Parameters"]}
-    definition["StorageDescriptor"] = {
-        **(definition.get("StorageDescriptor") or {}),
-        "Location": descriptor["Location"],
-        "Parameters": descriptor["Parameters"],
+    old = table.definition.get("StorageDescriptor") or {}
+    new = found["StorageDescriptor"]
+    updated = with_columns(table.definition, columns_of(found))
+    descriptor = updated["StorageDescriptor"]
+    if descriptor["Columns"] == old.get("Columns"):
+        return table.definition
+    return {
+        **updated,
+        "Parameters": {**(updated.get("Parameters") or {}), **found["Parameters"]},
+        "StorageDescriptor": {
+            **descriptor,
+            "Location": new["Location"],
+            "Parameters": new["Parameters"],
+        },
     }
-    updated = with_columns(definition, columns)
-    unchanged = updated["StorageDescriptor"]["Columns"] == table.definition.get(
-        "StorageDescriptor", {}
-    ).get("Columns")
-    return table.definition if unchanged else updated
 
 
 def observe_table(dynamodb: "DynamoDBClient", target: CrawlTarget) -> ObservedTable:
-    """Scan the table within its read budget; what its items tell of their types.
+    """Scan a table within its read capacity and infer the types of its items.
 
     Raises:
-        CrawlError: the table is missing or may not be read.
+        CrawlError: the table does not exist or may not be read.
     """
     try:
         description = dynamodb.describe_table(TableName=target.table)["Table"]
@@ -154,7 +167,7 @@ def observe_table(dynamodb: "DynamoDBClient", target: CrawlTarget) -> ObservedTa
 
 
 def key_attributes(description: Mapping[str, Any]) -> tuple[str, ...]:
-    """The table's key attributes, partition key first, from DescribeTable's ``Table``."""
+    """The key attributes of DescribeTable's ``Table``, the partition key first."""
     return tuple(filter(None, (_key(description, "HASH"), _key(description, "RANGE"))))
 
 
@@ -166,35 +179,42 @@ def run_crawl(
     table_prefix: str = "",
     shapes: Mapping[str, Shape] | None = None,
 ) -> CrawlResult:
-    """Crawl a DynamoDB table without a Glue crawler and write what it would.
+    """Crawl a DynamoDB table without a Glue crawler and write the table that one would write.
 
-    The table is written only where its columns changed, under its VersionId. ``shapes`` says by
-    path what is to be made of a map, as in :class:`ddb_pipeline.hive.infer.InferenceOptions`.
+    It writes an existing catalog table only if the columns differ.
+
+    Args:
+        shapes: the type of a map by its path, as in
+            :class:`ddb_pipeline.hive.infer.InferenceOptions`.
 
     Raises:
-        CrawlError: the DynamoDB table is missing or may not be read.
-        CatalogError: the catalog table may not be written.
+        CrawlError: the DynamoDB table does not exist or may not be read.
+        CatalogError: the catalog table cannot be written.
     """
     observed = observe_table(dynamodb, target)
-    description, inference, items = (
-        observed.description,
-        observed.inference,
-        observed.inference.items,
-    )
+    description, inference = observed.description, observed.inference
     options = InferenceOptions(keys=key_attributes(description), shapes=shapes or {})
     columns = crawled_columns(inference, options)
     reference = TableReference(database, catalog_table_name(target.table, table_prefix))
-    found = crawled_definition(description, reference.name, columns, items)
-    existing = find_table(glue, reference)
-    if existing is None:
+    found = crawled_definition(description, reference.name, columns, inference.items)
+    created = find_table(glue, reference) is None
+    if created:
         create_table(glue, reference, found)
-        return CrawlResult(reference, items, True, True, columns, inference)
-    update = update_table(glue, reference, lambda table: recrawled(table, found))
-    return CrawlResult(reference, items, False, update.written, columns, inference)
+        changed = True
+    else:
+        changed = update_table(glue, reference, lambda table: recrawled(table, found)).written
+    return CrawlResult(
+        table=reference,
+        items=inference.items,
+        created=created,
+        changed=changed,
+        columns=columns,
+        inference=inference,
+    )
 
 
 def dynamodb_error(error: ClientError, table: str) -> CrawlError:
-    """What went wrong with reading a table, for a person: the name, the missing permission."""
+    """Return an error that names the table, and what to do about DynamoDB's error."""
     code = error_code(error)
     if code == "ResourceNotFoundException":
         return CrawlError(

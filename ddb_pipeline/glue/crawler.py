@@ -1,9 +1,9 @@
 """Glue crawlers: start one and wait until its run is over."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -12,19 +12,20 @@ from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import CrawlerTypeDef
 
 
 class CrawlError(DdbPipelineError):
-    """A crawl could not be run or failed; the message names the crawler or table."""
+    """A crawl cannot run or failed; the message names the crawler or the table."""
 
 
 class CrawlTimeoutError(CrawlError):
-    """The crawler was still running when the time given to wait was over."""
+    """The crawler was still running when the timeout was over."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrawlerRun:
-    """One finished run of a Glue crawler."""
+    """One finished run of a Glue crawler; ``seconds`` is how long the caller waited for it."""
 
     crawler: str
     seconds: float
@@ -44,44 +45,46 @@ def run_crawler(
 ) -> CrawlerRun:
     """Start a Glue crawler and wait until it is READY again.
 
-    A run that is already under way is joined, and another one started after it, since it may
-    have read its items before the change that this call is for. ``on_progress`` gets the
-    crawler's state and the seconds waited, once a poll.
+    Where a run is in progress, wait for its end and then start another one: the run in progress
+    may have read the items before the change for which the caller crawls.
+
+    Args:
+        on_progress: called once a poll with the crawler's state and the seconds waited so far.
 
     Raises:
         CrawlError: no such crawler, not permitted, or the run failed (with Glue's message).
-        CrawlTimeoutError: still running after ``timeout_seconds``.
+        CrawlTimeoutError: the crawler is still running after ``timeout_seconds``.
     """
     started = clock()
-    deadline = started + timeout_seconds
 
-    def wait() -> Mapping[str, Any]:
+    def wait() -> "CrawlerTypeDef":
         while True:
-            state: Mapping[str, Any] = glue.get_crawler(Name=crawler)["Crawler"]
-            if state["State"] == "READY":
-                return state
-            on_progress(state["State"], clock() - started)
-            if clock() >= deadline:
+            found = glue.get_crawler(Name=crawler)["Crawler"]
+            state = found["State"]
+            if state == "READY":
+                return found
+            seconds = clock() - started
+            on_progress(state, seconds)
+            if seconds >= timeout_seconds:
                 raise CrawlTimeoutError(
-                    f"Crawler {crawler!r} is still {state['State']} after "
-                    f"{timeout_seconds:.0f} s. Give it more time or look at its log."
+                    f"Crawler {crawler!r} is still {state} after {timeout_seconds:.0f} s. Give it "
+                    "more time or look at its log."
                 )
             sleep(poll_seconds)
 
     try:
         while not _started(glue, crawler):
             wait()
-        state = wait()
+        last = wait().get("LastCrawl") or {}
     except ClientError as error:
         raise _crawler_error(error, crawler) from error
-    last: Mapping[str, Any] = state.get("LastCrawl") or {}
-    status = str(last.get("Status") or "UNKNOWN")
+    status = last.get("Status") or "UNKNOWN"
     if status in ("FAILED", "CANCELLED"):
         raise CrawlError(
             f"Crawler {crawler!r} {status.lower()}: {last.get('ErrorMessage') or 'no message'}. "
             f"Its log: {last.get('LogGroup', '')} {last.get('LogStream', '')}"
         )
-    return CrawlerRun(crawler, clock() - started, status, str(last.get("LogStream") or ""))
+    return CrawlerRun(crawler, clock() - started, status, last.get("LogStream") or "")
 
 
 def _started(glue: "GlueClient", crawler: str) -> bool:

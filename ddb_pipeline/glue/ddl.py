@@ -1,4 +1,4 @@
-"""A catalog table as the statement that makes it known to Spark, Hive or Athena."""
+"""``CREATE TABLE`` statements, which make a catalog table known to Spark, Hive or Athena."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -9,10 +9,10 @@ from ddb_pipeline.hive.types import Column
 
 
 class Dialect(Enum):
-    """Whose statement.
+    """The engine of a statement.
 
-    ``HIVE`` is also Athena's, and Spark's where it has Hive support. ``SPARK`` makes a table of
-    Spark's own Parquet source (Spark SQL reference, "CREATE DATASOURCE TABLE").
+    ``HIVE`` is for Hive, Athena, and Spark with Hive support. ``SPARK`` uses Spark's own Parquet
+    data source (Spark SQL reference, "CREATE DATASOURCE TABLE").
     """
 
     HIVE = "hive"
@@ -22,13 +22,13 @@ class Dialect(Enum):
 def create_statement(
     table: CatalogTable, dialect: Dialect, *, name: str = "", location: str = ""
 ) -> str:
-    """``CREATE TABLE`` for the Parquet that a catalog table describes.
+    """Return ``CREATE TABLE`` for the Parquet data that a catalog table describes.
 
-    ``name`` and ``location`` stand in for the catalog's own, for a reader that knows the data
-    under another URL (``s3a://``, a folder).
+    ``name`` and ``location`` replace those of the catalog, for a reader to which the data has
+    another URL (``s3a://``, a folder).
 
     Raises:
-        CatalogError: a column has a type that these readers refuse, or the table has no location.
+        CatalogError: a column has a type that these engines refuse, or there is no location.
     """
     _check(table, location)
     keys = table.partition_keys

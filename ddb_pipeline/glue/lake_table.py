@@ -1,18 +1,18 @@
-"""The catalog table over the Parquet: made once, and from then on only widened."""
+"""The lake table: the catalog table of the delivered Parquet, which is only ever widened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
+    catalog_error,
+    column_entries,
     create_table,
     find_table,
-    translated,
     update_table,
     with_columns,
 )
@@ -22,6 +22,11 @@ from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import (
+        PartitionInputTypeDef,
+        StorageDescriptorTypeDef,
+        TableInputTypeDef,
+    )
 
 DELIVERY_COLUMNS = (
     Column("ddb_event_id", "string"),
@@ -31,12 +36,13 @@ DELIVERY_COLUMNS = (
     Column("ddb_keys", "string"),
     Column("ddb_expired", "boolean"),
 )
-"""What the streaming Lambda says of each change, beside the item's own attributes."""
+"""The columns in which the streaming function describes each change, before the item's own."""
 
 PARTITION_KEYS = (Column("delivery_date", "string"), Column("delivery_hour", "string"))
-"""The directories of the delivery stream's prefix, UTC."""
+"""The partitions under the delivery stream's prefix, in UTC."""
 
 MAX_PARTITIONS_PER_CALL = 100
+"""The limit of BatchCreatePartition (AWS Glue API reference)."""
 
 INPUT_FORMAT = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat"
 OUTPUT_FORMAT = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat"
@@ -45,7 +51,7 @@ PARQUET_SERDE = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
 
 @dataclass(frozen=True, slots=True)
 class LakeTableUpdate:
-    """What became of the lake table when a crawled schema was merged into it."""
+    """The result of merging a crawled schema into the lake table."""
 
     table: CatalogTable
     created: bool
@@ -55,38 +61,39 @@ class LakeTableUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LakePartition:
-    """A partition: its values in the order of the partition keys, and its directory."""
+    """A partition: its values in the order of the partition keys, and its location."""
 
     values: tuple[str, ...]
     location: str
 
 
 def lake_columns(crawled: Sequence[Column]) -> tuple[Column, ...]:
-    """The lake's columns for a crawled schema: delivery metadata, then the item's attributes."""
+    """The lake table's columns: the delivery columns, then a crawled schema's, repaired."""
     return (*DELIVERY_COLUMNS, *normalize_columns(crawled)[0])
 
 
-def lake_definition(name: str, location: str, columns: Sequence[Column]) -> dict[str, Any]:
-    """A new lake table as Spark, Hive and Athena read one."""
+def lake_definition(name: str, location: str, columns: Sequence[Column]) -> "TableInputTypeDef":
+    """Define a new lake table for Spark, Hive and Athena."""
     return parquet_definition(name, location, columns, PARTITION_KEYS)
 
 
 def parquet_definition(
     name: str, location: str, columns: Sequence[Column], partition_keys: Sequence[Column] = ()
-) -> dict[str, Any]:
-    """A new table over Parquet."""
+) -> "TableInputTypeDef":
+    """Define a new table of Parquet data."""
     return {
         "Name": name,
         "TableType": "EXTERNAL_TABLE",
         "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
-        "PartitionKeys": [{"Name": key.name, "Type": key.type} for key in partition_keys],
+        "PartitionKeys": column_entries(partition_keys),
         "StorageDescriptor": storage_descriptor(location, columns),
     }
 
 
-def storage_descriptor(location: str, columns: Sequence[Column]) -> dict[str, Any]:
+def storage_descriptor(location: str, columns: Sequence[Column]) -> "StorageDescriptorTypeDef":
+    """Describe Parquet data at a location, of a table or of a partition."""
     return {
-        "Columns": [{"Name": column.name, "Type": column.type} for column in columns],
+        "Columns": column_entries(columns),
         "Location": location,
         "InputFormat": INPUT_FORMAT,
         "OutputFormat": OUTPUT_FORMAT,
@@ -99,74 +106,72 @@ def storage_descriptor(location: str, columns: Sequence[Column]) -> dict[str, An
     }
 
 
-def widened(table: CatalogTable, crawled: Sequence[Column]) -> Definition | None:
-    """The lake table with what the crawled schema adds or widens; None where that is nothing."""
-    evolution = merge_columns(table.columns, lake_columns(crawled))
-    if tuple(evolution.columns) == table.columns:
-        return None
-    return with_columns(table.definition, evolution.columns)
+def widened(table: CatalogTable, columns: Sequence[Column]) -> "TableInputTypeDef | None":
+    """The definition with ``columns`` merged into the table's; None where that changes nothing."""
+    merged = tuple(merge_columns(table.columns, columns).columns)
+    return None if merged == table.columns else with_columns(table.definition, merged)
 
 
 def widen_lake_table(
     glue: "GlueClient", reference: TableReference, location: str, crawled: Sequence[Column]
 ) -> LakeTableUpdate:
-    """Create the lake table, or widen it by a crawled schema under its VersionId.
+    """Create the lake table for a crawled schema, or widen it to that schema.
 
     Raises:
-        CatalogError: the table may not be written.
+        CatalogError: the table cannot be written.
     """
-    existing = find_table(glue, reference)
-    if existing is None:
-        columns = lake_columns(crawled)
+    columns = lake_columns(crawled)
+    if find_table(glue, reference) is None:
         table = create_table(glue, reference, lake_definition(reference.name, location, columns))
         evolution = merge_columns((), columns)
         if table.columns == columns:
             return LakeTableUpdate(table, created=True, written=True, evolution=evolution)
-    update = update_table(glue, reference, lambda table: widened(table, crawled))
+    update = update_table(glue, reference, lambda table: widened(table, columns))
     return LakeTableUpdate(
         table=update.after,
         created=False,
         written=update.written,
-        evolution=merge_columns(update.before.columns, lake_columns(crawled)),
+        evolution=merge_columns(update.before.columns, columns),
     )
 
 
 def register_partitions(
     glue: "GlueClient", table: CatalogTable, partitions: Sequence[LakePartition]
 ) -> int:
-    """Make partitions known to readers of a table; answers with how many were new.
+    """Create partitions of a table in the catalog; returns how many did not exist before.
 
     Raises:
-        CatalogError: a partition could not be created for another reason than being there.
+        CatalogError: a partition cannot be created.
     """
     new = 0
     for start in range(0, len(partitions), MAX_PARTITIONS_PER_CALL):
-        chunk = partitions[start : start + MAX_PARTITIONS_PER_CALL]
-        try:
-            answer = glue.batch_create_partition(
-                DatabaseName=table.reference.database,
-                TableName=table.reference.name,
-                PartitionInputList=[
-                    {
-                        "Values": list(partition.values),
-                        "StorageDescriptor": storage_descriptor(partition.location, table.columns),  # type: ignore[typeddict-item]
-                    }
-                    for partition in chunk
-                ],
-            )
-        except ClientError as error:
-            raise translated(error, table.reference, "glue:BatchCreatePartition") from error
-        errors = answer.get("Errors", [])
-        refused = [e for e in errors if _code(e) != "AlreadyExistsException"]
-        if refused:
-            raise translated(
-                ClientError({"Error": refused[0].get("ErrorDetail", {})}, "BatchCreatePartition"),  # type: ignore[typeddict-item]
-                table.reference,
-                "glue:BatchCreatePartition",
-            )
-        new += len(chunk) - len(errors)
+        new += _create_partitions(glue, table, partitions[start : start + MAX_PARTITIONS_PER_CALL])
     return new
 
 
-def _code(error: Any) -> str:
-    return str((error.get("ErrorDetail") or {}).get("ErrorCode", ""))
+def _create_partitions(
+    glue: "GlueClient", table: CatalogTable, partitions: Sequence[LakePartition]
+) -> int:
+    inputs: list[PartitionInputTypeDef] = [
+        {
+            "Values": list(partition.values),
+            "StorageDescriptor": storage_descriptor(partition.location, table.columns),
+        }
+        for partition in partitions
+    ]
+    operation, permission = "BatchCreatePartition", "glue:BatchCreatePartition"
+    try:
+        response = glue.batch_create_partition(
+            DatabaseName=table.reference.database,
+            TableName=table.reference.name,
+            PartitionInputList=inputs,
+        )
+    except ClientError as error:
+        raise catalog_error(error, table.reference, permission) from error
+    details = [error.get("ErrorDetail", {}) for error in response.get("Errors", [])]
+    for detail in details:
+        code, message = detail.get("ErrorCode", ""), detail.get("ErrorMessage", "")
+        if code != "AlreadyExistsException":
+            refusal = ClientError({"Error": {"Code": code, "Message": message}}, operation)
+            raise catalog_error(refusal, table.reference, permission)
+    return len(partitions) - len(details)

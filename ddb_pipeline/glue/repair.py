@@ -1,4 +1,4 @@
-"""The schema fix: whatever a crawler wrote, the catalog table ends valid for its readers."""
+"""The schema fix: column types that a crawler wrote become types that readers accept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
     read_table,
     update_table,
@@ -17,18 +16,19 @@ from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 TABLE_CHANGE = "Glue Data Catalog Table State Change"
 DATABASE_CHANGE = "Glue Data Catalog Database State Change"
-"""EventBridge detail-types: UpdateTable and partition operations arrive as the first, CreateTable,
-DeleteTable and BatchDeleteTable as the second (AWS Glue Developer Guide, "EventBridge events")."""
+"""EventBridge detail-types: of UpdateTable and partition operations the first, of CreateTable,
+DeleteTable and BatchDeleteTable the second (AWS Glue Developer Guide, "EventBridge events")."""
 
 REMOVALS = frozenset({"DeleteTable", "BatchDeleteTable", "DeleteDatabase"})
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What the fix did to one table; ``changes`` is empty where nothing was wrong."""
+    """The result of the fix of one table; ``changes`` is empty where all types were valid."""
 
     table: TableReference
     version_before: str
@@ -39,27 +39,29 @@ class Repair:
 
     @property
     def written(self) -> bool:
+        """Whether the fix wrote a new version."""
         return self.version_before != self.version_after
 
 
 def pending_changes(table: CatalogTable) -> tuple[ColumnChange, ...]:
-    """What the fix would change in this version of the table."""
+    """The changes that the fix would make to this version of the table."""
     return normalize_columns(table.columns)[1]
 
 
-def repaired(table: CatalogTable) -> Definition | None:
-    """The table's definition with every column valid, or None where it already is."""
+def repaired(table: CatalogTable) -> "TableInputTypeDef | None":
+    """The definition with valid types in all columns; None where they are valid already."""
     columns, changes = normalize_columns(table.columns)
     return with_columns(table.definition, columns) if changes else None
 
 
 def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = False) -> Repair:
-    """Bring one catalog table to types that Firehose, Hive, Spark and Athena accept.
+    """Repair the types of a catalog table, so that Firehose, Hive, Spark and Athena accept them.
 
-    Writes nothing where nothing is wrong, so that the fix's own table-change event ends there.
+    It writes nothing where all types are valid, so the fix that follows its own table-change event
+    causes no further event.
 
     Raises:
-        CatalogError: the table is missing, may not be written, or never held still.
+        CatalogError: the table does not exist, may not be written, or changed in every attempt.
     """
     if dry_run:
         table = read_table(glue, reference)
@@ -79,9 +81,9 @@ def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = 
 
 
 def changed_tables(event: Mapping[str, Any]) -> tuple[TableReference, ...]:
-    """The tables that one EventBridge event says were created or updated.
+    """The tables that were created or updated according to an EventBridge event.
 
-    Empty for deletions, for events of other services, and for shapes that are not known.
+    Empty for deletions, for events of other services, and for events of an unknown form.
     """
     if event.get("source") != "aws.glue":
         return ()
@@ -103,12 +105,12 @@ def changed_tables(event: Mapping[str, Any]) -> tuple[TableReference, ...]:
 def watched(
     tables: Iterable[TableReference], patterns: Sequence[TableReference]
 ) -> tuple[TableReference, ...]:
-    """Those of ``tables`` that are looked after, once each; ``*`` as a name takes a database."""
-    wanted = {(pattern.database, pattern.name) for pattern in patterns}
+    """Those of ``tables`` that match a pattern, once each; the name ``*`` matches a database."""
+    names = {(pattern.database, pattern.name) for pattern in patterns}
     return tuple(
         dict.fromkeys(
             table
             for table in tables
-            if (table.database, table.name) in wanted or (table.database, "*") in wanted
+            if (table.database, table.name) in names or (table.database, "*") in names
         )
     )

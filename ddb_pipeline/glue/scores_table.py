@@ -1,20 +1,20 @@
-"""The catalog table over the relevance scores: its location is whichever version is valid."""
+"""The catalog table of the relevance scores; its location is the current version of the scores."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
     create_table,
     find_table,
     update_table,
 )
-from ddb_pipeline.glue.lake_table import parquet_definition
+from ddb_pipeline.glue.lake_table import parquet_definition, storage_descriptor
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 SCORES_COLUMNS = (
     Column("query", "string"),
@@ -29,23 +29,24 @@ SCORES_COLUMNS = (
 )
 
 
-def scores_definition(name: str, location: str) -> dict[str, Any]:
+def scores_definition(name: str, location: str) -> "TableInputTypeDef":
+    """Define a new table of scores at a location."""
     return parquet_definition(name, location, SCORES_COLUMNS)
 
 
 def point_scores_table(
     glue: "GlueClient", reference: TableReference, location: str
 ) -> CatalogTable:
-    """Create the table, or make it read the scores at another location.
+    """Create the table, or set its location, so that it reads the scores there.
 
     Raises:
-        CatalogError: the table may not be written.
+        CatalogError: the table cannot be written.
     """
     if find_table(glue, reference) is None:
         create_table(glue, reference, scores_definition(reference.name, location))
 
-    def moved(table: CatalogTable) -> Definition:
-        wanted = scores_definition(table.reference.name, location)
-        return {**table.definition, "StorageDescriptor": wanted["StorageDescriptor"]}
+    def moved(table: CatalogTable) -> "TableInputTypeDef":
+        descriptor = storage_descriptor(location, SCORES_COLUMNS)
+        return {**table.definition, "StorageDescriptor": descriptor}
 
     return update_table(glue, reference, moved).after

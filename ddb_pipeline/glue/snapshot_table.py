@@ -1,40 +1,39 @@
-"""The catalog table over the snapshots: one partition an export, known when it is complete."""
+"""The catalog table of the snapshots, with one partition for each complete export."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
     create_table,
     find_table,
     update_table,
-    with_columns,
 )
 from ddb_pipeline.glue.lake_table import (
     DELIVERY_COLUMNS,
     LakePartition,
     parquet_definition,
     register_partitions,
+    widened,
 )
-from ddb_pipeline.hive.evolve import merge_columns
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 PARTITION_KEY = Column("export_id", "string")
 
 
 def item_columns(lake: Sequence[Column]) -> tuple[Column, ...]:
-    """The lake's columns without what the delivery says of each change."""
+    """The lake table's columns without the delivery columns."""
     delivery = {column.name for column in DELIVERY_COLUMNS}
     return tuple(column for column in lake if column.name not in delivery)
 
 
-def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> dict[str, Any]:
-    """A new snapshot table as Spark, Hive and Athena read one."""
+def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> "TableInputTypeDef":
+    """Define a new snapshot table for Spark, Hive and Athena."""
     return parquet_definition(name, location, columns, (PARTITION_KEY,))
 
 
@@ -46,18 +45,13 @@ def publish_snapshot(
     export_id: str,
     partition_location: str,
 ) -> CatalogTable:
-    """Make a complete snapshot known to readers of the catalog, widening the table to it.
+    """Add the partition of a complete snapshot; creates the table, or widens it to ``columns``.
 
     Raises:
-        CatalogError: the table or its partition may not be written.
+        CatalogError: the table or its partition cannot be written.
     """
-
-    def widened(table: CatalogTable) -> Definition | None:
-        merged = tuple(merge_columns(table.columns, columns).columns)
-        return with_columns(table.definition, merged) if merged != table.columns else None
-
     if find_table(glue, reference) is None:
         create_table(glue, reference, snapshot_definition(reference.name, location, columns))
-    table = update_table(glue, reference, widened).after
+    table = update_table(glue, reference, lambda table: widened(table, columns)).after
     register_partitions(glue, table, [LakePartition((export_id,), partition_location)])
     return table

@@ -12,9 +12,9 @@ from ddb_pipeline.client_errors import error_code
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
     TableReference,
+    catalog_error,
     fingerprint,
     table_input,
-    translated,
 )
 from ddb_pipeline.hive.normalize import normalize_columns
 
@@ -144,7 +144,7 @@ def _tables(glue: "GlueClient", database: str) -> Iterable[Mapping[str, Any]]:
     except ClientError as error:
         if error_code(error) == "EntityNotFoundException":
             return
-        raise translated(error, TableReference(database, "*"), "glue:GetTables") from error
+        raise catalog_error(error, TableReference(database, "*"), "glue:GetTables") from error
 
 
 def _epoch(moment: Any) -> int:

@@ -1,7 +1,7 @@
-"""Reading and writing catalog tables: nothing of a table gets lost, every refusal is told."""
+"""Reading and writing catalog tables: an update keeps every member, an error names the remedy."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
@@ -11,8 +11,8 @@ from botocore.stub import ANY, Stubber
 from ddb_pipeline.glue.catalog import (
     TABLE_INPUT_MEMBERS,
     CatalogError,
+    CatalogTable,
     ConcurrentUpdateError,
-    Definition,
     PermissionMissingError,
     TableNotFoundError,
     TableReference,
@@ -25,11 +25,14 @@ from ddb_pipeline.glue.catalog import (
 from ddb_pipeline.glue.repair import fix_table
 from ddb_pipeline.hive.types import Column
 
+if TYPE_CHECKING:
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
+
 REFERENCE = TableReference("logs", "search")
 
 
 def stored(columns: dict[str, str], version: str = "7") -> dict[str, Any]:
-    """A table as GetTable answers, members included that UpdateTable refuses."""
+    """A table as GetTable returns it, with members that UpdateTable refuses."""
     return {
         "Name": "search",
         "DatabaseName": "logs",
@@ -65,23 +68,23 @@ def glue() -> Iterator[tuple[Any, Stubber]]:
         yield client, stubber
 
 
-def answer_table(stubber: Stubber, table: dict[str, Any]) -> None:
+def add_get_table(stubber: Stubber, table: dict[str, Any]) -> None:
     stubber.add_response("get_table", {"Table": table})
 
 
-def test_update_takes_back_every_member_that_glue_has_for_input_and_output() -> None:
+def test_an_update_has_every_member_that_glue_returns_and_accepts() -> None:
     model = botocore.session.get_session().get_service_model("glue")
-    taken = set(model.shape_for("TableInput").members)
-    told = set(model.shape_for("Table").members)
-    # FederatedTable came late: a Lambda runtime's botocore may not know it, and no crawl makes one.
-    assert set(TABLE_INPUT_MEMBERS) == (taken & told) - {"ViewDefinition", "FederatedTable"}
+    accepted = set(model.shape_for("TableInput").members)
+    returned = set(model.shape_for("Table").members)
+    # A Lambda runtime's botocore may be older than FederatedTable, which no crawl writes.
+    assert set(TABLE_INPUT_MEMBERS) == (accepted & returned) - {"ViewDefinition", "FederatedTable"}
 
 
-def test_a_fix_writes_back_all_but_the_types(glue: tuple[Any, Stubber]) -> None:
+def test_a_fix_changes_nothing_but_the_types(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
     before = stored({"id": "string", "tags": "set<string>"})
     after = stored({"id": "string", "tags": "array<string>"}, "8")
-    answer_table(stubber, before)
+    add_get_table(stubber, before)
     stubber.add_response(
         "update_table",
         {},
@@ -92,7 +95,7 @@ def test_a_fix_writes_back_all_but_the_types(glue: tuple[Any, Stubber]) -> None:
             "SkipArchive": False,
         },
     )
-    answer_table(stubber, after)
+    add_get_table(stubber, after)
     repair = fix_table(client, REFERENCE)
     assert (repair.version_before, repair.version_after) == ("7", "8")
     assert [c.path for c in repair.changes] == ["tags"]
@@ -101,47 +104,49 @@ def test_a_fix_writes_back_all_but_the_types(glue: tuple[Any, Stubber]) -> None:
 
 def test_a_valid_table_is_not_written(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
-    answer_table(stubber, stored({"tags": "array<string>"}))
+    add_get_table(stubber, stored({"tags": "array<string>"}))
     assert not fix_table(client, REFERENCE).written
 
 
-def test_a_full_archive_does_not_hinder_the_fix(glue: tuple[Any, Stubber]) -> None:
+def test_a_fix_skips_the_archive_when_its_quota_is_exhausted(
+    glue: tuple[Any, Stubber],
+) -> None:
     client, stubber = glue
     request = {"DatabaseName": "logs", "TableInput": ANY, "VersionId": "7"}
-    answer_table(stubber, stored({"tags": "set<string>"}))
+    add_get_table(stubber, stored({"tags": "set<string>"}))
     stubber.add_client_error(
         "update_table",
         "ResourceNumberLimitExceededException",
         expected_params={**request, "SkipArchive": False},
     )
     stubber.add_response("update_table", {}, {**request, "SkipArchive": True})
-    answer_table(stubber, stored({"tags": "array<string>"}, "8"))
+    add_get_table(stubber, stored({"tags": "array<string>"}, "8"))
     assert fix_table(client, REFERENCE).written
     stubber.assert_no_pending_responses()
 
 
-def test_another_writer_in_between_is_read_again(glue: tuple[Any, Stubber]) -> None:
+def test_an_update_of_another_writer_in_between_is_kept(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
-    answer_table(stubber, stored({"a": "set<int>"}))
+    add_get_table(stubber, stored({"a": "set<int>"}))
     stubber.add_client_error("update_table", "ConcurrentModificationException")
-    answer_table(stubber, stored({"a": "set<int>", "b": "set<string>"}, "8"))
-    wanted = table_input(stored({"a": "array<int>", "b": "array<string>"}))
+    add_get_table(stubber, stored({"a": "set<int>", "b": "set<string>"}, "8"))
+    expected = table_input(stored({"a": "array<int>", "b": "array<string>"}))
     stubber.add_response(
         "update_table",
         {},
-        {"DatabaseName": "logs", "TableInput": wanted, "VersionId": "8", "SkipArchive": False},
+        {"DatabaseName": "logs", "TableInput": expected, "VersionId": "8", "SkipArchive": False},
     )
-    answer_table(stubber, stored({"a": "array<int>", "b": "array<string>"}, "9"))
+    add_get_table(stubber, stored({"a": "array<int>", "b": "array<string>"}, "9"))
     assert {c.column for c in fix_table(client, REFERENCE).changes} == {"a", "b"}
 
 
-def test_a_table_that_never_holds_still_is_told(glue: tuple[Any, Stubber]) -> None:
+def test_a_table_that_changes_in_every_attempt_is_an_error(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
     for _ in range(3):
-        answer_table(stubber, stored({"a": "set<int>"}))
+        add_get_table(stubber, stored({"a": "set<int>"}))
         stubber.add_client_error("update_table", "ConcurrentModificationException")
 
-    def decide(table: Any) -> Definition:
+    def decide(table: CatalogTable) -> "TableInputTypeDef":
         return with_columns(table.definition, [Column("a", "array<int>")])
 
     with pytest.raises(ConcurrentUpdateError, match=r"logs\.search.*3 updates.*other writer"):
@@ -156,18 +161,18 @@ def test_a_table_that_never_holds_still_is_told(glue: tuple[Any, Stubber]) -> No
         ("InternalServiceException", CatalogError, r"glue:GetTable failed.*Internal"),
     ],
 )
-def test_refused_reads_name_table_and_remedy(
+def test_errors_of_a_read_name_the_table_and_the_remedy(
     glue: tuple[Any, Stubber], code: str, expected: type[CatalogError], words: str
 ) -> None:
     client, stubber = glue
-    stubber.add_client_error("get_table", code, "said by Glue")
+    stubber.add_client_error("get_table", code, "text from Glue")
     with pytest.raises(expected, match=words):
         read_table(client, REFERENCE)
 
 
-def test_refused_writes_name_the_permission(glue: tuple[Any, Stubber]) -> None:
+def test_a_denied_write_names_the_permission(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
-    answer_table(stubber, stored({"a": "set<int>"}))
+    add_get_table(stubber, stored({"a": "set<int>"}))
     stubber.add_client_error(
         "update_table", "AccessDeniedException", "Insufficient Lake Formation permission(s)"
     )
@@ -177,7 +182,7 @@ def test_refused_writes_name_the_permission(glue: tuple[Any, Stubber]) -> None:
 
 def test_version_before(glue: tuple[Any, Stubber]) -> None:
     client, stubber = glue
-    answer_table(stubber, stored({"a": "int"}))
+    add_get_table(stubber, stored({"a": "int"}))
     stubber.add_response(
         "get_table_version",
         {"TableVersion": {"Table": stored({"a": "tinyint"}, "6"), "VersionId": "6"}},
@@ -191,7 +196,7 @@ def test_version_before(glue: tuple[Any, Stubber]) -> None:
     assert version_before(client, table) is None
 
 
-def test_columns_that_stay_keep_comment_and_parameters() -> None:
+def test_with_columns_keeps_comments_and_parameters() -> None:
     definition = table_input(stored({"a": "int", "b": "int"}))
     columns = with_columns(
         definition, [Column("b", "bigint"), Column("c", "int"), Column("a", "x")]

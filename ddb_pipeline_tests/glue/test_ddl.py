@@ -1,4 +1,4 @@
-"""The lake table's statement, run by the engines that read it."""
+"""CREATE TABLE statements of the lake table, run by the engines that read it."""
 
 import json
 import uuid
@@ -57,7 +57,7 @@ def write_hour(folder: Path) -> Path:
     return hour / "a.parquet"
 
 
-def test_spark_reads_by_the_statement(spark: Any, tmp_path: Path) -> None:
+def test_spark_reads_with_the_statement(spark: Any, tmp_path: Path) -> None:
     write_hour(tmp_path)
     name = f"stream_{uuid.uuid4().hex[:8]}"
     spark.sql(create_statement(table(str(tmp_path)), Dialect.SPARK, name=name))
@@ -80,7 +80,9 @@ def test_spark_parses_the_hive_statement(spark: Any) -> None:
 
 
 @pytest.mark.embedded
-def test_athena_queries_by_the_statement(aws_client: Callable[[str], Any], tmp_path: Path) -> None:
+def test_athena_queries_with_the_statement(
+    aws_client: Callable[[str], Any], tmp_path: Path
+) -> None:
     """The emulator's Athena: DuckDB behind Athena's interface and the Glue catalog."""
     name = f"athena{uuid.uuid4().hex[:8]}"
     s3, glue, athena = (aws_client(service) for service in ("s3", "glue", "athena"))
@@ -120,7 +122,7 @@ def test_duckdb_reads_the_files(tmp_path: Path) -> None:
     assert found[1:] == (2**53 + 1, 0.5, "2026-11-24", Decimal(ROW["exact"]))
 
 
-def test_a_table_that_is_not_mended_gets_no_statement() -> None:
+def test_a_table_with_invalid_types_has_no_statement() -> None:
     definition = lake_definition("t", "s3://b/", CRAWLED)
     broken = CatalogTable(TableReference("d", "t"), "1", definition)
     with pytest.raises(

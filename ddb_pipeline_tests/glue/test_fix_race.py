@@ -1,15 +1,14 @@
-"""Crawler and fixer writing one table in turn: nobody's update is lost, no version too many."""
+"""Crawlers and the schema fix write one table at the same time: no update is lost."""
 
 import threading
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
-    Definition,
     TableReference,
     create_table,
     read_table,
@@ -18,6 +17,9 @@ from ddb_pipeline.glue.catalog import (
 )
 from ddb_pipeline.glue.repair import fix_table, pending_changes
 from ddb_pipeline.hive.types import Column, parse_type
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 pytestmark = pytest.mark.embedded
 
@@ -42,18 +44,18 @@ def reference(aws_client: Callable[[str], Any]) -> TableReference:
     return TableReference(name, "t")
 
 
-def crawled(number: int) -> Callable[[CatalogTable], Definition]:
-    """A crawl that puts the set back, and says in a parameter of its own that it was there."""
+def crawled(number: int) -> "Callable[[CatalogTable], TableInputTypeDef]":
+    """A crawl that writes the set type again, and a table parameter of its own."""
 
-    def decide(table: CatalogTable) -> Definition:
-        definition = dict(with_columns(table.definition, [Column("tags", "set<string>")]))
+    def decide(table: CatalogTable) -> "TableInputTypeDef":
+        definition = with_columns(table.definition, [Column("tags", "set<string>")])
         definition["Parameters"] = {**definition["Parameters"], f"crawl{number}": "x"}
         return definition
 
     return decide
 
 
-def test_five_hundred_crawls_against_a_fixer(
+def test_five_hundred_crawls_while_the_fix_runs(
     aws_client: Callable[[str], Any], reference: TableReference
 ) -> None:
     glue = aws_client("glue")
@@ -65,7 +67,7 @@ def test_five_hundred_crawls_against_a_fixer(
         try:
             for number in numbers:
                 update_table(glue, reference, crawled(number), max_attempts=10_000)
-        except BaseException as error:  # noqa: BLE001 - told by the test itself
+        except BaseException as error:  # noqa: BLE001 - the test itself reports it
             errors.append(error)
 
     def fix() -> None:
@@ -74,7 +76,7 @@ def test_five_hundred_crawls_against_a_fixer(
                 repair = fix_table(glue, reference)
                 if repair.written:
                     fixes.append((repair.version_before, repair.version_after))
-        except BaseException as error:  # noqa: BLE001 - told by the test itself
+        except BaseException as error:  # noqa: BLE001 - the test itself reports it
             errors.append(error)
 
     crawlers = [
@@ -110,7 +112,7 @@ def test_a_fix_of_a_valid_table_writes_nothing(
     assert second.changes == ()
 
 
-def test_a_dry_run_tells_and_writes_nothing(
+def test_a_dry_run_reports_changes_and_writes_nothing(
     aws_client: Callable[[str], Any], reference: TableReference
 ) -> None:
     repair = fix_table(aws_client("glue"), reference, dry_run=True)

@@ -1,4 +1,4 @@
-"""The lake table in the embedded AWS: made once, only widened, its hours known."""
+"""The lake table in the embedded AWS: creation, widening, partitions."""
 
 import uuid
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def lake(aws_client: Callable[[str], Any]) -> tuple[Any, TableReference]:
     return glue, TableReference(name, "stream")
 
 
-def test_it_only_widens(lake: tuple[Any, TableReference]) -> None:
+def test_a_crawled_schema_only_widens_the_table(lake: tuple[Any, TableReference]) -> None:
     glue, reference = lake
 
     def widen(**types: str) -> Any:
@@ -53,27 +53,27 @@ def test_it_only_widens(lake: tuple[Any, TableReference]) -> None:
         Column("n", "bigint"),
         Column("seen", "struct<at:string,by:array<string>>"),
     )
-    torn = widen(id="array<string>", n="string", seen="struct<by:set<string>>")
-    assert not torn.written
-    assert {d.path for d in torn.evolution.diff.conflicting} == {"id", "n"}
+    conflicting = widen(id="array<string>", n="string", seen="struct<by:set<string>>")
+    assert not conflicting.written
+    assert {d.path for d in conflicting.evolution.diff.conflicting} == {"id", "n"}
     assert read_table(glue, reference).columns == wider.table.columns
 
 
-def test_what_others_wrote_into_it_stays(lake: tuple[Any, TableReference]) -> None:
+def test_widening_keeps_what_others_wrote(lake: tuple[Any, TableReference]) -> None:
     glue, reference = lake
     table = widen_lake_table(glue, reference, LOCATION, [Column("id", "string")]).table
     definition = dict(table.definition)
     definition["Parameters"] = {**definition["Parameters"], "team": "search"}
-    definition["Description"] = "theirs"
+    definition["Description"] = "of another team"
     glue.update_table(DatabaseName=reference.database, TableInput=definition)
     widen_lake_table(glue, reference, LOCATION, [Column("new", "int")])
     after = read_table(glue, reference)
-    assert after.definition["Description"] == "theirs"
+    assert after.definition["Description"] == "of another team"
     assert after.definition["Parameters"]["team"] == "search"
     assert [key.name for key in after.partition_keys] == ["delivery_date", "delivery_hour"]
 
 
-def test_the_definition_is_what_glue_gives_back(lake: tuple[Any, TableReference]) -> None:
+def test_glue_returns_the_definition(lake: tuple[Any, TableReference]) -> None:
     glue, reference = lake
     definition = lake_definition(reference.name, LOCATION, DELIVERY_COLUMNS)
     widen_lake_table(glue, reference, LOCATION, [])
@@ -82,7 +82,7 @@ def test_the_definition_is_what_glue_gives_back(lake: tuple[Any, TableReference]
     assert {key: found[key] for key in definition} == definition
 
 
-def test_more_hours_than_one_call_takes(lake: tuple[Any, TableReference]) -> None:
+def test_more_partitions_than_one_request_takes(lake: tuple[Any, TableReference]) -> None:
     glue, reference = lake
     table = widen_lake_table(glue, reference, LOCATION, [Column("id", "string")]).table
     hours = [

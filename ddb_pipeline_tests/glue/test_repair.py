@@ -1,4 +1,4 @@
-"""Which tables an event is about, whatever its shape."""
+"""The tables that an event names, and those of them that are watched."""
 
 import json
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_changed_tables(case: str, event: dict[str, object], expected: list[str]
     assert [table.name for table in changed_tables(event)] == expected, case
 
 
-def test_watched_takes_single_tables_and_whole_databases_once_each() -> None:
+def test_watched_tables_match_by_name_or_by_database() -> None:
     a, b, c = (TableReference("d", "a"), TableReference("d", "b"), TableReference("e", "c"))
     assert watched([a, b, c, a], [a]) == (a,)
     assert watched([a, b, c, a], [TableReference("d", "*")]) == (a, b)

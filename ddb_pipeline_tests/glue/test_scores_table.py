@@ -1,4 +1,4 @@
-"""The catalog table over the relevance scores: made, moved, read by Spark."""
+"""The catalog table of the relevance scores: creation, another location, reading with Spark."""
 
 import uuid
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from ddb_pipeline.glue.scores_table import (
 
 
 @pytest.mark.embedded
-def test_it_follows_the_valid_version(aws_client: Callable[[str], Any]) -> None:
+def test_its_location_is_the_current_version(aws_client: Callable[[str], Any]) -> None:
     glue = aws_client("glue")
     name = f"scores{uuid.uuid4().hex[:8]}"
     glue.create_database(DatabaseInput={"Name": name})
@@ -34,7 +34,7 @@ def test_it_follows_the_valid_version(aws_client: Callable[[str], Any]) -> None:
     assert read_table(glue, reference).location == moved.location == "s3://lake/relevance/scores/2/"
 
 
-def test_spark_reads_it_by_the_statement(spark: Any, tmp_path: Path) -> None:
+def test_spark_reads_it_with_the_create_statement(spark: Any, tmp_path: Path) -> None:
     row = {column.name: 0.5 for column in SCORES_COLUMNS}
     row |= {"query": "chess set", "document": str(2**53 + 1)}
     moment = datetime(2026, 11, 24, 10)

@@ -1,4 +1,4 @@
-"""The table over the snapshots: Spark reads what the converter wrote by its statement."""
+"""The catalog table of the snapshots: Spark reads a converted export with it."""
 
 import uuid
 from decimal import Decimal
@@ -29,7 +29,7 @@ ITEMS: list[dict[str, Any]] = [
 ]
 
 
-def test_spark_reads_a_snapshot_by_the_statement(spark: Any, tmp_path: Path) -> None:
+def test_spark_reads_a_snapshot_with_the_create_statement(spark: Any, tmp_path: Path) -> None:
     open_object, export = opened(write_local_export(tmp_path / "export", ITEMS))
     found = inferred_schema(infer_export(open_object, export)).columns
     columns = item_columns(lake_columns(found))
@@ -59,6 +59,6 @@ def test_spark_reads_a_snapshot_by_the_statement(spark: Any, tmp_path: Path) -> 
     spark.sql(f"DROP TABLE {name}")
 
 
-def test_the_deliverys_columns_are_left_out() -> None:
+def test_a_snapshot_has_no_delivery_columns() -> None:
     columns = (Column("a", "string"),)
     assert item_columns(lake_columns(columns)) == columns
