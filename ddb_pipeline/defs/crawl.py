@@ -21,7 +21,7 @@ from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.crawler import run_crawler
-from ddb_pipeline.lake.layout import UNDECLARED_PREFIX
+from ddb_pipeline.lake.layout import HELD_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -143,7 +143,7 @@ def crawl_reason(
     if find_table(cloud.glue, crawled_table(pipeline)) is None:
         answer = cloud.dynamodb.scan(TableName=pipeline.dynamodb_table, Limit=1, Select="COUNT")
         return "there are items and no catalog table" if answer["Count"] else None
-    waiting = list(list_objects(cloud.s3, pipeline.bucket, UNDECLARED_PREFIX, limit=1000))
+    waiting = list(list_objects(cloud.s3, pipeline.bucket, HELD_PREFIX, limit=1000))
     newest = max((stored.modified_at for stored in waiting), default=0.0)
     event = instance.get_latest_materialization_event(asset_key(pipeline, CRAWLED_CATALOG_TABLE))
     if newest > crawl_started_at(event):

@@ -1,27 +1,29 @@
-"""Where things lie in the lake's bucket: the prefixes, the hours, the names of objects."""
+"""The layout of the lake's bucket: its prefixes, and the delivery hour in an object's key."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from ddb_pipeline.firehose.held import UNDECLARED_KIND
+
 STREAM_PREFIX = "stream/"
-"""Parquet landed by the delivery stream and by redelivery, one directory an hour."""
+"""Parquet of the changes, written by the delivery stream and by redelivery, by delivery hour."""
 SNAPSHOT_PREFIX = "snapshot/"
-"""The whole table as of an export, one directory an export."""
+"""Parquet of the whole table, by export."""
 ERROR_PREFIX = "errors/"
-"""Error objects, by kind: what waits to be delivered again."""
-CONVERSION_FAILED_PREFIX = "errors/format-conversion-failed/"
-UNDECLARED_PREFIX = "errors/undeclared-attributes/"
+"""Error objects, by the kind of error: records that redelivery converts again."""
+HELD_PREFIX = f"{ERROR_PREFIX}{UNDECLARED_KIND}/"
+"""Error objects of held records, which have an attribute without a column."""
 DEAD_LETTER_PREFIX = "dead-letters/"
-"""Changes that can never be delivered, whole and with the reason."""
+"""Changes that cannot be delivered, each whole and with the reason."""
 REDELIVERED_PREFIX = "redelivered/"
-"""Error objects whose records have all become rows, kept as they were."""
+"""Copies of error objects and dead letters from before their redelivery."""
 RELEVANCE_PREFIX = "relevance/"
-"""What the relevance job makes: statistics, scores, the manifest that says which are valid."""
+"""Output of the relevance job: statistics, scores, the manifest of their current versions."""
 SPARK_COLUMNS_PREFIX = "spark-columns/"
-"""Columns of exports, handed from and to the Spark job that converts them."""
+"""Columns of exports: input and output of the Spark job that converts them."""
 SPARK_CODE_PREFIX = "spark-code/"
-"""Scripts and modules of the Spark jobs, where EMR Serverless reads them."""
+"""Scripts and modules of the Spark jobs, which EMR Serverless reads from here."""
 
 RESERVED_PREFIXES = frozenset(
     (
@@ -42,13 +44,14 @@ _HOUR = re.compile(r"delivery_date=(\d{4}-\d{2}-\d{2})/delivery_hour=(\d{2})/")
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeliveryHour:
-    """One hour's partition of the lake, UTC: ``2026-11-24``, ``09``."""
+    """One hourly partition of the lake in UTC, such as ``2026-11-24`` and ``09``."""
 
     date: str
     hour: str
 
     @property
     def prefix(self) -> str:
+        """The prefix of the hour's objects."""
         return f"{STREAM_PREFIX}delivery_date={self.date}/delivery_hour={self.hour}/"
 
     @property
@@ -58,21 +61,17 @@ class DeliveryHour:
 
     @classmethod
     def from_partition_key(cls, key: str) -> "DeliveryHour":
+        """The hour of a key of Dagster's hourly partitions."""
         return cls(key[:10], key[11:13])
 
     @classmethod
     def of(cls, epoch_seconds: float) -> "DeliveryHour":
+        """The hour that contains a moment."""
         moment = datetime.fromtimestamp(epoch_seconds, tz=timezone.utc)
         return cls(f"{moment:%Y-%m-%d}", f"{moment:%H}")
 
-    @property
-    def ends_at(self) -> float:
-        """Epoch seconds at which the hour is over."""
-        start = datetime.strptime(f"{self.date} {self.hour}+0000", "%Y-%m-%d %H%z")
-        return start.timestamp() + 3600
-
 
 def hour_of_key(key: str) -> DeliveryHour | None:
-    """The hour an object belongs to by its key; None for one that lies elsewhere."""
+    """The delivery hour in an object's key; None where the key has none."""
     match = _HOUR.search(key)
     return DeliveryHour(match.group(1), match.group(2)) if match else None

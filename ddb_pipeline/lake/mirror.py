@@ -1,4 +1,4 @@
-"""A part of the lake's bucket as a local folder, and back: for engines that read folders only."""
+"""A prefix of the lake's bucket mirrored to a local folder and back, for engines without S3."""
 
 import os
 from collections.abc import Callable, Collection
@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 WORKERS = 8
+"""Objects transferred at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """A folder that holds what lies under a prefix, and the keys that it was made of."""
+    """A folder that mirrors a prefix.
+
+    Attributes:
+        folder: the local folder.
+        keys: the objects that were there when the folder was filled.
+        fetched: number of objects that were downloaded.
+        fetched_bytes: their size together.
+    """
 
     folder: Path
     keys: frozenset[str]
@@ -33,9 +41,10 @@ def mirror(
     *,
     wanted: Callable[[str], bool] = lambda key: True,
 ) -> Mirrored:
-    """Make ``folder`` hold the wanted objects under a prefix and no others.
+    """Fill ``folder`` with the objects under a prefix whose keys are ``wanted``, and no others.
 
-    Only what is new or has changed is fetched; a file has its object's time of change.
+    Only objects that are new or have changed are downloaded; a file gets the modification time of
+    its object.
     """
     folder.mkdir(parents=True, exist_ok=True)
     objects = [stored for stored in list_objects(s3, bucket, prefix) if wanted(stored.key)]
@@ -63,26 +72,31 @@ def mirror(
 def publish(
     s3: "S3Client", bucket: str, prefix: str, before: Mirrored, *, last: Collection[str] = ()
 ) -> int:
-    """Put the folder's new files under the prefix and take away what is gone from it.
+    """Upload the folder's new files to the prefix and delete the objects of removed files.
 
-    Files that are there already are taken as unchanged, except for those named ``last``: they
-    say which of the others are valid, are put after them, and are always put. Hidden files and
-    empty ones are no part of the data. Answers with the number of objects put.
+    Files that were mirrored count as unchanged. Hidden and empty files are not data.
+
+    Args:
+        before: the folder as :func:`mirror` filled it.
+        last: names of files that refer to the others: these are always uploaded, after the others.
+
+    Returns:
+        The number of objects uploaded.
     """
     files = {
         prefix + path.relative_to(before.folder).as_posix(): path
         for path in before.folder.rglob("*")
         if path.is_file() and not path.name.startswith((".", "_")) and path.stat().st_size
     }
-    pointers = [key for key in files if key.removeprefix(prefix) in last]
-    new = [key for key in files if key not in before.keys and key not in pointers]
+    referring = [key for key in files if key.removeprefix(prefix) in last]
+    new = [key for key in files if key not in before.keys and key not in referring]
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="publish") as pool:
         list(pool.map(lambda key: s3.upload_file(str(files[key]), bucket, key), new))
-    for key in pointers:
+    for key in referring:
         s3.upload_file(str(files[key]), bucket, key)
     for key in sorted(before.keys - set(files)):
         s3.delete_object(Bucket=bucket, Key=key)
-    return len(new) + len(pointers)
+    return len(new) + len(referring)
 
 
 def _is_current(path: Path, stored: StoredObject) -> bool:

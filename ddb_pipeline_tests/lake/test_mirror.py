@@ -1,4 +1,4 @@
-"""A prefix of a bucket as a folder, and back."""
+"""A prefix of a bucket mirrored to a folder and back."""
 
 import uuid
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def files(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_only_what_has_changed_is_fetched(bucket: tuple[Any, str], tmp_path: Path) -> None:
+def test_only_changed_objects_are_fetched(bucket: tuple[Any, str], tmp_path: Path) -> None:
     s3, name = bucket
     assert mirror(s3, name, PREFIX, tmp_path).fetched == 3
     assert mirror(s3, name, PREFIX, tmp_path).fetched == 0
@@ -49,7 +49,7 @@ def test_only_what_has_changed_is_fetched(bucket: tuple[Any, str], tmp_path: Pat
     assert files(tmp_path) == {"old/b.parquet"}
 
 
-def test_what_is_new_is_put_and_the_pointer_last(
+def test_new_files_are_uploaded_and_the_manifest_last(
     bucket: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3, name = bucket

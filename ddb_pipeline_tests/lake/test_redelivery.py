@@ -1,4 +1,4 @@
-"""Failed records become rows, once, whatever stops in between."""
+"""Redelivery makes each failed record a row exactly once, also if a run stops halfway."""
 
 import json
 import uuid
@@ -94,7 +94,7 @@ def bucket(embedded_aws: Endpoint) -> Bucket:
     return Bucket(name, s3, filesystem)
 
 
-def test_all_records_become_rows_in_the_hour_they_arrived(bucket: Bucket) -> None:
+def test_records_become_rows_of_the_hour_of_their_arrival(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
     outcome = bucket.redeliver()
     assert (outcome.rows, outcome.waiting) == (2, 0)
@@ -112,7 +112,7 @@ def test_records_of_two_hours_go_to_two_partitions(bucket: Bucket) -> None:
     assert len(bucket.redeliver().parquet_keys) == 2
 
 
-def test_what_still_fails_stays_with_its_reason_and_the_rest_goes(bucket: Bucket) -> None:
+def test_records_that_still_fail_stay_with_the_new_reason(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n="oops")))
     outcome = bucket.redeliver()
     assert (outcome.rows, outcome.waiting) == (1, 1)
@@ -124,7 +124,7 @@ def test_what_still_fails_stays_with_its_reason_and_the_rest_goes(bucket: Bucket
     assert bucket.keys("errors/") == []
 
 
-def test_nothing_is_written_while_nothing_converts(bucket: Bucket) -> None:
+def test_nothing_is_written_if_no_record_is_converted(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)))
     before = bucket.s3.head_object(Bucket=bucket.name, Key=ERROR_KEY)["ETag"]
     outcome = bucket.redeliver((Column("id", "set<string>"), *COLUMNS))
@@ -133,7 +133,7 @@ def test_nothing_is_written_while_nothing_converts(bucket: Bucket) -> None:
     assert bucket.keys("stream/") == bucket.keys("redelivered/") == []
 
 
-def test_undeclared_attributes_wait_for_their_column(bucket: Bucket) -> None:
+def test_held_records_stay_until_their_column_exists(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", tags=["x"])))
     assert bucket.redeliver().rows == 1
     (waiting,) = bucket.errors()
@@ -143,7 +143,7 @@ def test_undeclared_attributes_wait_for_their_column(bucket: Bucket) -> None:
     assert [row.get("tags") for row in bucket.rows() if row["id"] == "B"] == [["x"]]
 
 
-def test_stopped_after_the_rows_were_written_a_second_run_writes_no_second_row(
+def test_a_run_stopped_after_writing_rows_can_be_repeated(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
@@ -162,7 +162,7 @@ def test_stopped_after_the_rows_were_written_a_second_run_writes_no_second_row(
 
 
 @pytest.mark.parametrize("landed", [[], ["a"], ["a", "c"]])
-def test_good_documents_of_a_packed_record_come_once_whatever_firehose_did(
+def test_documents_that_firehose_delivered_of_a_packed_record_are_left_out(
     bucket: Bucket, landed: list[str]
 ) -> None:
     documents = {event: document(event, n=1) for event in "abc"}
@@ -176,7 +176,7 @@ def test_good_documents_of_a_packed_record_come_once_whatever_firehose_did(
     assert bucket.events() == ["a", "b", "c"]
 
 
-def test_lines_that_cannot_be_read_are_kept(bucket: Bucket) -> None:
+def test_unreadable_lines_stay_in_the_error_object(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), extra=b"not a failed record\n")
     assert bucket.redeliver().rows == 1
     body = bucket.s3.get_object(Bucket=bucket.name, Key=ERROR_KEY)["Body"].read()
