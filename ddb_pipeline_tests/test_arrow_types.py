@@ -18,7 +18,7 @@ from ddb_pipeline.arrow_types import (
     parquet_write_options,
 )
 from ddb_pipeline.hive.types import ArrayType, HiveType, PrimitiveType, parse_type
-from ddb_pipeline_tests.support.recorded_answers import lines
+from ddb_pipeline_tests.support.recordings import lines
 
 HIVE = lines("hive_parquet_schema.jsonl")
 WITH_FORM = [case for case in HIVE if "parquet_message" in case]

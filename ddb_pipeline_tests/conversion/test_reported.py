@@ -1,4 +1,4 @@
-"""Everything reported of the service's conversion, one check per report, none left out."""
+"""Reports about the service's conversion: one check for each of them."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from ddb_pipeline.embedded.services.firehose.configuration import (
 )
 from ddb_pipeline.embedded.services.firehose.prefix import PARQUET_EXTENSION
 from ddb_pipeline.firehose.error_objects import FailedRecord
-from ddb_pipeline_tests.support.recorded_answers import lines
+from ddb_pipeline_tests.support.recordings import lines
 
 REPORTED = {case["id"]: case["reported"] for case in lines("firehose_reported.jsonl")}
 
@@ -131,7 +131,7 @@ def parquet_object(reported: dict[str, Any]) -> None:
 
 
 def refused_configuration(reported: dict[str, Any]) -> None:
-    # The messages are held to the reports, one by one, in test_configuration.
+    # test_configuration compares each message with its report.
     with pytest.raises(ConfigurationError):
         delivery_configuration({})
 
@@ -164,7 +164,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-def test_no_report_is_left_out() -> None:
+def test_every_report_has_a_check() -> None:
     assert CHECKS.keys() == REPORTED.keys()
 
 

@@ -15,7 +15,7 @@ from ddb_pipeline.firehose.error_objects import (
     read_error_object,
     write_error_object,
 )
-from ddb_pipeline_tests.support.recorded_answers import lines
+from ddb_pipeline_tests.support.recordings import lines
 
 TABLE = DataCatalogTable(
     database_name="shop", table_name="orders", region="eu-west-1", version_id="LATEST"

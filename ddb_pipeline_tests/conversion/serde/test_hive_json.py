@@ -1,4 +1,4 @@
-"""Hive's JSON SerDe against recorded answers: the service's own, then the open-source class's."""
+"""Hive's JSON SerDe against recorded output of the open-source class and the probed service."""
 
 import json
 from typing import Any
@@ -13,13 +13,13 @@ from ddb_pipeline.conversion.serde.errors import (
 )
 from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
 from ddb_pipeline.conversion.serde.joda_time import TimestampFormatError
-from ddb_pipeline_tests.support.recorded_answers import answer, document, lines
+from ddb_pipeline_tests.support.recordings import document, lines, outcome
 
-REFUSED = "the service refuses an object or array in a column of one value, with its own text"
-TINY = "a decimal too small for the scale is zero, where Hive's class gives null"
-INTERNAL_NAMES = "the class maps _col0, _col1 to columns by position; no delivery has such names"
+REFUSED = "the service refuses an object or array in a scalar column, with its own message"
+TINY = "a decimal too small for the scale is zero; Hive's class returns null"
+INTERNAL_NAMES = "the class maps _col0, _col1 to columns by position; no record has such names"
 MICROSECONDS = "columns hold microseconds"
-DEEP = "nesting is bounded"
+DEEP = "nesting has a limit"
 
 DIFFERENCES = {
     "S0051": REFUSED,
@@ -57,7 +57,7 @@ DIFFERENCES = {
 RECORDED = [case for case in lines("serde.jsonl") if case["group"] != "openx_props"]
 
 
-def answer_to(case: dict[str, Any]) -> dict[str, Any]:
+def outcome_of_case(case: dict[str, Any]) -> dict[str, Any]:
     formats = case.get("props", {}).get("timestamp.formats", "")
     try:
         serde = HiveJsonSerDe(
@@ -66,16 +66,14 @@ def answer_to(case: dict[str, Any]) -> dict[str, Any]:
         )
     except ConversionError as error:
         return {"ok": False, "message": error.message}
-    return answer(serde.deserialize, case["columns"], case["json"])
+    return outcome(serde.deserialize, case["columns"], case["json"])
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
-def test_answers_as_the_open_source_class(case: dict[str, Any]) -> None:
-    given_answer, expected = answer_to(case), case["hive_hcat"]
-    same = given_answer["ok"] == expected["ok"] and (
-        not expected["ok"] or given_answer["row"] == expected["row"]
-    )
-    assert same != (case["id"] in DIFFERENCES), (given_answer, expected)
+def test_cases_recorded_of_the_open_source_class(case: dict[str, Any]) -> None:
+    found, expected = outcome_of_case(case), case["hive_hcat"]
+    same = found["ok"] == expected["ok"] and (not expected["ok"] or found["row"] == expected["row"])
+    assert same != (case["id"] in DIFFERENCES), (found, expected)
 
 
 def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
@@ -86,7 +84,7 @@ def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("schema", "case"), probed_cases())
-def test_answers_as_the_probed_service(schema: dict[str, str], case: dict[str, Any]) -> None:
+def test_cases_recorded_of_the_probed_service(schema: dict[str, str], case: dict[str, Any]) -> None:
     serde = HiveJsonSerDe(list(schema.items()))
     record = json.dumps(case["in"]).encode()
     if "error" in case:
@@ -101,14 +99,14 @@ def test_answers_as_the_probed_service(schema: dict[str, str], case: dict[str, A
     assert {column: row[column] for column in expected} == expected
 
 
-def test_the_last_of_repeated_keys_counts() -> None:
+def test_the_last_of_repeated_keys_wins() -> None:
     assert HiveJsonSerDe([("a", "int")]).deserialize(b'{"a":1,"A":2}') == {"a": 2}
 
 
 @pytest.mark.parametrize(
     ("record", "code"), [(b"", MALFORMED_DATA), (b"{", PARSE_ERROR), (b"[{}]", MALFORMED_DATA)]
 )
-def test_records_that_are_no_object(record: bytes, code: str) -> None:
+def test_records_that_are_not_objects(record: bytes, code: str) -> None:
     with pytest.raises(ConversionError) as caught:
         list(HiveJsonSerDe([("a", "int")]).rows(record))
     assert caught.value.code == code

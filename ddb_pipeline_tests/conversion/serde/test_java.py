@@ -1,4 +1,4 @@
-"""Java's reading of text, where the recorded answers do not reach."""
+"""Numbers as Java reads them from text, beyond the recorded cases."""
 
 import math
 import struct
@@ -49,7 +49,7 @@ def test_integers(text: str, bits: int, expected: int) -> None:
         ("9" * 100_000, 64, f'For input string: "{"9" * 100_000}"'),
     ],
 )
-def test_texts_that_are_no_integer(text: str, bits: int, message: str) -> None:
+def test_texts_that_are_not_integers(text: str, bits: int, message: str) -> None:
     with pytest.raises(JavaError) as caught:
         parse_integer(text, bits)
     assert str(caught.value) == message
@@ -73,13 +73,13 @@ def test_doubles(text: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["inf", "1_0", "0x1F", "1e", "٤", "1.5L", "--1", "1 2"])
-def test_texts_that_are_no_double(text: str) -> None:
+def test_texts_that_are_not_doubles(text: str) -> None:
     with pytest.raises(JavaError):
         parse_double(text)
 
 
-def test_float_is_rounded_once() -> None:
-    # Its nearest double lies exactly between two floats; the text lies above that.
+def test_a_float_is_rounded_once() -> None:
+    # The nearest double lies exactly halfway between two floats; the text does not.
     text = "1.00000017881393432617187499"
     assert parse_float(text) == 1 + 2**-23
     assert parse_float("1.00000017881393432617187501") == 1 + 2**-22
@@ -87,7 +87,7 @@ def test_float_is_rounded_once() -> None:
 
 @given(st.fractions(min_value=-(2**60), max_value=2**60, max_denominator=10**6))
 @settings(max_examples=150, deadline=None)
-def test_float_is_the_nearest_one(value: Fraction) -> None:
+def test_a_float_is_the_nearest_to_the_text(value: Fraction) -> None:
     text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
     exact = Fraction(text)
     found = parse_float(text)
@@ -108,10 +108,10 @@ def test_decimals(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1e", "NaN", "1,5", "0x1", "1e99999999999", "123456789"])
-def test_texts_that_are_no_decimal_of_the_type(text: str) -> None:
+def test_texts_that_are_not_decimals_of_the_type(text: str) -> None:
     with pytest.raises(JavaError):
         parse_decimal(text, 10, 2)
 
 
-def test_trim_leaves_unicode_space() -> None:
+def test_java_trim_keeps_unicode_spaces() -> None:
     assert java_trim(" \n\x00x\u00a0") == "x\u00a0"

@@ -1,4 +1,4 @@
-"""Joda-Time patterns of HiveJsonSerDe, where the recorded answers do not reach."""
+"""Joda-Time patterns of HiveJsonSerDe, beyond the recorded cases."""
 
 from datetime import datetime
 
@@ -45,7 +45,7 @@ def test_texts_of_another_format(pattern: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "text"), [("yyyy-MM-dd", "2026-02-30"), ("HH", "24"), ("h a", "13 PM"), ("y", "0")]
 )
-def test_texts_of_the_format_that_are_no_instant(pattern: str, text: str) -> None:
+def test_texts_of_the_format_that_are_not_dates(pattern: str, text: str) -> None:
     with pytest.raises(JavaError, match="Cannot parse"):
         TimestampFormat(pattern).parse(text)
 

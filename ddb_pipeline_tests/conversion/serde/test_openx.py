@@ -1,4 +1,4 @@
-"""The OpenX SerDe against recorded answers: the service's own, then the open-source class's."""
+"""The OpenX SerDe against recorded output of the open-source class and of the probed service."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from ddb_pipeline.conversion.serde.errors import (
     ConversionError,
 )
 from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe
-from ddb_pipeline_tests.support.recorded_answers import answer, document, lines
+from ddb_pipeline_tests.support.recordings import document, lines, outcome
 
 GROUPS = (
     "matrix",
@@ -35,15 +35,15 @@ GROUPS = (
 )
 
 UNQUOTED = "the service prints numbers inside an object or array without quotes"
-STRICT = "the service parses strict JSON"
+STRICT = "the service accepts only strict JSON"
 ISO_FRACTION = "the service documents 1 to 9 fraction digits before Z"
 MICROSECONDS = "columns hold microseconds"
-WRAPPED = "an instant past year 9999 arrives wrapped in 64-bit nanoseconds"
-BY_SIZE = "the service decides seconds or milliseconds by magnitude, fractions included"
-YEARS = "a date outside the years 1 to 9999 is refused, not turned into another one"
-NOT_WRITTEN = "void has no Parquet form, so no value of it is worth telling apart"
+WRAPPED = "an instant past the year 9999 wraps around in 64-bit nanoseconds"
+BY_SIZE = "the service reads fractions, too, as seconds or milliseconds by their size"
+YEARS = "a date outside the years 1 to 9999 is refused, not changed to another date"
+NOT_WRITTEN = "void has no Parquet form, so its values do not matter"
 NO_COUNTERPART = "ignore.malformed.json is not an option of a delivery stream"
-DEEP = "nesting is bounded, the class overflows its stack"
+DEEP = "nesting has a limit; the class overflows its stack"
 
 DIFFERENCES = {
     "S1044": WRAPPED,
@@ -94,38 +94,36 @@ def serde_of(case: Mapping[str, Any]) -> OpenXJsonSerDe:
     )
 
 
-def answer_to(case: Mapping[str, Any]) -> dict[str, Any]:
+def outcome_of_case(case: Mapping[str, Any]) -> dict[str, Any]:
     try:
         serde = serde_of(case)
     except ConversionError as error:
         return {"ok": False, "message": error.message}
-    return answer(serde.deserialize, case["columns"], case["json"])
+    return outcome(serde.deserialize, case["columns"], case["json"])
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
-def test_answers_as_the_open_source_class(case: dict[str, Any]) -> None:
-    given_answer, expected = answer_to(case), case["openx"]
-    same = given_answer["ok"] == expected["ok"] and (
-        not expected["ok"] or given_answer["row"] == expected["row"]
-    )
-    assert same != (case["id"] in DIFFERENCES), (given_answer, expected)
+def test_cases_recorded_of_the_open_source_class(case: dict[str, Any]) -> None:
+    found, expected = outcome_of_case(case), case["openx"]
+    same = found["ok"] == expected["ok"] and (not expected["ok"] or found["row"] == expected["row"])
+    assert same != (case["id"] in DIFFERENCES), (found, expected)
 
 
-def test_differences_stay_few() -> None:
+def test_differences_are_few() -> None:
     differing = [case for case in RECORDED if case["id"] in DIFFERENCES]
     assert len(differing) / len(RECORDED) < 0.025
 
 
-def test_error_texts_are_javas() -> None:
+def test_error_messages_are_those_of_java() -> None:
     wrong = []
     for case in RECORDED:
         expected = case["openx"].get("message")
         if expected is None or case["id"] in DIFFERENCES or "binary" in str(case["columns"]):
             continue
-        # The class names Java prints beside a class are not for anyone to read.
+        # The class's message ends with the modules of both classes; ours leaves them out.
         expected = expected.split(" (org.openx")[0]
-        # A number is a Long or a Double to the service, a String to the open-source class.
-        message = answer_to(case)["message"]
+        # The service holds a number as a Long or a Double, the open-source class as a String.
+        message = outcome_of_case(case)["message"]
         message = re.sub("but java.lang.(Long|Double)", "but java.lang.String", message)
         if not message.endswith(expected):
             wrong.append((case["id"], message, expected))
@@ -142,7 +140,7 @@ def probed_cases() -> list[tuple[str, dict[str, str], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("name", "schema", "case"), probed_cases())
-def test_answers_as_the_probed_service(
+def test_cases_recorded_of_the_probed_service(
     name: str, schema: dict[str, str], case: dict[str, Any]
 ) -> None:
     columns = list(schema.items())
@@ -179,7 +177,7 @@ def test_epoch_numbers_and_their_strings(text: str, instant: str, quoted: bool) 
 @pytest.mark.parametrize(
     ("hive_type", "value", "expected"),
     [
-        # Reported of the service: magnitude decides, not the number of digits.
+        # The size decides between seconds and milliseconds, not the number of digits.
         ("timestamp", "0001518033528", datetime(2018, 2, 7, 19, 58, 48)),
         ("timestamp", -1518033528, datetime(1921, 11, 24, 4, 1, 12)),
         ("timestamp", "2017-02-07T15:13:01.39256Z", datetime(2017, 2, 7, 15, 13, 1, 392560)),
@@ -196,12 +194,12 @@ def test_reported_coercions(hive_type: str, value: Any, expected: Any) -> None:
     assert serde.deserialize(json.dumps({"c": value}).encode()) == {"c": expected}
 
 
-def test_far_epoch_arrives_in_2092() -> None:
+def test_an_epoch_number_past_the_year_9999_wraps_around() -> None:
     serde = OpenXJsonSerDe([("t", "timestamp")])
     assert serde.deserialize(b'{"t":999999999999}')["t"].year == 2092
 
 
-def test_iso_form_needs_two_digits() -> None:
+def test_the_iso_form_needs_two_digits() -> None:
     with pytest.raises(ConversionError) as caught:
         OpenXJsonSerDe([("t", "timestamp")]).deserialize(b'{"t":"2026-9-7T12:00:02Z"}')
     assert caught.value.code == MALFORMED_DATA
@@ -233,24 +231,24 @@ def test_iso_form_needs_two_digits() -> None:
         (b" \n\t", MALFORMED_DATA),
     ],
 )
-def test_records_that_are_no_object(record: bytes, code: str) -> None:
+def test_records_that_are_not_objects(record: bytes, code: str) -> None:
     with pytest.raises(ConversionError) as caught:
         OpenXJsonSerDe([("a", "int")]).deserialize(record)
     assert caught.value.code == code
 
 
-def test_brackets_in_strings_are_not_nesting() -> None:
+def test_brackets_in_strings_do_not_count_as_nesting() -> None:
     text = "[{" * 2000
     row = OpenXJsonSerDe([("a", "string")]).deserialize(json.dumps({"a": text}).encode())
     assert row == {"a": text}
 
 
-def test_nesting_up_to_the_bound_is_text_in_a_string_column() -> None:
+def test_a_value_nested_to_the_limit_becomes_text_in_a_string_column() -> None:
     row = OpenXJsonSerDe([("a", "string")]).deserialize(b'{"a":' + b"[" * 399 + b"]" * 399 + b"}")
     assert row == {"a": "[" * 399 + "]" * 399}
 
 
-def test_rows_of_a_record_end_at_the_bad_document() -> None:
+def test_rows_of_a_record_end_at_the_document_that_fails() -> None:
     rows = OpenXJsonSerDe([("a", "int")]).rows(b'{"a":1}\n{"a":2}{"a":"x"}{"a":4}')
     assert next(rows) == {"a": 1}
     assert next(rows) == {"a": 2}
@@ -298,7 +296,7 @@ def test_unusable_schemas(hive_type: str, message: str) -> None:
         ("decimal(5,5)", "1", None),
     ],
 )
-def test_decimals_convert_exactly_when_asked_to(
+def test_decimals_are_converted_exactly_with_that_option(
     hive_type: str, text: str, expected: str | None
 ) -> None:
     serde = OpenXJsonSerDe([("c", hive_type)], decimals="convert")
@@ -343,7 +341,7 @@ TYPES = st.sampled_from(
 
 
 def outcome_of(serde: OpenXJsonSerDe, record: bytes) -> list[list[str]] | str:
-    """The columns of each row of a record, or the code of the error it fails with."""
+    """The column names of each row of a record, or the code of its error."""
     try:
         return [list(row) for row in serde.rows(record)]
     except ConversionError as error:

@@ -6,8 +6,8 @@ from ddb_pipeline.conversion.serde.json_documents import JsonFraction, JsonInteg
 from ddb_pipeline.conversion.serde.openx_json import hash_map_order, json_text, quote
 
 
-def test_hash_map_order_is_javas() -> None:
-    # In a java.util.HashMap of 16 buckets "Aa" and "BB" share a hash, so they keep their order.
+def test_hash_map_order() -> None:
+    # "Aa" and "BB" have the same hash code in Java, so they keep their order.
     assert hash_map_order(["b", "a"]) == ["a", "b"]
     assert hash_map_order(["BB", "Aa"]) == ["BB", "Aa"]
     many = [f"k{number}" for number in range(30)]
@@ -23,10 +23,10 @@ def test_hash_map_order_is_javas() -> None:
         ("é😀", '"é😀"'),
     ],
 )
-def test_quoting_is_org_jsons(text: str, expected: str) -> None:
+def test_quote(text: str, expected: str) -> None:
     assert quote(text) == expected
 
 
-def test_json_text_of_every_kind() -> None:
+def test_json_text_of_every_kind_of_value() -> None:
     value = {"n": None, "t": True, "i": JsonInteger("1"), "f": JsonFraction("1.50"), "s": ["x", {}]}
     assert json_text([value]) == ('[{"s":["x",{}],"t":true,"f":1.50,"i":1,"n":"null"}]')

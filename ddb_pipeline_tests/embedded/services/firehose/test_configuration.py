@@ -17,7 +17,7 @@ from ddb_pipeline.embedded.services.firehose.configuration import (
     SchemaReference,
     delivery_configuration,
 )
-from ddb_pipeline_tests.support.recorded_answers import document, lines
+from ddb_pipeline_tests.support.recordings import document, lines
 
 ROLE = "arn:aws:iam::000000000000:role/delivery"
 DESTINATION: dict[str, Any] = {

@@ -13,7 +13,7 @@ from ddb_pipeline.embedded.services.firehose.prefix import (
     resolve_time_zone,
     validate_prefixes,
 )
-from ddb_pipeline_tests.support.recorded_answers import document
+from ddb_pipeline_tests.support.recordings import document
 
 VECTOR = document("firehose_prefix.json")
 AT = datetime.fromisoformat(VECTOR["at"].replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""Recorded answers of real programs, and rows brought to the form they are recorded in."""
+"""Recorded output of real programs, and rows in the form of the recordings."""
 
 import json
 import math
@@ -22,21 +22,23 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 
 
 def lines(name: str) -> list[dict[str, Any]]:
+    """The recorded cases of a file with one JSON document a line."""
     with open(VECTORS / name, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 def document(name: str) -> dict[str, Any]:
+    """The recording of a file with one JSON document."""
     loaded: dict[str, Any] = json.loads((VECTORS / name).read_text(encoding="utf-8"))
     return loaded
 
 
-def answer(
+def outcome(
     deserialize: Callable[[bytes], Mapping[str, Any]],
     columns: Sequence[tuple[str, str]],
     text: str,
 ) -> dict[str, Any]:
-    """What a SerDe says of a document, as serde.jsonl records it."""
+    """The row or the error of a document, in the form of serde.jsonl."""
     try:
         row = deserialize(text.encode("utf-8", "surrogatepass"))
     except ConversionError as error:
@@ -45,7 +47,7 @@ def answer(
 
 
 def recorded(value: Any, hive_type: HiveType) -> Any:
-    """A column value in the recorded form: maps as sorted pairs, times and decimals as text."""
+    """A column value in the form of the recordings: maps are sorted pairs, times are text."""
     if value is None:
         return None
     if isinstance(hive_type, ArrayType):
