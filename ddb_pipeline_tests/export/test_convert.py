@@ -81,8 +81,8 @@ def test_what_does_not_fit_is_kept_whole_with_the_reason(tmp_path: Path) -> None
     assert (told.rows, told.rejected) == (100, 3)
     found = rejected_lines(tmp_path / "lake")
     assert sorted((entry["path"], entry["reason"]) for entry in found) == [
-        ("n", "the number is no integer of 64 bits"),
-        ("new", "no column is declared for this attribute"),
+        ("n", "the number is not an integer of 64 bits"),
+        ("new", "there is no column for this attribute"),
         ("total", "the number has more digits after the point than decimal(12,2)"),
     ]
     lines = {base64.b64decode(entry["rawData"]) for entry in found}

@@ -1,9 +1,9 @@
-"""Exported items, parsed as nested Arrow columns, as the columns of a table.
+"""The fast path: items that were parsed as nested Arrow columns, converted to a table's columns.
 
-An attribute value comes as a struct with a field for each type tag that was seen at its place:
-``{"S": ..., "N": null}``. Each function here converts all rows of one place at once and says which
-rows it could not prove to be exact: an unexpected tag, two tags, a number that does not fit. Those
-are not wrong yet; :mod:`ddb_pipeline.export.rows.exact` decides about them from their lines.
+An attribute value is a struct with a field for each type tag that occurs in the attribute:
+``{"S": ..., "N": null}``. Each function converts all rows of one attribute, map member or list
+element at once, and returns which rows it could not prove to be exact (``Converted.unproven``): an
+unexpected tag, two tags, a number that does not fit. ``export.rows.exact`` decides about those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,12 @@ import pyarrow.compute as pc
 
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.export.rows.exact import INTEGER_BITS, SET_ELEMENTS
+from ddb_pipeline.export.rows.masks import Mask, either, parents, some, valid
 from ddb_pipeline.export.rows.numbers import (
     Converted,
-    Mask,
-    either,
     number_texts,
     numbers,
     one_by_one,
-    to_mask,
 )
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.types import (
@@ -46,14 +44,14 @@ _LISTS: Final = ("L", *SET_ELEMENTS)
 def members(
     parsed: pa.StructArray, fields: Mapping[str, HiveType]
 ) -> tuple[list[pa.Array], Mask | None]:
-    """The members of maps, or the attributes of items, as one array for each of ``fields``."""
-    slow: Mask | None = None
+    """The members of maps, or the attributes of items: one array for each of ``fields``."""
+    unproven: Mask | None = None
     by_column: dict[str, list[pa.Array]] = {}
     for position, field in enumerate(parsed.type):
         child = parsed.field(position)
         column = column_name(field.name)
         if column not in fields:
-            slow = either(slow, _valid(child))
+            unproven = either(unproven, valid(child))
         elif len(child) > child.null_count:
             by_column.setdefault(column, []).append(child)
     arrays = []
@@ -62,75 +60,74 @@ def members(
         if not spellings:
             arrays.append(pa.nulls(len(parsed), arrow_type(kind)))
             continue
-        # Another spelling of the same name may need another column: item by item.
+        # Attributes whose names differ in case may be other columns: the exact path decides.
         most = max(spellings, key=lambda child: len(child) - child.null_count)
         for child in spellings:
             if child is not most:
-                slow = either(slow, _valid(child))
+                unproven = either(unproven, valid(child))
         converted = value(most, kind)
         arrays.append(converted.values)
-        slow = either(slow, converted.slow)
-    return arrays, slow
+        unproven = either(unproven, converted.unproven)
+    return arrays, unproven
 
 
 def value(parsed: pa.Array, kind: HiveType) -> Converted:
-    """Values of one place under their type tags as an array of the column type."""
+    """Values with their type tags as an array of the column type."""
     length = len(parsed)
     if not pa.types.is_struct(parsed.type):
-        return Converted(pa.nulls(length, arrow_type(kind)), _valid(parsed))
+        return Converted(pa.nulls(length, arrow_type(kind)), valid(parsed))
     tags = {
         field.name: parsed.field(position)
         for position, field in enumerate(parsed.type)
         if parsed.field(position).null_count < length
     }
-    slow = _not_one_tag(parsed, tags)
+    unproven = _not_one_tag(parsed, tags)
     null = tags.pop("NULL", None)
     if null is not None and not pa.types.is_boolean(null.type):
-        slow = either(slow, _valid(null))
+        unproven = either(unproven, valid(null))
     chosen = _chosen_tags(tags, kind)
     for tag, content in tags.items():
         if tag not in chosen:
-            slow = either(slow, _valid(content))
+            unproven = either(unproven, valid(content))
     if not chosen:
-        return Converted(pa.nulls(length, arrow_type(kind)), slow)
+        return Converted(pa.nulls(length, arrow_type(kind)), unproven)
     converted = _content({tag: tags[tag] for tag in chosen}, kind)
-    return Converted(converted.values, either(slow, converted.slow))
+    return Converted(converted.values, either(unproven, converted.unproven))
 
 
 def _not_one_tag(parsed: pa.StructArray, tags: Mapping[str, pa.Array]) -> Mask | None:
     """Rows with a value that has no tag or several."""
-    there = len(parsed) - parsed.null_count
+    present = len(parsed) - parsed.null_count
     if len(tags) == 1 and next(iter(tags.values())).null_count == parsed.null_count:
         return None
     if not tags:
-        return _valid(parsed) if there else None
+        return valid(parsed) if present else None
     counts = np.zeros(len(parsed), np.int8)
     for content in tags.values():
-        counts += _valid(content)
-    slow: Mask = _valid(parsed) & (counts != 1)
-    return slow if slow.any() else None
+        counts += valid(content)
+    return some(valid(parsed) & (counts != 1))
 
 
 def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
-    """The tags whose contents are converted here for the column type."""
+    """The tags whose contents the fast path converts to the column type."""
     if kind == STRING:
         return [tag for tag in ("S", "N", "B", "BOOL") if tag in tags]
     if isinstance(kind, ArrayType):
         lists = [tag for tag in _LISTS if tag in tags]
         return [max(lists, key=lambda tag: len(tags[tag]) - tags[tag].null_count)] if lists else []
     if isinstance(kind, StructType | MapType):
-        wanted = "M"
+        chosen = "M"
     elif isinstance(kind, DecimalType) or (
         isinstance(kind, PrimitiveType) and kind.name in _NUMBERS
     ):
-        wanted = "N"
+        chosen = "N"
     elif kind == BOOLEAN:
-        wanted = "BOOL"
+        chosen = "BOOL"
     elif kind == BINARY:
-        wanted = "B"
+        chosen = "B"
     else:
-        wanted = "S"
-    return [wanted] if wanted in tags else []
+        chosen = "S"
+    return [chosen] if chosen in tags else []
 
 
 def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
@@ -146,45 +143,45 @@ def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
     if kind == BOOLEAN:
         return _of_type(content, pa.bool_())
     if not pa.types.is_string(content.type):
-        return Converted(pa.nulls(len(content), arrow_type(kind)), _valid(content))
+        return Converted(pa.nulls(len(content), arrow_type(kind)), valid(content))
     return numbers(content, kind) if tag == "N" else one_by_one(content, tag, kind)
 
 
-def _of_type(content: pa.Array, wanted: pa.DataType) -> Converted:
-    """Contents as they were parsed, unless the parser took them for something else."""
-    if content.type == wanted:
+def _of_type(content: pa.Array, expected: pa.DataType) -> Converted:
+    """The contents unchanged; unproven if the parser inferred another type."""
+    if content.type == expected:
         return Converted(content, None)
-    return Converted(pa.nulls(len(content), wanted), _valid(content))
+    return Converted(pa.nulls(len(content), expected), valid(content))
 
 
 def _texts(tags: Mapping[str, pa.Array]) -> Converted:
-    slow: Mask | None = None
+    unproven: Mask | None = None
     parts = []
     for tag, content in tags.items():
         converted = _of_type(content, pa.bool_() if tag == "BOOL" else pa.string())
-        if tag == "N" and converted.slow is None:
+        if tag == "N" and converted.unproven is None:
             converted = number_texts(content)
         if tag == "BOOL":
-            converted = Converted(pc.cast(converted.values, pa.string()), converted.slow)
+            converted = Converted(pc.cast(converted.values, pa.string()), converted.unproven)
         parts.append(converted.values)
-        slow = either(slow, converted.slow)
-    return Converted(parts[0] if len(parts) == 1 else pc.coalesce(*parts), slow)
+        unproven = either(unproven, converted.unproven)
+    return Converted(parts[0] if len(parts) == 1 else pc.coalesce(*parts), unproven)
 
 
 def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
     target = arrow_type(kind)
     if not pa.types.is_list(content.type):
-        return Converted(pa.nulls(len(content), target), _valid(content))
+        return Converted(pa.nulls(len(content), target), valid(content))
     elements = content.flatten()
     inner = _elements(tag, elements, kind.element)
     if elements.null_count:
-        inner = Converted(inner.values, either(inner.slow, ~_valid(elements)))
+        inner = Converted(inner.values, either(inner.unproven, ~valid(elements)))
     offsets = content.offsets
     first = offsets[0].as_py()
     if first:
         offsets = pc.subtract(offsets, first)
     values = pa.ListArray.from_arrays(offsets, inner.values, type=target, mask=_nulls(content))
-    return Converted(values, _parents(inner.slow, offsets))
+    return Converted(values, parents(inner.unproven, offsets.to_numpy()))
 
 
 def _elements(tag: str, elements: pa.Array, kind: HiveType) -> Converted:
@@ -194,40 +191,40 @@ def _elements(tag: str, elements: pa.Array, kind: HiveType) -> Converted:
     if not pa.types.is_string(elements.type) or inside not in _chosen_tags(
         {inside: elements}, kind
     ):
-        slow = np.ones(len(elements), np.bool_)
-        return Converted(pa.nulls(len(elements), arrow_type(kind)), slow)
+        unproven = np.ones(len(elements), np.bool_)
+        return Converted(pa.nulls(len(elements), arrow_type(kind)), unproven)
     return _content({inside: elements}, kind)
 
 
 def _struct(content: pa.Array, kind: StructType) -> Converted:
     target = arrow_type(kind)
     if not pa.types.is_struct(content.type):
-        return Converted(pa.nulls(len(content), target), _valid(content))
-    arrays, slow = members(content, {field.name: field.type for field in kind.fields})
+        return Converted(pa.nulls(len(content), target), valid(content))
+    arrays, unproven = members(content, {field.name: field.type for field in kind.fields})
     fields = [target.field(position) for position in range(target.num_fields)]
     values = pa.StructArray.from_arrays(arrays, fields=fields, mask=_nulls(content))
-    return Converted(values, slow)
+    return Converted(values, unproven)
 
 
 def _map(content: pa.Array, kind: MapType) -> Converted:
-    """Maps whose keys are data: one entry for each name that is there, in the names' order."""
+    """Maps whose keys are data: an entry for each name that is present, ordered by name."""
     target = arrow_type(kind)
     if not pa.types.is_struct(content.type) or kind.key != STRING:
-        return Converted(pa.nulls(len(content), target), _valid(content))
-    slow: Mask | None = None
+        return Converted(pa.nulls(len(content), target), valid(content))
+    unproven: Mask | None = None
     rows, names, values = [], [], []
     for position in range(content.type.num_fields):
         child = content.field(position)
-        there = np.flatnonzero(_valid(child))
-        if not len(there):
+        present = np.flatnonzero(valid(child))
+        if not len(present):
             continue
-        taken = child.take(pa.array(there))
+        taken = child.take(pa.array(present))
         converted = value(taken, kind.value)
-        if converted.slow is not None:
-            slow = np.zeros(len(content), np.bool_) if slow is None else slow
-            slow[there[converted.slow]] = True
-        rows.append(there)
-        names.append(np.full(len(there), position, np.int32))
+        if converted.unproven is not None:
+            unproven = np.zeros(len(content), np.bool_) if unproven is None else unproven
+            unproven[present[converted.unproven]] = True
+        rows.append(present)
+        names.append(np.full(len(present), position, np.int32))
         values.append(converted.values)
     counts = np.zeros(len(content) + 1, np.int32)
     items = pa.nulls(0, target.item_type)
@@ -242,21 +239,7 @@ def _map(content: pa.Array, kind: MapType) -> Converted:
     offsets = pa.array(np.cumsum(counts, dtype=np.int32))
     missing = _nulls(content)
     entries = pa.MapArray.from_arrays(offsets, keys, items, type=target, mask=missing)
-    return Converted(entries, slow)
-
-
-def _parents(slow: Mask | None, offsets: pa.Array) -> Mask | None:
-    """Rows that have a slow element."""
-    if slow is None:
-        return None
-    before = np.concatenate(([0], np.cumsum(slow)))
-    ends = offsets.to_numpy()
-    parents: Mask = before[ends[1:]] > before[ends[:-1]]
-    return parents
-
-
-def _valid(array: pa.Array) -> Mask:
-    return to_mask(pc.is_valid(array))
+    return Converted(entries, unproven)
 
 
 def _nulls(array: pa.Array) -> pa.Array | None:

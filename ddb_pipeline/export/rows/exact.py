@@ -1,8 +1,8 @@
-"""One exported item as a row, value by value: exact, or refused with the path and the reason.
+"""The exact path: one exported item to a row, value by value, or an error with path and reason.
 
-The slow way, for what :mod:`ddb_pipeline.export.rows.columns` cannot prove to be exact, and the
-one that says what exact means: a number is taken with all its digits or not at all, nothing is
-cut, no value of another type becomes null.
+It defines what exact means: a number keeps all its digits or is refused, nothing is truncated, and
+a value of another type does not become null. It reads the lines for which the fast path
+(``export.rows.columns``) cannot prove the same result.
 """
 
 import base64
@@ -34,7 +34,7 @@ from ddb_pipeline.hive.types import (
 
 Row = dict[str, Any]
 Read = Callable[[Mapping[str, Any]], Any]
-"""An attribute value in DynamoDB's typed form to what Arrow takes for its column."""
+"""Converts an attribute value in DynamoDB's typed form to the Python value for its column."""
 
 INTEGER_BITS: Final = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
@@ -42,64 +42,35 @@ SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
 _WIDE: Final = Context(prec=400)
 
 
-class ExportValueError(ValueError):
-    """A value that its column cannot hold exactly.
-
-    Attributes:
-        path: attribute and, inside of it, ``.field``, ``[]``; empty for the line as a whole.
-        reason: what is wrong, without the value.
-    """
-
-    def __init__(self, reason: str, path: str = "") -> None:
-        super().__init__(reason, path)
-        self.reason = reason
-        self.path = path
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.path else self.reason
-
-    def within(self, step: str) -> "ExportValueError":
-        joint = "" if not self.path or self.path.startswith("[") else "."
-        return ExportValueError(self.reason, f"{step}{joint}{self.path}")
-
-
 class ExactRows:
-    """Reads lines and items of an export by the columns of a table."""
+    """Converts lines of an export to rows of a table."""
 
     def __init__(self, columns: Sequence[Column | tuple[str, str]]) -> None:
         self._columns = {name: value_reader(parse_type(text)) for name, text in columns}
 
     def line(self, line: bytes, member: str = "Item") -> Row:
-        """The row of one line of a data file.
+        """The row of one line of a data file, without the columns that have no value.
 
         Raises:
-            ExportValueError: it is no such line, or a value does not fit its column.
+            UndecodableValueError: the line has no item, or a value does not fit its column.
         """
-        return self.item(exported_item(line, member))
-
-    def item(self, item: Mapping[str, Any]) -> Row:
-        """The row of one item in DynamoDB's typed form, columns without a value left out.
-
-        Raises:
-            ExportValueError: as above.
-        """
-        return _fields(item, self._columns)
+        return _fields(exported_item(line, member), self._columns)
 
 
 def exported_item(line: bytes, member: str = "Item") -> dict[str, Any]:
     """The item on one line of a data file.
 
     Raises:
-        ExportValueError: the line is not JSON, or has no such item.
+        UndecodableValueError: the line is not JSON, or has no such item.
     """
     try:
         document = json.loads(line, object_pairs_hook=_unique)
     except RecursionError:
-        raise ExportValueError("the line is nested deeper than DynamoDB allows") from None
+        raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
     except ValueError as error:
-        raise ExportValueError(f"the line is not JSON: {error}") from None
+        raise UndecodableValueError(f"the line is not JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get(member), dict):
-        raise ExportValueError(f"the line holds no {member}")
+        raise UndecodableValueError(f"the line holds no {member}")
     item: dict[str, Any] = document[member]
     return item
 
@@ -120,8 +91,8 @@ def _fields(item: Mapping[str, Any], readers: Mapping[str, Read]) -> Row:
             if read is not None:
                 row[column] = read(value)
             elif has_content(value):
-                raise ExportValueError("no column is declared for this attribute")
-        except ExportValueError as error:
+                raise UndecodableValueError("there is no column for this attribute")
+        except UndecodableValueError as error:
             raise error.within(attribute) from None
     return row
 
@@ -152,15 +123,15 @@ _CONTENT: Final[Mapping[str, type]] = {
 
 def _tagged(value: Any) -> tuple[str, Any]:
     if not isinstance(value, dict) or len(value) != 1:
-        raise ExportValueError("it is not an object with one type tag")
+        raise UndecodableValueError("it is not an object with one type tag")
     [(tag, content)] = value.items()
     if tag not in _CONTENT or not isinstance(content, _CONTENT[tag]):
-        raise ExportValueError("its type tag or content is none of DynamoDB's")
+        raise UndecodableValueError("DynamoDB has no value with this type tag and content")
     return tag, content
 
 
 def value_reader(kind: HiveType) -> Read:
-    """What reads typed values for a column type; ExportValueError for those it cannot hold."""
+    """A reader of typed values for a column type; it raises for a value that does not fit."""
     read = _content_reader(kind)
 
     def value(typed: Mapping[str, Any]) -> Any:
@@ -189,63 +160,53 @@ def _content_reader(kind: HiveType) -> ReadContent:
         return _number_reader(kind, lambda text: _integer(text, bits))
     if isinstance(kind, PrimitiveType) and kind.name in _PRIMITIVES:
         return _PRIMITIVES[kind.name]
-    raise ExportValueError(f"no value of DynamoDB can be read as {kind}")
+    raise UndecodableValueError(f"no value of DynamoDB can be read as {kind}")
 
 
-def _wrong(tag: str, kind: HiveType | str) -> ExportValueError:
-    return ExportValueError(f"a value of type {tag} does not fit a column of type {kind}")
+def _wrong(tag: str, kind: HiveType | str) -> UndecodableValueError:
+    return UndecodableValueError(f"a value of type {tag} does not fit a column of type {kind}")
 
 
 def _text(tag: str, content: Any) -> str:
-    """Any value as text: as it is, numbers with all their digits, containers as JSON."""
+    """Any value as text: numbers with all their digits, sets, lists and maps as JSON."""
     if tag == "S" or tag == "B":
         text = content
     elif tag == "N":
-        text = _valid_number(content)
+        text = number_text(content)
     elif tag == "BOOL":
         text = "true" if content else "false"
     else:
-        try:
-            text = json_text({tag: content})
-        except UndecodableValueError as error:
-            raise ExportValueError(str(error)) from None
+        text = json_text({tag: content})
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ExportValueError("it is not Unicode text (half a surrogate pair)") from None
+        raise UndecodableValueError("the text is not Unicode (half a surrogate pair)") from None
     return str(text)
-
-
-def _valid_number(text: Any) -> str:
-    try:
-        return number_text(text)
-    except UndecodableValueError as error:
-        raise ExportValueError(str(error)) from None
 
 
 def _number_reader(kind: HiveType, read: Callable[[str], Any]) -> ReadContent:
     def number(tag: str, content: Any) -> Any:
         if tag != "N":
             raise _wrong(tag, kind)
-        return read(_valid_number(content))
+        return read(number_text(content))
 
     return number
 
 
 def _integer(text: str, bits: int) -> int:
-    number = exact_integer(text, bits)
+    number = _exact_integer(text, bits)
     if number is None:
-        raise ExportValueError(f"the number is no integer of {bits} bits")
+        raise UndecodableValueError(f"the number is not an integer of {bits} bits")
     return number
 
 
-def exact_integer(text: str, bits: int) -> int | None:
-    """The number as an integer of so many bits; None where it is none."""
+def _exact_integer(text: str, bits: int) -> int | None:
+    """The number as a signed integer of this many bits; None if it is not one."""
     try:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    if not number.is_finite() or number.adjusted() > 20 or number != number.to_integral_value():
+    if number.adjusted() > 20 or number != number.to_integral_value():
         return None
     whole = int(number)
     return whole if -(2 ** (bits - 1)) <= whole < 2 ** (bits - 1) else None
@@ -253,14 +214,14 @@ def exact_integer(text: str, bits: int) -> int | None:
 
 def _double(text: str) -> float:
     if not number_range(text).double:
-        raise ExportValueError("the number has more digits than a double holds")
+        raise UndecodableValueError("the number has more digits than a double holds")
     return float(text)
 
 
 def _float(text: str) -> float:
     number = np.float32(text)
     if not np.isfinite(number) or Decimal(str(number)) != Decimal(text):
-        raise ExportValueError("the number has more digits than a float holds")
+        raise UndecodableValueError("the number has more digits than a float holds")
     return float(number)
 
 
@@ -268,10 +229,10 @@ def _decimal(text: str, kind: DecimalType) -> Decimal:
     number = Decimal(text)
     whole = max(0, number.adjusted() + 1) if number else 0
     if whole > kind.precision - kind.scale:
-        raise ExportValueError(f"the number is too large for {kind}")
+        raise UndecodableValueError(f"the number is too large for {kind}")
     scaled = number.quantize(Decimal(1).scaleb(-kind.scale), context=_WIDE)
     if scaled != number:
-        raise ExportValueError(f"the number has more digits after the point than {kind}")
+        raise UndecodableValueError(f"the number has more digits after the point than {kind}")
     return scaled
 
 
@@ -287,7 +248,7 @@ def _binary(tag: str, content: Any) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
-        raise ExportValueError("it is not base64") from None
+        raise UndecodableValueError("the text is not base64") from None
 
 
 def _date(tag: str, content: Any) -> date:
@@ -296,7 +257,7 @@ def _date(tag: str, content: Any) -> date:
     try:
         return date.fromisoformat(content)
     except ValueError:
-        raise ExportValueError("the text is no date, YYYY-MM-DD") from None
+        raise UndecodableValueError("the text is not a date, YYYY-MM-DD") from None
 
 
 def _timestamp(tag: str, content: Any) -> datetime:
@@ -305,7 +266,7 @@ def _timestamp(tag: str, content: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(content.replace("Z", "+00:00"))
     except ValueError:
-        raise ExportValueError("the text is no time of ISO 8601") from None
+        raise UndecodableValueError("the text is not an ISO 8601 timestamp") from None
     return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
 
 
@@ -324,7 +285,7 @@ def _limited_reader(kind: CharType | VarcharType) -> ReadContent:
     def limited(tag: str, content: Any) -> str:
         text = _text(tag, content)
         if len(text) > kind.length:
-            raise ExportValueError(f"the text is longer than {kind}")
+            raise UndecodableValueError(f"the text is longer than {kind}")
         return text
 
     return limited
@@ -341,7 +302,7 @@ def _array_reader(kind: ArrayType) -> ReadContent:
                 return [typed(element) for element in content]
             inside = SET_ELEMENTS[tag]
             return [content_of(*_tagged({inside: element})) for element in content]
-        except ExportValueError as error:
+        except UndecodableValueError as error:
             raise error.within("[]") from None
 
     return array
@@ -367,7 +328,7 @@ def _map_reader(kind: MapType) -> ReadContent:
             raise _wrong(tag, kind)
         try:
             return [(key("S", name), value(inner)) for name, inner in content.items()]
-        except ExportValueError as error:
+        except UndecodableValueError as error:
             raise error.within("{}") from None
 
     return entries

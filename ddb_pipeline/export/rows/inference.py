@@ -1,7 +1,7 @@
-"""The schema of a whole export, from all of its items, on the reader that converts them.
+"""Types inferred from all items of an export, a block at a time.
 
-The same observations as :func:`ddb_pipeline.hive.observation.observe_item` makes item by item, a
-block at a time; items that the columns cannot speak for are observed one by one.
+The observations are those that ``hive.observation.observe_item`` makes of each item. Items with
+irregular values, which the columns of a block do not represent, are observed one by one.
 """
 
 from collections import Counter
@@ -11,14 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb_pipeline.export.rows.exact import SET_ELEMENTS, ExportValueError, exported_item
-from ddb_pipeline.export.rows.numbers import (
-    Mask,
-    doubtful_doubles,
-    either,
-    is_plain,
-    to_mask,
-)
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
+from ddb_pipeline.export.rows.exact import SET_ELEMENTS, exported_item
+from ddb_pipeline.export.rows.masks import Mask, either, parents, some, to_mask, valid
+from ddb_pipeline.export.rows.numbers import doubtful_doubles, is_plain
 from ddb_pipeline.export.rows.reader import BlockParser
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import column_name
@@ -31,7 +27,7 @@ _SMALL_DIGITS: Final = 10**15
 
 
 class ExportInference:
-    """Learns the types of an export's items, block by block."""
+    """Infers types from an export's items, block by block. Not thread-safe."""
 
     def __init__(self, member: str = "Item") -> None:
         self._parser = BlockParser(member)
@@ -40,37 +36,35 @@ class ExportInference:
 
     @property
     def inference(self) -> Inference:
-        """What the blocks so far told."""
+        """The result of the blocks so far."""
         return Inference(self._items, self._seen)
 
     def add(self, block: bytes) -> int:
-        """Observe a block of whole lines; answers with how many of them are no items.
+        """Observe a block of whole lines and return the number of lines without a valid item.
 
-        Such lines are left to the conversion, which says what is wrong with each.
+        The conversion rejects such lines, with the reason.
         """
         refused = 0
         for parsed in self._parser.parse(block):
-            slow: list[bytes] = []
+            lines: list[bytes] = []
             if parsed.items is None:
-                slow = parsed.lines()
+                lines = parsed.lines()
             else:
                 items = parsed.items
-                odd = _irregular_members(items)
-                if odd is not None and odd.any():
-                    slow = [
-                        line for line, is_odd in zip(parsed.lines(), odd, strict=True) if is_odd
-                    ]
-                    items = items.filter(pa.array(~odd))
+                irregular = _irregular_members(items)
+                if irregular is not None and irregular.any():
+                    lines = parsed.lines_of(irregular)
+                    items = items.filter(pa.array(~irregular))
                 self._items += len(items)
                 _observe_members(self._seen, items, 0)
-            refused += sum(not self._add_line(line) for line in slow)
+            refused += sum(not self._add_line(line) for line in lines)
         return refused
 
     def _add_line(self, line: bytes) -> bool:
         seen = Observation()
         try:
             observe_item(seen, exported_item(line, self._parser.member))
-        except (AttributeValueError, ExportValueError):
+        except (AttributeValueError, UndecodableValueError):
             return False
         self._seen.absorb(seen)
         self._items += 1
@@ -78,51 +72,51 @@ class ExportInference:
 
 
 def _irregular_members(parsed: pa.StructArray) -> Mask | None:
-    """Rows of maps whose members are to be looked at one by one."""
-    odd: Mask | None = to_mask(pc.is_null(parsed)) if parsed.null_count else None
+    """Rows of maps with an irregular member, or with two members of the same column name."""
+    irregular: Mask | None = ~valid(parsed) if parsed.null_count else None
     seen: dict[str, Mask] = {}
     columns = [column_name(field.name) for field in parsed.type]
     shared = {column for column, number in Counter(columns).items() if number > 1}
     for position, column in enumerate(columns):
         child = parsed.field(position)
-        odd = either(odd, _irregular_value(child))
+        irregular = either(irregular, _irregular_value(child))
         if column in shared:
-            there = to_mask(pc.is_valid(child))
+            present = valid(child)
             if column in seen:
-                odd = either(odd, seen[column] & there)
-                there = there | seen[column]
-            seen[column] = there
-    return odd
+                irregular = either(irregular, seen[column] & present)
+                present = present | seen[column]
+            seen[column] = present
+    return irregular
 
 
 def _irregular_value(parsed: pa.Array) -> Mask | None:
     """Rows whose value is not exactly one type tag with content of its type."""
-    there = to_mask(pc.is_valid(parsed))
+    present = valid(parsed)
     if not pa.types.is_struct(parsed.type):
-        return there
+        return present
     counts = np.zeros(len(parsed), np.int8)
-    odd: Mask | None = None
+    irregular: Mask | None = None
     for position, field in enumerate(parsed.type):
         content = parsed.field(position)
         if content.null_count == len(content):
             continue
-        valid = to_mask(pc.is_valid(content))
-        counts += valid
-        odd = either(odd, _irregular_content(field.name, content, valid))
-    wrong: Mask = there & (counts != 1)
-    return either(odd, wrong if wrong.any() else None)
+        filled = valid(content)
+        counts += filled
+        irregular = either(irregular, _irregular_content(field.name, content, filled))
+    wrong: Mask = present & (counts != 1)
+    return either(irregular, some(wrong))
 
 
-def _irregular_content(tag: str, content: pa.Array, valid: Mask) -> Mask | None:
+def _irregular_content(tag: str, content: pa.Array, filled: Mask) -> Mask | None:
     kind = content.type
     if tag == "M":
         if not pa.types.is_struct(kind):
-            return valid
-        odd = _irregular_members(content)
-        return odd & valid if odd is not None else None
+            return filled
+        irregular = _irregular_members(content)
+        return irregular & filled if irregular is not None else None
     if tag == "L" or tag in SET_ELEMENTS:
         if not pa.types.is_list(kind):
-            return valid
+            return filled
         return _irregular_elements(tag, content)
     expected = {
         "S": pa.types.is_string(kind) or pa.types.is_timestamp(kind),
@@ -132,33 +126,31 @@ def _irregular_content(tag: str, content: pa.Array, valid: Mask) -> Mask | None:
         "NULL": pa.types.is_boolean(kind),
     }
     if not expected.get(tag, False):
-        return valid
+        return filled
     return _irregular_numbers(content) if tag == "N" else None
 
 
 def _irregular_elements(tag: str, content: pa.Array) -> Mask | None:
     elements = content.flatten()
-    odd: Mask | None
+    irregular: Mask | None
     if tag == "L":
-        odd = _irregular_value(elements)
+        irregular = _irregular_value(elements)
     elif tag != "NS" and pa.types.is_timestamp(elements.type):
-        odd = None
+        irregular = None
     elif len(elements) and not pa.types.is_string(elements.type):
-        odd = np.ones(len(elements), np.bool_)
+        irregular = np.ones(len(elements), np.bool_)
     else:
-        odd = _irregular_numbers(elements) if tag == "NS" and len(elements) else None
+        irregular = _irregular_numbers(elements) if tag == "NS" and len(elements) else None
     if elements.null_count:
-        odd = either(odd, to_mask(pc.is_null(elements)))
-    if odd is None:
+        irregular = either(irregular, ~valid(elements))
+    if irregular is None:
         return None
-    before = np.concatenate(([0], np.cumsum(odd)))
-    ends = np.concatenate(([0], np.cumsum(pc.list_value_length(content).fill_null(0).to_numpy())))
-    parents: Mask = before[ends[1:]] > before[ends[:-1]]
-    return parents
+    lengths = pc.list_value_length(content).fill_null(0).to_numpy()
+    return parents(irregular, np.concatenate(([0], np.cumsum(lengths))))
 
 
 def _irregular_numbers(texts: pa.Array) -> Mask | None:
-    """Texts that are no numbers, or none that can be told to be so at once."""
+    """Texts that are not numbers, or have an unusual form."""
     if is_plain(texts):
         try:
             pc.cast(texts, pa.float64())
@@ -167,8 +159,7 @@ def _irregular_numbers(texts: pa.Array) -> Mask | None:
         else:
             return None
     good = pc.match_substring_regex(texts, _NUMBER)
-    odd = to_mask(pc.invert(good.fill_null(True)))
-    return odd if odd.any() else None
+    return some(to_mask(pc.invert(good.fill_null(True))))
 
 
 def _observe_members(node: Observation, parsed: pa.StructArray, level: int) -> None:
@@ -177,13 +168,12 @@ def _observe_members(node: Observation, parsed: pa.StructArray, level: int) -> N
         for position, field in enumerate(parsed.type)
         if parsed.field(position).null_count < len(parsed)
     ]
-    there = len(parsed) - parsed.null_count
-    node.count("M", there, None)
+    node.count("M", len(parsed) - parsed.null_count, None)
     if not present:
         return
     filled = np.zeros(len(parsed), np.bool_)
     for _, child in present:
-        filled |= to_mask(pc.is_valid(child))
+        filled |= valid(child)
     node.objects += int(filled.sum())
     node.limit_names([column for column, _ in present], level)
     for column, child in present:
@@ -193,16 +183,16 @@ def _observe_members(node: Observation, parsed: pa.StructArray, level: int) -> N
 def _observe_value(node: Observation, parsed: pa.StructArray, level: int) -> None:
     for position, field in enumerate(parsed.type):
         content = parsed.field(position)
-        there = len(content) - content.null_count
-        if not there:
+        present = len(content) - content.null_count
+        if not present:
             continue
         tag = field.name
         if tag == "M":
             _observe_members(node, content, level)
             continue
-        node.count(tag, there, None)
+        node.count(tag, present, None)
         if tag == "N":
-            node.add_numbers(reach(content.drop_null()))
+            node.add_numbers(range_of_numbers(content.drop_null()))
         elif tag == "L" or tag in SET_ELEMENTS:
             elements = content.flatten()
             if len(elements):
@@ -215,33 +205,33 @@ def _observe_elements(node: Observation, tag: str, elements: pa.Array, level: in
         return
     node.count(SET_ELEMENTS[tag], len(elements), None)
     if tag == "NS":
-        node.add_numbers(reach(elements))
+        node.add_numbers(range_of_numbers(elements))
 
 
-def reach(texts: pa.Array) -> NumberRange:
-    """How far numbers reach, as :func:`number_range` has it for each of them.
+def range_of_numbers(texts: pa.Array) -> NumberRange:
+    """The range of numbers, as ``number_range`` returns it for each of them.
 
-    ``texts`` has at least one, no nulls, and numbers only.
+    ``texts`` has at least one text and no nulls, and each text is a number.
     """
     if not is_plain(texts):
-        return _reach_one_by_one(texts)
+        return _exact_range(texts)
     try:
-        return _whole_reach(pc.cast(texts, pa.int64()))
+        return _integer_range(pc.cast(texts, pa.int64()))
     except pa.ArrowInvalid:
         pass
     decimal = pc.match_substring_regex(texts, _DECIMAL)
     whole = texts.filter(pc.invert(decimal))
-    found = _decimal_reach(texts.filter(decimal))
+    found = _decimal_range(texts.filter(decimal))
     if len(whole):
         try:
-            other = _whole_reach(pc.cast(whole, pa.int64()))
+            other = _integer_range(pc.cast(whole, pa.int64()))
         except pa.ArrowInvalid:
-            other = _reach_one_by_one(whole)
+            other = _exact_range(whole)
         found = other if found is None else found.merged(other)
     return found or NumberRange()
 
 
-def _whole_reach(numbers: pa.Array) -> NumberRange:
+def _integer_range(numbers: pa.Array) -> NumberRange:
     values = numbers.to_numpy()
     low, high = int(values.min()), int(values.max())
     large = values[(values >= _SMALL_DIGITS) | (values <= -_SMALL_DIGITS)]
@@ -251,8 +241,8 @@ def _whole_reach(numbers: pa.Array) -> NumberRange:
     )
 
 
-def _decimal_reach(texts: pa.Array) -> NumberRange | None:
-    """The reach of numbers with a point in them."""
+def _decimal_range(texts: pa.Array) -> NumberRange | None:
+    """The range of numbers that have a decimal point; None if present are none."""
     if not len(texts):
         return None
     digits = pc.utf8_ltrim(texts, "-")
@@ -264,8 +254,8 @@ def _decimal_reach(texts: pa.Array) -> NumberRange | None:
     if not whole and pc.any(pc.equal(values, 0.0)).as_py():
         whole = 1
     if pc.any(pc.equal(scales, 0)).as_py():
-        # 5.0 is an integer; whether it fits one has to be seen from all of its digits.
-        whole_numbers = _reach_one_by_one(texts.filter(pc.equal(scales, 0)))
+        # 5.0 is an integer; whether bigint holds it depends on all its digits.
+        whole_numbers = _exact_range(texts.filter(pc.equal(scales, 0)))
         bigint = whole_numbers.bigint and scale == 0
     else:
         bigint = False
@@ -278,7 +268,7 @@ def _decimal_reach(texts: pa.Array) -> NumberRange | None:
     )
 
 
-def _reach_one_by_one(texts: pa.Array) -> NumberRange:
+def _exact_range(texts: pa.Array) -> NumberRange:
     found = number_range(texts[0].as_py())
     for text in pc.unique(texts).to_pylist():
         found = found.merged(number_range(text))

@@ -1,32 +1,31 @@
-"""Columns of number texts as Arrow numbers: whole columns at a time, and never a digit lost.
+"""Columns of number texts as Arrow numbers: whole columns at a time, no digit lost.
 
-Arrow's own casts are exact where they succeed on what is let through to them, but refuse a whole
-column for one value (``1E+2`` as an integer), read ``0x10`` as 16, and round decimals to doubles.
-So the texts are looked at first, and those that are out of the ordinary are converted one by one.
+Arrow's casts fail for a whole column because of one value (``1E+2`` as an integer), read ``0x10``
+as 16, and round to doubles. So only texts of a usual form are cast; the others are converted one by
+one by the exact path.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb_pipeline.arrow_types import arrow_type
-from ddb_pipeline.export.rows.exact import INTEGER_BITS, ExportValueError, Read, value_reader
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
+from ddb_pipeline.export.rows.exact import INTEGER_BITS, Read, value_reader
+from ddb_pipeline.export.rows.masks import Mask, some, to_mask
 from ddb_pipeline.hive.types import PRIMITIVE_TYPES, DecimalType, HiveType, PrimitiveType
 
 DOUBLE: Final = PRIMITIVE_TYPES["double"]
 
-Mask = npt.NDArray[np.bool_]
-
 _MINUS: Final = ord("-")
 _NINE: Final = ord("9")
-"""``-``, ``.``, ``/`` and the digits are what lies between these two in ASCII."""
+"""In ASCII, ``-``, ``.``, ``/`` and the digits are the characters from the first to the second."""
 
 SAFE_DOUBLE_LENGTH: Final = 15
-"""A number of at most so many characters has at most as many digits: it comes out
-of a double as it went in (IEEE 754, DBL_DIG)."""
+"""A number of at most this many characters has at most as many digits, which a double
+keeps (IEEE 754, DBL_DIG)."""
 
 _SMALL_INTEGER: Final = r"^-?[0-9]{1,18}$"
 _SMALL_DOUBLE: Final = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?$"
@@ -34,14 +33,20 @@ _JSON_NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
 class Converted(NamedTuple):
-    """A column, and which of its values are not in it yet: those the exact way has to look at."""
+    """A converted column.
+
+    Attributes:
+        values: the column.
+        unproven: rows whose value is not in the column, or could not be proved to be exact; the
+            exact path decides about them.
+    """
 
     values: pa.Array
-    slow: Mask | None
+    unproven: Mask | None
 
 
 def numbers(texts: pa.Array, kind: HiveType) -> Converted:
-    """Number texts, nulls among them, as values of an integer, double, float or decimal type."""
+    """Number texts and nulls as values of an integer, double, float or decimal type."""
     target = arrow_type(kind)
     if isinstance(kind, PrimitiveType) and kind.name in INTEGER_BITS:
         return _integers(texts, target, kind)
@@ -53,27 +58,13 @@ def numbers(texts: pa.Array, kind: HiveType) -> Converted:
 
 
 def number_texts(texts: pa.Array) -> Converted:
-    """Number texts that stay text: those in JSON's grammar as they are."""
+    """Number texts as strings; only those in JSON's grammar are proved to need no change."""
     good = pc.match_substring_regex(texts, _JSON_NUMBER)
-    slow = to_mask(pc.invert(good.fill_null(True)))
-    return Converted(texts, slow if slow.any() else None)
-
-
-def either(one: Mask | None, other: Mask | None) -> Mask | None:
-    """Rows that are in one of two masks; None is a mask without any."""
-    if one is None or other is None:
-        return other if one is None else one
-    both: Mask = one | other
-    return both
-
-
-def to_mask(values: pa.Array) -> Mask:
-    mask: Mask = values.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
-    return mask
+    return Converted(texts, some(to_mask(pc.invert(good.fill_null(True)))))
 
 
 def is_plain(texts: pa.Array) -> bool:
-    """Whether there are only digits, points and minus signs (and slashes) in all of the texts."""
+    """Whether all texts consist of digits, points, minus signs and slashes only."""
     _, offsets, data = texts.buffers()
     if data is None:
         return True
@@ -104,7 +95,7 @@ def _decimals(texts: pa.Array, target: pa.DataType, kind: DecimalType) -> Conver
 
 
 def _ordinary_decimal(kind: DecimalType) -> str:
-    """Numbers whose digits all have a place in the type."""
+    """A pattern of numbers whose digits all fit the type."""
     digits = kind.precision - kind.scale
     whole = f"[0-9]{{1,{digits}}}" if digits else "0"
     fraction = rf"(\.[0-9]{{1,{kind.scale}}})?" if kind.scale else ""
@@ -123,7 +114,7 @@ def _doubles(texts: pa.Array) -> Converted:
 
 
 def _cast_if_plain(texts: pa.Array, target: pa.DataType) -> pa.Array | None:
-    """All of the texts as numbers where the cast takes them as they are."""
+    """All texts as numbers; None if one of them is irregular or the cast fails."""
     if not is_plain(texts):
         return None
     try:
@@ -133,9 +124,9 @@ def _cast_if_plain(texts: pa.Array, target: pa.DataType) -> pa.Array | None:
 
 
 def doubtful_doubles(texts: pa.Array, values: pa.Array) -> pa.Array:
-    """Which of the texts may have had more digits than the doubles that were made of them.
+    """Which texts may have more digits than their doubles.
 
-    Many digits are the same number again where the double's shortest text is the text itself.
+    A long text is exact if it equals the shortest text of its double.
     """
     long = pc.greater(pc.binary_length(texts), SAFE_DOUBLE_LENGTH)
     if not pc.any(long).as_py():
@@ -144,7 +135,7 @@ def doubtful_doubles(texts: pa.Array, values: pa.Array) -> pa.Array:
 
 
 def one_by_one(texts: pa.Array, tag: str, kind: HiveType) -> Converted:
-    """The contents under a type tag, each by the exact way; those it refuses are slow."""
+    """The contents of a type tag by the exact path; those that it refuses are unproven."""
     nothing = pa.nulls(len(texts), arrow_type(kind))
     return _one_by_one(texts, nothing, pc.is_valid(texts), kind, tag)
 
@@ -156,20 +147,20 @@ def _all_one_by_one(texts: pa.Array, kind: HiveType) -> Converted:
 def _one_by_one(
     texts: pa.Array, values: pa.Array, doubtful: pa.Array, kind: HiveType, tag: str = "N"
 ) -> Converted:
-    """Put the doubtful values in by the exact way; those it refuses are slow."""
+    """Convert the doubtful values by the exact path; those it refuses are unproven."""
     positions = np.flatnonzero(to_mask(doubtful.fill_null(False)))
     if not len(positions):
         return Converted(values, None)
     read: Read = value_reader(kind)
     replaced: list[Any] = []
-    slow = np.zeros(len(texts), np.bool_)
+    unproven = np.zeros(len(texts), np.bool_)
     for position, text in zip(positions, texts.take(pa.array(positions)).to_pylist(), strict=True):
         try:
             replaced.append(read({tag: text}))
-        except ExportValueError:
+        except UndecodableValueError:
             replaced.append(None)
-            slow[position] = True
+            unproven[position] = True
     mask = np.zeros(len(texts), np.bool_)
     mask[positions] = True
     values = pc.replace_with_mask(values, pa.array(mask), pa.array(replaced, values.type))
-    return Converted(values, slow if slow.any() else None)
+    return Converted(values, some(unproven))

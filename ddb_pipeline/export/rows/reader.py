@@ -1,9 +1,9 @@
-"""Lines of an export to Arrow record batches: vectorised, exact, in bounded memory.
+"""Blocks of an export's lines to Arrow tables: vectorised, exact, in bounded memory.
 
-Arrow's JSON parser reads blocks of lines as nested struct columns, by the type tags and attribute
-names learnt so far; what it has not been told of makes it refuse the block, which is then read in
-pieces to learn from. No value is lost on the way: a row that the column-wise conversion could not
-prove to be exact is read again from its line, and what that refuses is handed back as rejected.
+Arrow's JSON parser reads a block as nested struct columns, with a schema of the attribute names and
+type tags that occurred so far. It fails on a block with other names or tags; such a block is read
+in pieces with an inferred schema, which is added to the known one. A row that the fast path could
+not prove to be exact is read again from its line by the exact path, or rejected by it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,22 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from ddb_pipeline.arrow_types import arrow_schema
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.columns import members
-from ddb_pipeline.export.rows.exact import SET_ELEMENTS, ExactRows, ExportValueError
-from ddb_pipeline.export.rows.numbers import Mask, to_mask
+from ddb_pipeline.export.rows.exact import SET_ELEMENTS, ExactRows
+from ddb_pipeline.export.rows.masks import Mask, either, valid
 from ddb_pipeline.hive.types import Column, parse_type
 
 PIECE_BYTES: Final = 512 * 1024
-"""A piece's names are all made columns of; ever-new names in a whole block would be too many."""
+"""Size of the pieces. Each name in a piece becomes a column, and a block may have too many."""
 
 FEW_LINES: Final = 16
-MAX_LEARNT_NAMES: Final = 512
-"""Names that are expected at one place. A map with more of them is keyed by data."""
+"""A piece of at most this many lines is not divided further: the exact path reads it."""
+MAX_LEARNED_NAMES: Final = 512
+"""Names that are added to the schema of one map. A map with more has keys that are data."""
 
 _NEWLINE: Final = ord("\n")
 _BRACE: Final = ord("}")
@@ -43,7 +44,7 @@ _TAG_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A line that is no row: whole, with the path and the reason."""
+    """A line that could not be converted, with the attribute path and the reason."""
 
     line: bytes
     path: str
@@ -52,12 +53,12 @@ class RejectedLine:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What became of a block of lines.
+    """The result of a block of lines.
 
     Attributes:
-        table: the rows, columns as asked for, in no order.
-        rejected: lines that no row was made of.
-        exact_lines: how many rows were read one by one.
+        table: the rows, in no particular order.
+        rejected: lines that could not be converted.
+        exact_lines: number of lines that were read by the exact path.
     """
 
     table: pa.Table
@@ -66,11 +67,12 @@ class Rows:
 
     @property
     def lines(self) -> int:
+        """Number of lines that were read, blank ones excluded."""
         return len(self.table) + len(self.rejected)
 
 
 class ExportReader:
-    """Turns blocks of a full export's lines into rows. Not for several threads at once."""
+    """Converts blocks of a full export's lines to rows. Not thread-safe."""
 
     def __init__(self, columns: Sequence[Column | tuple[str, str]], member: str = "Item") -> None:
         self.schema = arrow_schema(columns)
@@ -79,65 +81,69 @@ class ExportReader:
         self._parser = BlockParser(member)
 
     def rows(self, block: bytes) -> Rows:
-        """The rows of a block of whole lines, each ended by a newline but for the last."""
+        """The rows of a block of whole lines; the last line may lack its newline."""
         tables: list[pa.Table] = []
         rejected: list[RejectedLine] = []
         exact_lines = 0
         for parsed in self._parser.parse(block):
-            slow: list[bytes] | None = None
+            lines: list[bytes] = []
             if parsed.items is None:
-                slow = parsed.lines()
+                lines = parsed.lines()
             else:
-                table, mask = self._table(parsed.items)
-                if mask is not None and mask.any():
-                    lines = parsed.lines()
-                    slow = [line for line, is_slow in zip(lines, mask, strict=True) if is_slow]
-                    table = table.filter(pa.array(~mask))
+                table, unproven = self._table(parsed.items)
+                if unproven is not None and unproven.any():
+                    lines = parsed.lines_of(unproven)
+                    table = table.filter(pa.array(~unproven))
                 tables.append(table)
-            if slow:
-                exact_lines += len(slow)
-                tables.append(self._one_by_one(slow, rejected))
+            if lines:
+                exact_lines += len(lines)
+                tables.append(self._by_exact_path(lines, rejected))
         table = pa.concat_tables(tables) if tables else self.schema.empty_table()
         return Rows(table, tuple(rejected), exact_lines)
 
     def _table(self, items: pa.StructArray) -> tuple[pa.Table, Mask | None]:
-        arrays, slow = members(items, self._kinds)
+        arrays, unproven = members(items, self._kinds)
         if items.null_count:
-            missing = to_mask(pc.is_null(items))
-            slow = missing if slow is None else slow | missing
-        return pa.Table.from_arrays(arrays, schema=self.schema), slow
+            unproven = either(unproven, ~valid(items))
+        return pa.Table.from_arrays(arrays, schema=self.schema), unproven
 
-    def _one_by_one(self, lines: Sequence[bytes], rejected: list[RejectedLine]) -> pa.Table:
+    def _by_exact_path(self, lines: Sequence[bytes], rejected: list[RejectedLine]) -> pa.Table:
         rows = []
         for line in lines:
             try:
                 rows.append(self._exact.line(line, self._parser.member))
-            except ExportValueError as error:
+            except UndecodableValueError as error:
                 rejected.append(RejectedLine(line, error.path, error.reason))
         return pa.Table.from_pylist(rows, self.schema)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedLines:
-    """Lines and, where they could be parsed together, their items, one a line in their order."""
+    """Lines and their items in the same order; no items if the lines could not be parsed."""
 
     block: bytes
     items: pa.StructArray | None
 
     def lines(self) -> list[bytes]:
+        """The lines that are not blank."""
         return [line for line in self.block.split(b"\n") if line.strip()]
+
+    def lines_of(self, mask: Mask) -> list[bytes]:
+        """The lines of the items in a mask."""
+        return [line for line, chosen in zip(self.lines(), mask, strict=True) if chosen]
 
 
 class BlockParser:
-    """Parses lines by the tags and names seen so far, and learns those that are new."""
+    """Parses lines with a schema of the names and tags that occurred so far, and extends it."""
 
     def __init__(self, member: str) -> None:
         self.member = member
         self._known = pa.struct([pa.field(member, pa.struct([]))])
 
     def parse(self, block: bytes) -> Iterator[ParsedLines]:
-        """The lines of a block, in as few parts as can be."""
-        items = self._items(block, "error")
+        """The lines of a block, in as few parts as possible."""
+        document = self._document(block, "error")
+        items = _items_of(document, self.member) if document is not None else None
         if items is not None:
             yield ParsedLines(block, items)
             return
@@ -147,10 +153,10 @@ class BlockParser:
     def _learn(self, piece: bytes) -> Iterator[ParsedLines]:
         document = self._document(piece, "infer")
         if document is not None:
-            learnt = merged(self._known, as_tagged(document.schema, self.member))
-            if learnt != self._known:
-                # Once more: without a type given, a text can be taken for a time.
-                self._known = learnt
+            learned = merged(self._known, as_tagged(document.schema, self.member))
+            if learned != self._known:
+                # Parsed again: with an inferred type, a text may have been read as a timestamp.
+                self._known = learned
                 document = self._document(piece, "infer")
         items = _items_of(document, self.member) if document is not None else None
         if items is not None or piece.count(b"\n") <= FEW_LINES:
@@ -159,12 +165,8 @@ class BlockParser:
         for half in _pieces(piece, len(piece) // 2):
             yield from self._learn(half)
 
-    def _items(self, block: bytes, unexpected: str) -> pa.StructArray | None:
-        document = self._document(block, unexpected)
-        return _items_of(document, self.member) if document is not None else None
-
     def _document(self, block: bytes, unexpected: str) -> pa.Table | None:
-        """The block's lines as a table; None where they are not one document each."""
+        """The block's lines as a table; None if not each of them is one document."""
         if not _is_utf8(block):
             return None
         try:
@@ -182,7 +184,7 @@ class BlockParser:
 
 
 def _items_of(document: pa.Table, member: str) -> pa.StructArray | None:
-    """The member of each line; a line that has others beside it has none."""
+    """The items of the lines; None if a line has another member."""
     column = document.column(member)
     if not pa.types.is_struct(column.type):
         return None
@@ -194,7 +196,7 @@ def _items_of(document: pa.Table, member: str) -> pa.StructArray | None:
 
 
 def _closed_lines(block: bytes) -> int:
-    """Lines that end as a document does; with as many documents parsed, it is one a line."""
+    """Number of lines that end with a brace. If as many documents were parsed, each line is one."""
     content = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(content == _NEWLINE)
     ends = ends[ends > 0]
@@ -203,7 +205,7 @@ def _closed_lines(block: bytes) -> int:
 
 
 def _is_utf8(block: bytes) -> bool:
-    """Arrow's own check of text, several times as fast as decoding it."""
+    """Whether the block is UTF-8. Arrow's check is several times as fast as decoding."""
     ends = pa.py_buffer(np.array([0, len(block)], np.int32))
     text = pa.StringArray.from_buffers(1, ends, pa.py_buffer(block))
     try:
@@ -224,14 +226,14 @@ def _pieces(block: bytes, size: int) -> Iterator[bytes]:
 
 
 def as_tagged(schema: pa.Schema, member: str) -> pa.StructType:
-    """What was parsed, with each type tag's content as DynamoDB has it."""
+    """An inferred schema with the content types that DynamoDB has for its type tags."""
     index = schema.get_field_index(member)
     kind = schema.field(index).type if index >= 0 else pa.struct([])
     return pa.struct([pa.field(member, _names(kind))])
 
 
 def _names(kind: pa.DataType) -> pa.StructType:
-    if not pa.types.is_struct(kind) or kind.num_fields > MAX_LEARNT_NAMES:
+    if not pa.types.is_struct(kind) or kind.num_fields > MAX_LEARNED_NAMES:
         return pa.struct([])
     return pa.struct([pa.field(field.name, _tags(field.type)) for field in kind])
 
@@ -252,14 +254,14 @@ def _tags(kind: pa.DataType) -> pa.StructType:
 
 
 def merged(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """What both know; where the names would become too many, what the first knows of them."""
+    """The schema of both; the first one's for a map that would have too many names."""
     if pa.types.is_struct(one) and pa.types.is_struct(other):
         fields = {field.name: field for field in one}
         for field in other:
             known = fields.get(field.name)
             kind = merged(known.type, field.type) if known is not None else field.type
             fields[field.name] = pa.field(field.name, kind)
-        return pa.struct(list(fields.values())) if len(fields) <= MAX_LEARNT_NAMES else one
+        return pa.struct(list(fields.values())) if len(fields) <= MAX_LEARNED_NAMES else one
     if pa.types.is_list(one) and pa.types.is_list(other):
         return pa.list_(merged(one.value_type, other.value_type))
     return one

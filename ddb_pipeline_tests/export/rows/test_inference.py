@@ -5,8 +5,9 @@ import random
 import pyarrow as pa
 import pytest
 
-from ddb_pipeline.export.rows.exact import ExportValueError, exported_item
-from ddb_pipeline.export.rows.inference import ExportInference, reach
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
+from ddb_pipeline.export.rows.exact import exported_item
+from ddb_pipeline.export.rows.inference import ExportInference, range_of_numbers
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.observation import AttributeValueError, Observation, observe_item
@@ -26,7 +27,7 @@ def test_random_items_are_observed_as_one_by_one() -> None:
                 one = Observation()
                 try:
                     observe_item(one, exported_item(line))
-                except (AttributeValueError, ExportValueError):
+                except (AttributeValueError, UndecodableValueError):
                     refused += 1
                 else:
                     expected.absorb(one)
@@ -49,7 +50,7 @@ def test_numbers_reach_as_far_as_one_by_one(seed: int) -> None:
     expected = number_range(texts[0])
     for text in texts:
         expected = expected.merged(number_range(text))
-    assert reach(pa.array(texts)) == expected, texts
+    assert range_of_numbers(pa.array(texts)) == expected, texts
 
 
 def is_number(text: str) -> bool:

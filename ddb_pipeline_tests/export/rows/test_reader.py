@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ddb_pipeline.export.rows.exact import ExactRows, ExportValueError
-from ddb_pipeline.export.rows.reader import MAX_LEARNT_NAMES, ExportReader
+from ddb_pipeline.dynamodb.scalars import UndecodableValueError
+from ddb_pipeline.export.rows.exact import ExactRows
+from ddb_pipeline.export.rows.reader import MAX_LEARNED_NAMES, ExportReader
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline_tests.support.random_items import random_columns, random_line
 
@@ -42,7 +43,7 @@ def by_the_exact_way(columns: list[Column], lines: list[bytes]) -> tuple[Counter
     for line in lines:
         try:
             rows.append(exact.line(line))
-        except ExportValueError as error:
+        except UndecodableValueError as error:
             rejected.append((line, error.path, error.reason))
     return Counter(map(key, pa.Table.from_pylist(rows, schema).to_pylist())), sorted(rejected)
 
@@ -132,7 +133,7 @@ VALUES: list[tuple[str, Any, Any]] = [
     ("map<string,bigint>", {"M": {}}, []),
     ("struct<s:string,n:bigint>", {"M": {"S": {"S": "x"}}}, {"s": "x", "n": None}),
     ("struct<s:string>", {"M": {"S": {"S": "x"}, "new": {"L": []}}}, {"s": "x"}),
-    ("struct<s:string>", {"M": {"new": {"N": "1"}}}, "no column is declared"),
+    ("struct<s:string>", {"M": {"new": {"N": "1"}}}, "there is no column"),
     ("struct<s:string>", {"S": "x"}, "type S does not fit"),
 ]
 
@@ -194,7 +195,7 @@ def test_maps_keyed_by_data_are_not_read_one_by_one() -> None:
             per_id={"M": {f"{number}-{part}": {"M": {"n": {"N": "1"}}} for part in range(3)}},
             x={"N": "1"},
         )
-        for number in range(2 * MAX_LEARNT_NAMES)
+        for number in range(2 * MAX_LEARNED_NAMES)
     ]
     assert same_as_the_exact_way(columns, [lines, lines]) == 0
 
