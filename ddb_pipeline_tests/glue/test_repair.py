@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from ddb_pipeline.glue.catalog import TableReference
-from ddb_pipeline.glue.repair import changed_tables, watched
+from ddb_pipeline.glue.repair import DATABASE_CHANGE, TABLE_CHANGE, changed_tables, watched
 
 EVENTS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "eventbridge_glue_events.json").read_text("utf-8")
 )
 
 
-def test_events_as_documented_name_their_tables() -> None:
+def test_documented_events() -> None:
     assert [changed_tables(event) for event in EVENTS] == [
         (TableReference("default", "foo"),),
         (TableReference("atrops_ddl", "o_slam_packages"),),
@@ -22,68 +22,42 @@ def test_events_as_documented_name_their_tables() -> None:
     ]
 
 
-TABLE = "Glue Data Catalog Table State Change"
-DATABASE = "Glue Data Catalog Database State Change"
+def event(kind: str, source: str = "aws.glue", **detail: object) -> dict[str, object]:
+    return {"source": source, "detail-type": kind, "detail": detail}
 
 
 @pytest.mark.parametrize(
     ("case", "event", "expected"),
     [
         (
-            "a batch of tables",
-            {
-                "source": "aws.glue",
-                "detail-type": DATABASE,
-                "detail": {
-                    "databaseName": "d",
-                    "typeOfChange": "CreateTable",
-                    "changedTables": ["a", "b"],
-                },
-            },
+            "several tables created",
+            event(
+                DATABASE_CHANGE,
+                databaseName="d",
+                typeOfChange="CreateTable",
+                changedTables=["a", "b"],
+            ),
             ["a", "b"],
         ),
         (
             "deleted tables need no fix",
-            {
-                "source": "aws.glue",
-                "detail-type": DATABASE,
-                "detail": {
-                    "databaseName": "d",
-                    "typeOfChange": "BatchDeleteTable",
-                    "changedTables": ["a"],
-                },
-            },
+            event(
+                DATABASE_CHANGE,
+                databaseName="d",
+                typeOfChange="BatchDeleteTable",
+                changedTables=["a"],
+            ),
             [],
         ),
         (
             "another service",
-            {
-                "source": "aws.s3",
-                "detail-type": TABLE,
-                "detail": {"databaseName": "d", "tableName": "a"},
-            },
+            event(TABLE_CHANGE, source="aws.s3", databaseName="d", tableName="a"),
             [],
         ),
-        (
-            "another event of Glue",
-            {
-                "source": "aws.glue",
-                "detail-type": "Glue Crawler State Change",
-                "detail": {"crawlerName": "c"},
-            },
-            [],
-        ),
-        ("no detail", {"source": "aws.glue", "detail-type": TABLE}, []),
-        (
-            "no table name",
-            {"source": "aws.glue", "detail-type": TABLE, "detail": {"databaseName": "d"}},
-            [],
-        ),
-        (
-            "no database",
-            {"source": "aws.glue", "detail-type": TABLE, "detail": {"tableName": "a"}},
-            [],
-        ),
+        ("another event of Glue", event("Glue Crawler State Change", crawlerName="c"), []),
+        ("no detail", {"source": "aws.glue", "detail-type": TABLE_CHANGE}, []),
+        ("no table name", event(TABLE_CHANGE, databaseName="d"), []),
+        ("no database", event(TABLE_CHANGE, tableName="a"), []),
         ("nothing at all", {}, []),
     ],
 )
