@@ -13,8 +13,8 @@ from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.lake.change_identity import EVENT_ID
 from ddb_pipeline.lake.reconcile import (
-    EVENT_ID,
     ExpectedChanges,
     Reconciliation,
     dead_letter_identities,

@@ -17,6 +17,7 @@ from ddb_pipeline.glue.catalog import (
     with_columns,
 )
 from ddb_pipeline.hive.evolve import Evolution, merge_columns
+from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.hive.types import Column
 
@@ -28,13 +29,10 @@ if TYPE_CHECKING:
         TableInputTypeDef,
     )
 
-DELIVERY_COLUMNS = (
-    Column("ddb_event_id", "string"),
-    Column("ddb_event_name", "string"),
-    Column("ddb_sequence_number", "string"),
-    Column("ddb_event_time", "timestamp"),
-    Column("ddb_keys", "string"),
-    Column("ddb_expired", "boolean"),
+_DELIVERY_TYPES = {"ddb_event_time": "timestamp", "ddb_expired": "boolean"}
+
+DELIVERY_COLUMNS = tuple(
+    Column(name, _DELIVERY_TYPES.get(name, "string")) for name in DELIVERY_NAMES
 )
 """The columns in which the streaming function describes each change, before the item's own."""
 

@@ -11,12 +11,12 @@ from ddb_pipeline.glue.catalog import (
     update_table,
 )
 from ddb_pipeline.glue.lake_table import (
-    DELIVERY_COLUMNS,
     LakePartition,
     parquet_definition,
     register_partitions,
     widened,
 )
+from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ PARTITION_KEY = Column("export_id", "string")
 
 def item_columns(lake: Sequence[Column]) -> tuple[Column, ...]:
     """The lake table's columns without the delivery columns."""
-    delivery = {column.name for column in DELIVERY_COLUMNS}
-    return tuple(column for column in lake if column.name not in delivery)
+    return tuple(column for column in lake if column.name not in DELIVERY_NAMES)
 
 
 def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> "TableInputTypeDef":

@@ -18,14 +18,13 @@ from ddb_pipeline.firehose.held import documents, sorted_out
 from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.archive import archive, overwrite_or_delete
+from ddb_pipeline.lake.change_identity import EVENT_ID
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-
-EVENT_ID = "ddb_event_id"
 
 
 @dataclass(frozen=True, slots=True)

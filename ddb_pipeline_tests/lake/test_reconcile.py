@@ -1,4 +1,4 @@
-"""The sums of the check that nothing is lost."""
+"""Where the changes of the stream are, in numbers."""
 
 from collections import Counter
 from decimal import Decimal
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.lake.reconcile import identity, reconcile
+from ddb_pipeline.lake.change_identity import identity
+from ddb_pipeline.lake.reconcile import reconcile
 
 
 def counted(text: str) -> Counter[tuple[str, ...]]:
@@ -16,17 +17,17 @@ def counted(text: str) -> Counter[tuple[str, ...]]:
 @pytest.mark.parametrize(
     ("case", "expected", "rows", "waiting", "dead", "sums"),
     [
-        ("nothing at all", "", "", "", "", (0, 0, 0, 0, 0)),
+        ("no change", "", "", "", "", (0, 0, 0, 0, 0)),
         ("all delivered", "abc", "abc", "", "", (3, 0, 0, 0, 0)),
-        ("one waits", "abc", "ab", "c", "", (2, 1, 0, 0, 0)),
+        ("one failed", "abc", "ab", "c", "", (2, 1, 0, 0, 0)),
         ("one is lost", "abc", "ab", "", "", (2, 0, 0, 1, 0)),
-        ("one can never be delivered", "abc", "ab", "", "c", (2, 0, 1, 0, 0)),
-        ("a dead letter that waits as well", "a", "", "a", "a", (0, 1, 0, 0, 0)),
-        ("a dead letter that came back", "a", "a", "", "a", (1, 0, 0, 0, 0)),
+        ("one is a dead letter", "abc", "ab", "", "c", (2, 0, 1, 0, 0)),
+        ("a dead letter that is a failed record too", "a", "", "a", "a", (0, 1, 0, 0, 0)),
+        ("a dead letter that became a row", "a", "a", "", "a", (1, 0, 0, 0, 0)),
         ("changed twice, delivered once", "aa", "a", "", "", (1, 0, 0, 1, 0)),
         ("delivered twice", "a", "aa", "", "", (1, 0, 0, 0, 1)),
-        ("a row that waits as well", "a", "a", "a", "", (1, 0, 0, 0, 0)),
-        ("older rows than the stream remembers", "a", "abcd", "ef", "g", (1, 0, 0, 0, 0)),
+        ("a row that is a failed record too", "a", "a", "a", "", (1, 0, 0, 0, 0)),
+        ("others that the stream no longer holds", "a", "abcd", "ef", "g", (1, 0, 0, 0, 0)),
     ],
 )
 def test_reconcile(
