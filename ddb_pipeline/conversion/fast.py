@@ -216,7 +216,7 @@ class _Planner:
             element = self.value(hive_type.element)
             return _Value(hive_type, pa.list_(element.read), target, element=element)
         if isinstance(hive_type, DecimalType):
-            # The SerDe refuses every decimal value; so does Arrow's reader, if told to read nulls.
+            # The SerDe refuses every decimal value, and Arrow refuses every value but null as null.
             return _Value(hive_type, pa.null(), target)
         if isinstance(hive_type, PrimitiveType) and hive_type.name in ("date", "timestamp"):
             return _Value(hive_type, pa.string(), target)

@@ -12,7 +12,7 @@ from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
-    from mypy_boto3_glue.type_defs import CrawlerTypeDef
+    from mypy_boto3_glue.type_defs import CrawlerTypeDef, LastCrawlInfoTypeDef
 
 
 class CrawlError(DdbPipelineError):
@@ -57,34 +57,39 @@ def run_crawler(
     """
     started = clock()
 
-    def wait() -> "CrawlerTypeDef":
-        while True:
-            found = glue.get_crawler(Name=crawler)["Crawler"]
-            state = found["State"]
-            if state == "READY":
-                return found
-            seconds = clock() - started
-            on_progress(state, seconds)
-            if seconds >= timeout_seconds:
-                raise CrawlTimeoutError(
-                    f"Crawler {crawler!r} is still {state} after {timeout_seconds:.0f} s. Give it "
-                    "more time or look at its log."
-                )
-            sleep(poll_seconds)
+    def pause(state: str) -> None:
+        seconds = clock() - started
+        on_progress(state, seconds)
+        if seconds >= timeout_seconds:
+            raise CrawlTimeoutError(
+                f"Crawler {crawler!r} is still {state} after {timeout_seconds:.0f} s. Give it more "
+                "time or look at its log."
+            )
+        sleep(poll_seconds)
 
     try:
         while not _started(glue, crawler):
-            wait()
-        last = wait().get("LastCrawl") or {}
+            _wait(glue, crawler, pause)
+        last = _wait(glue, crawler, pause).get("LastCrawl") or {}
     except ClientError as error:
         raise _crawler_error(error, crawler) from error
+    return _finished(crawler, last, clock() - started)
+
+
+def _wait(glue: "GlueClient", crawler: str, pause: Callable[[str], None]) -> "CrawlerTypeDef":
+    while (found := glue.get_crawler(Name=crawler)["Crawler"])["State"] != "READY":
+        pause(found["State"])
+    return found
+
+
+def _finished(crawler: str, last: "LastCrawlInfoTypeDef", seconds: float) -> CrawlerRun:
     status = last.get("Status") or "UNKNOWN"
     if status in ("FAILED", "CANCELLED"):
         raise CrawlError(
             f"Crawler {crawler!r} {status.lower()}: {last.get('ErrorMessage') or 'no message'}. "
             f"Its log: {last.get('LogGroup', '')} {last.get('LogStream', '')}"
         )
-    return CrawlerRun(crawler, clock() - started, status, last.get("LogStream") or "")
+    return CrawlerRun(crawler, seconds, status, last.get("LogStream") or "")
 
 
 def _started(glue: "GlueClient", crawler: str) -> bool:

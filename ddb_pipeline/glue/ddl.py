@@ -58,7 +58,7 @@ def _check(table: CatalogTable, location: str) -> None:
             f"Run ddb-pipeline fix {table.reference.database} {table.reference.name} first."
         )
     if not (location or table.location):
-        raise CatalogError(f"Table {table.reference} has no location; give one.")
+        raise CatalogError(f"Table {table.reference} has no location; pass one.")
 
 
 def _columns(columns: Sequence[Column], separator: str = ", ") -> str:

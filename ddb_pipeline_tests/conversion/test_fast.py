@@ -89,7 +89,7 @@ PLAIN: Columns = [
         b'{"at":"2026-01-02T03:04:05Z","day":"2026-02-28"}',
         b'{"who":{"name":null,"age":-128,"seen":["2026-01-02",null]},"tags":[]}',
         b'{"who":null,"tags":null}{"who":{},"tags":["x",null]}',
-        b'{"undeclared":{"deep":[{"x":null},{"y":1}]},"id":"a"}',
+        b'{"unknown":{"deep":[{"x":null},{"y":1}]},"id":"a"}',
         b'{"x":123456789012345678901234567890,"f":1e39,"n":-9223372036854775808}',
         b'{"id":"\\u00e9\\ud83d\\ude00\\u0000\xc3\xa9","code":"ab  "}',
         b'{"id":"Information about NaN"}',

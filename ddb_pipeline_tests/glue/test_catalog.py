@@ -73,7 +73,7 @@ def add_get_table(stubber: Stubber, table: dict[str, Any]) -> None:
 
 
 def test_an_update_has_every_member_that_glue_returns_and_accepts() -> None:
-    model = botocore.session.get_session().get_service_model("glue")
+    model: Any = botocore.session.get_session().get_service_model("glue")
     accepted = set(model.shape_for("TableInput").members)
     returned = set(model.shape_for("Table").members)
     # A Lambda runtime's botocore may be older than FederatedTable, which no crawl writes.

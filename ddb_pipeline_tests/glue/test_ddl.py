@@ -64,10 +64,10 @@ def test_spark_reads_with_the_statement(spark: Any, tmp_path: Path) -> None:
     spark.catalog.recoverPartitions(name)
     rows = [row.asDict(recursive=True) for row in spark.table(name).collect()]
     assert len(rows) == 1
-    told = rows[0]
+    found = rows[0]
     expected = {**ROW, "per_day": dict(ROW["per_day"])}
-    assert {key: told[key] for key in expected} == expected
-    assert (told["delivery_date"], told["delivery_hour"]) == ("2026-11-24", "10")
+    assert {key: found[key] for key in expected} == expected
+    assert (found["delivery_date"], found["delivery_hour"]) == ("2026-11-24", "10")
     columns = {field.name: field.dataType.simpleString() for field in spark.table(name).schema}
     assert columns == {c.name: c.type for c in (*lake_columns(CRAWLED), *table("x").partition_keys)}
     spark.sql(f"DROP TABLE {name}")

@@ -31,14 +31,13 @@ def reference(aws_client: Callable[[str], Any]) -> TableReference:
     name = f"race{uuid.uuid4().hex[:10]}"
     glue = aws_client("glue")
     glue.create_database(DatabaseInput={"Name": name})
-    columns = [{"Name": "tags", "Type": "set<string>"}]
     create_table(
         glue,
         TableReference(name, "t"),
         {
             "Name": "t",
             "Parameters": {"classification": "dynamodb"},
-            "StorageDescriptor": {"Columns": columns},
+            "StorageDescriptor": {"Columns": [{"Name": "tags", "Type": "set<string>"}]},
         },
     )
     return TableReference(name, "t")

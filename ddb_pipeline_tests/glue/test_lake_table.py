@@ -62,7 +62,7 @@ def test_a_crawled_schema_only_widens_the_table(lake: tuple[Any, TableReference]
 def test_widening_keeps_what_others_wrote(lake: tuple[Any, TableReference]) -> None:
     glue, reference = lake
     table = widen_lake_table(glue, reference, LOCATION, [Column("id", "string")]).table
-    definition = dict(table.definition)
+    definition = table.definition
     definition["Parameters"] = {**definition["Parameters"], "team": "search"}
     definition["Description"] = "of another team"
     glue.update_table(DatabaseName=reference.database, TableInput=definition)
@@ -79,7 +79,7 @@ def test_glue_returns_the_definition(lake: tuple[Any, TableReference]) -> None:
     widen_lake_table(glue, reference, LOCATION, [])
     stored = glue.get_table(DatabaseName=reference.database, Name=reference.name)["Table"]
     found = table_input(stored)
-    assert {key: found[key] for key in definition} == definition
+    assert found.items() >= definition.items()
 
 
 def test_more_partitions_than_one_request_takes(lake: tuple[Any, TableReference]) -> None:

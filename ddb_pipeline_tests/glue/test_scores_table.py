@@ -35,7 +35,7 @@ def test_its_location_is_the_current_version(aws_client: Callable[[str], Any]) -
 
 
 def test_spark_reads_it_with_the_create_statement(spark: Any, tmp_path: Path) -> None:
-    row = {column.name: 0.5 for column in SCORES_COLUMNS}
+    row: dict[str, Any] = {column.name: 0.5 for column in SCORES_COLUMNS}
     row |= {"query": "chess set", "document": str(2**53 + 1)}
     moment = datetime(2026, 11, 24, 10)
     table = pa.Table.from_pylist([{**row, "as_of": moment}], arrow_schema(SCORES_COLUMNS))

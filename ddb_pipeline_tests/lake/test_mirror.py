@@ -61,9 +61,12 @@ def test_new_files_are_uploaded_and_the_manifest_last(
     s3.put_object(Bucket=name, Key=PREFIX + "of-another.parquet", Body=b"x")
     order: list[str] = []
     upload = s3.upload_file
-    monkeypatch.setattr(
-        s3, "upload_file", lambda file, b, key: (order.append(key), upload(file, b, key))
-    )
+
+    def upload_file(file: str, bucket: str, key: str) -> None:
+        order.append(key)
+        upload(file, bucket, key)
+
+    monkeypatch.setattr(s3, "upload_file", upload_file)
     assert publish(s3, name, PREFIX, before, last=("manifest.json",)) == 2
     assert order == [PREFIX + "new/c.parquet", PREFIX + "manifest.json"]
     assert contents(s3, name) == {

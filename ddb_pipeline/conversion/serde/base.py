@@ -55,7 +55,7 @@ def parse_columns(columns: Sequence[tuple[str, str]]) -> list[tuple[str, HiveTyp
 
 
 class JsonSerDe:
-    """Deserializes records; ``row`` makes the row of one document, a subclass provides it."""
+    """Deserializes records. A subclass passes ``row``, the function from a document to its row."""
 
     def __init__(self, row: Convert, decoder: JSONDecoder) -> None:
         self._row = row
