@@ -1,4 +1,4 @@
-"""The consumer job: reads the stream itself where no Lambda is wanted."""
+"""The consumer job: reads the DynamoDB stream in Dagster, in place of the streaming Lambda."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,16 +9,14 @@ from pydantic import Field
 from ddb_pipeline.config.names import checkpoint_table
 from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import (
-    in_progress,
-    run_tags,
-    sensor_interval,
-    sensor_status,
-)
+from ddb_pipeline.defs.asset_keys import run_tags
+from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.run_requests import pipelines_in_progress
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.dynamodb.stream_consumer import Consumption, Limits, consume
 from ddb_pipeline.dynamodb.stream_read import lambda_event
+from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "consume"
@@ -27,30 +25,29 @@ OP = "consume_stream_records"
 
 
 class ConsumeConfig(dg.Config):
-    """What one run reads of a table's stream, at most."""
+    """Which stream a run reads, and its limits."""
 
     pipeline: str
-    max_records: int = Field(default=100_000, gt=0, description="Records delivered by a run.")
-    max_seconds: float = Field(default=300.0, gt=0, description="Time a run takes.")
+    max_records: int = Field(default=100_000, gt=0, description="Limit of records for a run.")
+    max_seconds: float = Field(default=300.0, gt=0, description="Limit of seconds for a run.")
     skip_trimmed: bool = Field(
         default=False,
         description=(
-            "Go on with the oldest record kept where the next one is gone (24 hours). Fill the "
-            "gap from an export of the table."
+            "Continue with the oldest record of the stream where the next one has been trimmed "
+            "(after 24 hours). Fill the gap from an export of the table."
         ),
     )
 
 
 def consume_job(settings: Settings) -> dg.JobDefinition:
-    """The job; a run goes on where the last one ended, and several may run side by side."""
+    """``consume_stream``: continues where the last run ended; several runs share the shards."""
 
-    @dg.op(name=OP, description="Delivers what the stream has behind the checkpoints.")
+    @dg.op(name=OP, description="Delivers the stream's records after the checkpoints to Firehose.")
     def consume_stream_records(
         context: dg.OpExecutionContext, cloud: CloudResource, config: ConsumeConfig
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
-        table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
-        arn = table["LatestStreamArn"]
+        arn = describe_table(cloud.dynamodb, pipeline.dynamodb_table).stream_arn
         delivery = StreamDelivery(context, cloud, pipeline)
 
         def deliver(records: Sequence[Mapping[str, Any]]) -> str:
@@ -71,7 +68,10 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
         context.add_output_metadata(metadata)
 
     @dg.job(
-        name=JOB, description="Read the stream without a Lambda, from where the last run ended."
+        name=JOB,
+        description=(
+            "Reads a table's stream without the streaming Lambda, from where the last run ended."
+        ),
     )
     def consume_stream() -> None:
         consume_stream_records()
@@ -80,6 +80,7 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
 
 
 def consumption_metadata(done: Consumption) -> dict[str, Any]:
+    """What a run read and what it left, for the run's page."""
     return {
         "records": done.records,
         "shards_read": done.shards,
@@ -91,14 +92,14 @@ def consumption_metadata(done: Consumption) -> dict[str, Any]:
 
 
 def failure_text(done: Consumption) -> str:
-    """What is left and why, for a person."""
-    told = [
+    """Which records a run left and why, for a reader."""
+    sentences = [
         f"Shard {shard}: records from sequence number {left} on were not delivered; the next run "
         "tries them again."
         for shard, left in done.stopped.items()
     ]
-    told += [f"{reason} Then run the job with skip_trimmed." for reason in done.trimmed.values()]
-    return " ".join(told)
+    sentences += [f"{r} Then run the job with skip_trimmed." for r in done.trimmed.values()]
+    return " ".join(sentences)
 
 
 def consumed(settings: Settings) -> list[PipelineConfig]:
@@ -107,25 +108,30 @@ def consumed(settings: Settings) -> list[PipelineConfig]:
 
 
 def consume_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Runs the job again and again for the pipelines that are configured so, one run at a time."""
+    """Requests a run for each of these pipelines whenever none is queued or running."""
 
     @dg.sensor(
         name="stream_consumer_sensor",
         job_name=JOB,
-        description="Reads the streams of pipelines with stream_reader = consumer.",
+        description=(
+            "Runs consume_stream again and again for the pipelines with "
+            'stream_reader = "consumer", one run at a time for each.'
+        ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=30),
         default_status=sensor_status(settings),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        due = [p for p in consumed(settings) if not in_progress(context.instance, p, STAGE)]
+        running = pipelines_in_progress(context.instance, STAGE)
+        requests = [consume_request(p) for p in consumed(settings) if p.name not in running]
         return dg.SensorResult(
-            run_requests=[consume_request(pipeline) for pipeline in due],
-            skip_reason=None if due else "Every consumer is running.",
+            run_requests=requests,
+            skip_reason=None if requests else "Every stream is being read.",
         )
 
     return sensor
 
 
 def consume_request(pipeline: PipelineConfig) -> dg.RunRequest:
+    """A run for one pipeline; without a run key, since each run has new records to read."""
     config = dg.RunConfig(ops={OP: ConsumeConfig(pipeline=pipeline.name)})
     return dg.RunRequest(run_config=config, tags=run_tags(pipeline, STAGE))

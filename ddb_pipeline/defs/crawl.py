@@ -1,6 +1,7 @@
-"""The crawl: what is in the table now becomes the crawled catalog table."""
+"""The crawl: the attributes that the DynamoDB table has now become the crawled catalog table."""
 
 import time
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -11,13 +12,18 @@ from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DYNAMODB_TABLE,
     asset_key,
-    in_progress,
     run_tags,
+    selection,
+)
+from ddb_pipeline.defs.automation import (
+    RETRY,
     schedule_status,
     sensor_interval,
     sensor_status,
 )
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
+from ddb_pipeline.defs.run_requests import RunRequests, pipelines_in_progress
+from ddb_pipeline.dynamodb.tables import has_items
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.crawler import run_crawler
@@ -26,15 +32,14 @@ from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "crawl"
-RETRY = dg.RetryPolicy(
-    max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
+STARTED_AT = "crawl_started_at"
+MAX_HELD_OBJECTS = 1000
 
 
 def crawl(
     cloud: CloudResource, pipeline: PipelineConfig, log: dg.DagsterLogManager
 ) -> CatalogTable:
-    """Crawl as the pipeline is configured to and answer with the table as it was left."""
+    """Crawl as ``crawl_with`` says; returns the catalog table as the crawl left it."""
     if pipeline.crawl_with is CrawlWith.GLUE:
         run = run_crawler(
             cloud.glue,
@@ -58,10 +63,15 @@ def crawl(
 
 
 def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    """``crawled_catalog_table``: runs the crawler and shows what it changed."""
+
     @dg.asset(
         key=asset_key(pipeline, CRAWLED_CATALOG_TABLE),
         deps=[asset_key(pipeline, DYNAMODB_TABLE)],
-        description="The Glue table as the crawler left it, `set<...>` types and all.",
+        description=(
+            "The Glue table as the crawler left it, including types that Hive and Firehose "
+            "refuse, such as `set<string>`."
+        ),
         group_name=pipeline.name,
         kinds={"glue"},
         retry_policy=RETRY,
@@ -77,7 +87,7 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             metadata={
                 **schema_metadata(table.reference, table.version_id, table.columns),
                 "changes": crawled_changes(before.columns if before else (), table.columns),
-                "crawl_started_at": dg.MetadataValue.timestamp(started_at),
+                STARTED_AT: dg.MetadataValue.timestamp(started_at),
             },
             data_version=dg.DataVersion(table.fingerprint),
         )
@@ -86,9 +96,10 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
 
 
 def crawl_schedule(settings: Settings, pipeline: PipelineConfig) -> dg.ScheduleDefinition:
+    """Crawls regularly, by the pipeline's ``crawl_schedule``."""
     return dg.ScheduleDefinition(
         name=f"{pipeline.name}_crawl",
-        description="Crawls the DynamoDB table, so that new attributes reach the catalog.",
+        description="Crawls the DynamoDB table, so that new attributes become columns.",
         cron_schedule=pipeline.crawl_schedule,
         execution_timezone="UTC",
         target=dg.AssetSelection.assets(asset_key(pipeline, CRAWLED_CATALOG_TABLE)),
@@ -98,61 +109,66 @@ def crawl_schedule(settings: Settings, pipeline: PipelineConfig) -> dg.ScheduleD
 
 
 def crawl_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Asks for a crawl where the schedule would come too late: no table yet, records waiting."""
+    """Requests a crawl where the next scheduled one would come too late."""
+    pause = sensor_interval(settings, embedded=10, aws=600)
 
     @dg.sensor(
         name="crawl_sensor",
         description=(
-            "Crawls when there is no catalog table yet, and when records wait for attributes "
-            "that no column declares."
+            "Materialises crawled_catalog_table when the table has items but no catalog table "
+            "yet, and when records are held because they have attributes without a column."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
-        target=dg.AssetSelection.assets(
-            *(asset_key(pipeline, CRAWLED_CATALOG_TABLE) for pipeline in settings.pipelines)
-        ),
+        target=selection(settings, CRAWLED_CATALOG_TABLE),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        requests = []
+        requests = RunRequests(context, STAGE, settings.pipelines)
+        # Scheduled crawls included.
+        crawling = pipelines_in_progress(context.instance, STAGE)
         for pipeline in settings.pipelines:
-            reason = crawl_reason(context.instance, cloud, pipeline)
-            if reason:
-                context.log.info("%s: %s", pipeline.name, reason)
-                interval = sensor_interval(settings, embedded=20, aws=600)
-                requests.append(
-                    dg.RunRequest(
-                        run_key=f"{pipeline.name}:crawl:{int(time.time()) // interval}",
-                        asset_selection=[asset_key(pipeline, CRAWLED_CATALOG_TABLE)],
-                        tags=run_tags(pipeline, STAGE),
-                    )
-                )
-        return dg.SensorResult(
-            run_requests=requests,
-            skip_reason=None if requests else "Every table is crawled; no record waits for one.",
-        )
+            if pipeline.name in crawling:
+                requests.skip(pipeline, "a crawl is in progress")
+                continue
+            need = crawl_need(context.instance, cloud, pipeline)
+            if need is None:
+                continue
+            context.log.info("%s: %s", pipeline.name, need.reason)
+            requests.request(pipeline, need.version, CRAWLED_CATALOG_TABLE, pause_seconds=pause)
+        return requests.result("Every table is crawled, and no record is held for a column.")
 
     return sensor
 
 
-def crawl_reason(
+class CrawlNeed(NamedTuple):
+    """Why a crawl is needed, for a reader; ``version`` differs for each new need."""
+
+    reason: str
+    version: str
+
+
+def crawl_need(
     instance: dg.DagsterInstance, cloud: CloudResource, pipeline: PipelineConfig
-) -> str | None:
-    """Why a crawl is due now; None where none is, or where one is under way."""
-    if in_progress(instance, pipeline, STAGE):
-        return None
-    if find_table(cloud.glue, crawled_table(pipeline)) is None:
-        answer = cloud.dynamodb.scan(TableName=pipeline.dynamodb_table, Limit=1, Select="COUNT")
-        return "there are items and no catalog table" if answer["Count"] else None
-    waiting = list(list_objects(cloud.s3, pipeline.bucket, HELD_PREFIX, limit=1000))
-    newest = max((stored.modified_at for stored in waiting), default=0.0)
+) -> CrawlNeed | None:
+    """Why a pipeline needs a crawl now; None where it needs none."""
     event = instance.get_latest_materialization_event(asset_key(pipeline, CRAWLED_CATALOG_TABLE))
-    if newest > crawl_started_at(event):
-        return f"{len(waiting)} object(s) of records wait for undeclared attributes"
-    return None
+    crawled_at = crawl_started_at(event)
+    if find_table(cloud.glue, crawled_table(pipeline)) is None:
+        if not has_items(cloud.dynamodb, pipeline.dynamodb_table):
+            return None
+        return CrawlNeed("The table has items, but no catalog table.", f"no-table-{crawled_at}")
+    held = list(list_objects(cloud.s3, pipeline.bucket, HELD_PREFIX, limit=MAX_HELD_OBJECTS))
+    newest = max((stored.modified_at for stored in held), default=0.0)
+    if newest <= crawled_at:
+        return None
+    return CrawlNeed(f"{len(held)} object(s) of held records.", f"held-{newest}")
 
 
 def crawl_started_at(event: dg.EventLogEntry | None) -> float:
-    """When the crawl behind a materialisation began: what was written later it may have missed."""
+    """When the crawl behind a materialisation started, epoch seconds; 0 where that is not known.
+
+    The crawl may have missed what was written later.
+    """
     materialization = event.asset_materialization if event is not None else None
-    entry = materialization.metadata.get("crawl_started_at") if materialization else None
+    entry = materialization.metadata.get(STARTED_AT) if materialization else None
     return float(entry.value) if isinstance(entry, dg.TimestampMetadataValue) else 0.0

@@ -1,32 +1,15 @@
-"""Exports of the DynamoDB table: asked for by a job, found by a sensor that has them converted."""
-
-import json
-import time
-from collections.abc import Mapping, Sequence
+"""Exports of the DynamoDB table: made by a job, found by a sensor that has them converted."""
 
 import dagster as dg
 
 from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import (
-    PARQUET_SNAPSHOT,
-    asset_job_name,
-    asset_jobs,
-    run_tags,
-    schedule_status,
-    sensor_interval,
-    sensor_status,
-)
-from ddb_pipeline.defs.run_requests import (
-    Asked,
-    Remembered,
-    due,
-    has_failed,
-    recalled,
-    remembered,
-)
+from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_jobs, run_tags
+from ddb_pipeline.defs.automation import schedule_status, sensor_interval, sensor_status
+from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.defs.snapshot import exports
-from ddb_pipeline.export.layout import FOLDER, SUMMARY
+from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.export.finished import finished_exports
 from ddb_pipeline.export.request import (
     ExportRequestError,
     ExportState,
@@ -39,7 +22,7 @@ from ddb_pipeline.resources.cloud import CloudResource
 STAGE = "snapshot"
 MAX_REQUESTS_PER_TICK = 4
 MAX_ATTEMPTS = 5
-REMEMBERED_EXPORTS = 2000
+STORED_EXPORTS = 2000
 
 
 class ExportConfig(dg.Config):
@@ -49,7 +32,7 @@ class ExportConfig(dg.Config):
 
 
 def export_job(settings: Settings) -> dg.JobDefinition:
-    """Exports a table and waits for it; the sensor has it converted when it is there."""
+    """``export_table``: exports a table and waits until the export is finished."""
 
     @dg.op(description="Exports a pipeline's DynamoDB table to the lake's bucket.")
     def export_to_s3(
@@ -64,7 +47,10 @@ def export_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.job(
         name="export_table",
-        description="Export a DynamoDB table to S3; parquet_snapshot follows by itself.",
+        description=(
+            "Exports a DynamoDB table to S3 and waits for it. export_sensor then materialises "
+            "parquet_snapshot for the export."
+        ),
         config=dg.RunConfig(
             ops={"export_to_s3": ExportConfig(pipeline=settings.pipelines[0].name)}
         ),
@@ -78,10 +64,10 @@ def export_job(settings: Settings) -> dg.JobDefinition:
 def export(
     context: dg.OpExecutionContext, cloud: CloudResource, pipeline: PipelineConfig
 ) -> tuple[str, int]:
-    """Export as the pipeline is configured to; answers with ``bucket/prefix`` and the items.
+    """Export as ``export_with`` says; returns ``bucket/prefix`` and the number of items.
 
     Raises:
-        ExportRequestError: it was refused or failed.
+        ExportRequestError: the export was refused or failed.
     """
     prefix = pipeline.export_prefix.strip("/")
     if pipeline.export_with is ExportWith.SCAN:
@@ -89,30 +75,30 @@ def export(
             cloud.dynamodb, cloud.s3, pipeline.dynamodb_table, pipeline.bucket, prefix
         )
         return folder, done.summary.item_count
-    table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
-    # The run's id as the token: a retry of the run waits for the export that it began.
+    table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
+    # The run's id is the token, so that a retried step waits for the export that it started.
     started = start_export(
-        cloud.dynamodb, table["TableArn"], pipeline.bucket, prefix, client_token=context.run_id
+        cloud.dynamodb, table.arn, pipeline.bucket, prefix, client_token=context.run_id
     )
 
-    def told(state: ExportState, seconds: float) -> None:
+    def log_progress(state: ExportState, seconds: float) -> None:
         context.log.info("Export %s is %s after %.0f s.", state.export_id, state.status, seconds)
 
     state = wait_for_export(
         cloud.dynamodb,
         started.arn,
         poll_seconds=1.0 if cloud.embedded else 30.0,
-        on_progress=told,
+        on_progress=log_progress,
     )
     return state.folder, state.items
 
 
 def export_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.ScheduleDefinition]:
-    """For the pipelines that have one configured."""
+    """A schedule for each pipeline with an ``export_schedule``."""
     return [
         dg.ScheduleDefinition(
             name=f"{pipeline.name}_export",
-            description="Exports the DynamoDB table, so that a new snapshot is made.",
+            description="Exports the DynamoDB table to S3, for a new parquet_snapshot.",
             cron_schedule=pipeline.export_schedule,
             execution_timezone="UTC",
             job=job,
@@ -126,91 +112,34 @@ def export_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.Sched
 
 
 def export_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Has each finished export converted once; one that failed again, a few times."""
+    """Requests one run for each finished export, and a few more where it fails."""
 
     @dg.sensor(
         name="export_sensor",
-        description="Materialises parquet_snapshot for each finished export in the lake's bucket.",
+        description=(
+            "Materialises parquet_snapshot for each finished export under the export prefix of "
+            "the lake's bucket."
+        ),
         minimum_interval_seconds=sensor_interval(settings, embedded=10, aws=120),
         default_status=sensor_status(settings),
         jobs=asset_jobs(settings, PARQUET_SNAPSHOT),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        cursor = json.loads(context.cursor or "{}")
-        requests: list[dg.RunRequest] = []
+        requests = RunRequests(context, STAGE, settings.pipelines, stored_partitions=STORED_EXPORTS)
         added: list[dg.AddDynamicPartitionsRequest] = []
-        now = time.time()
+        s3 = cloud.s3
         for pipeline in settings.pipelines:
-            known: dict[str, Remembered] = cursor.setdefault(pipeline.name, {})
-            found = finished_exports(cloud, pipeline)
-            due_now = due_exports(context.instance, pipeline, found, known, now)
-            if due_now:
-                ids = [asked.version for asked in due_now]
+            found = finished_exports(s3, pipeline.bucket, pipeline.export_prefix)
+            # An export never changes: its id is its version.
+            ids = requests.request_partitions(
+                pipeline,
+                PARQUET_SNAPSHOT,
+                {export_id: export_id for export_id in found},
+                limit=MAX_REQUESTS_PER_TICK,
+                max_attempts=MAX_ATTEMPTS,
+            )
+            if ids:
                 added.append(exports(pipeline).build_add_request(ids))
-            for asked in due_now:
-                known[asked.version] = remembered(asked)
-                requests.append(snapshot_run(pipeline, asked))
-            cursor[pipeline.name] = dict(sorted(known.items())[-REMEMBERED_EXPORTS:])
-        return dg.SensorResult(
-            run_requests=requests,
-            dynamic_partitions_requests=added,
-            cursor=json.dumps(cursor),
-            skip_reason=None if requests else "No new export.",
-        )
+        return requests.result("No new export is finished.", dynamic_partitions_requests=added)
 
     return sensor
-
-
-def finished_exports(cloud: CloudResource, pipeline: PipelineConfig) -> list[str]:
-    """Ids of the exports whose summary manifest is there, oldest first.
-
-    An export's id begins with the time it was asked for.
-    """
-    prefix = f"{pipeline.export_prefix.strip('/')}/{FOLDER}/"
-    pages = cloud.s3.get_paginator("list_objects_v2").paginate(
-        Bucket=pipeline.bucket, Prefix=prefix, Delimiter="/"
-    )
-    folders = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
-    return sorted(
-        folder[len(prefix) : -1] for folder in folders if has_manifest(cloud, pipeline, folder)
-    )
-
-
-def has_manifest(cloud: CloudResource, pipeline: PipelineConfig, folder: str) -> bool:
-    answer = cloud.s3.list_objects_v2(
-        Bucket=pipeline.bucket, Prefix=f"{folder}{SUMMARY}.json", MaxKeys=1
-    )
-    return bool(answer.get("Contents"))
-
-
-def due_exports(
-    instance: dg.DagsterInstance,
-    pipeline: PipelineConfig,
-    found: Sequence[str],
-    known: Mapping[str, Remembered],
-    now: float,
-) -> list[Asked]:
-    """Exports to ask for now, the newest first; ``known`` says what was asked for by their ids."""
-    due_now: list[Asked] = []
-    for export_id in sorted(found, reverse=True):
-        last = recalled(known.get(export_id))
-        failed = last is not None and has_failed(instance, run_key(pipeline, last))
-        asked = due(last, export_id, failed, now=now, max_attempts=MAX_ATTEMPTS)
-        if asked is not None:
-            due_now.append(asked)
-        if len(due_now) >= MAX_REQUESTS_PER_TICK:
-            break
-    return due_now
-
-
-def run_key(pipeline: PipelineConfig, asked: Asked) -> str:
-    return f"{pipeline.name}:snapshot:{asked.version}:{asked.attempt}"
-
-
-def snapshot_run(pipeline: PipelineConfig, asked: Asked) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=run_key(pipeline, asked),
-        partition_key=asked.version,
-        job_name=asset_job_name(pipeline, PARQUET_SNAPSHOT),
-        tags=run_tags(pipeline, STAGE),
-    )

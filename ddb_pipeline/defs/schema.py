@@ -1,4 +1,4 @@
-"""The schema: the crawled table mended in place, the lake table widened after it, their checks."""
+"""The schema: the crawled table repaired in place, then the lake table widened; their checks."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.crawl import RETRY
+from ddb_pipeline.defs.automation import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, changes_table, schema_metadata
 from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
 from ddb_pipeline.glue.lake_table import widen_lake_table
@@ -23,12 +23,16 @@ from ddb_pipeline.resources.cloud import CloudResource
 
 
 def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    """``normalized_schema``: the schema fix on the crawled table."""
+    key = asset_key(pipeline, NORMALIZED_SCHEMA)
+
     @dg.asset(
-        key=asset_key(pipeline, NORMALIZED_SCHEMA),
+        key=key,
         deps=[asset_key(pipeline, CRAWLED_CATALOG_TABLE)],
         description=(
-            "The same Glue table, fixed in place: `set<T>` becomes `array<T>`, and every other "
-            "type that Firehose, Hive, Spark or Athena refuses is mended."
+            "The crawled Glue table, repaired in place: `set<T>` becomes `array<T>`, and every "
+            "other type that Firehose, Hive, Spark or Athena refuses is replaced by one that they "
+            "accept."
         ),
         group_name=pipeline.name,
         kinds={"glue"},
@@ -36,42 +40,50 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         pool=f"glue_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(
-                name="valid_hive_types",
-                asset=asset_key(pipeline, NORMALIZED_SCHEMA),
-                description="Every column type is one that Hive itself can parse.",
+                "valid_hive_types",
+                asset=key,
+                description="Hive can parse every column type.",
             ),
             dg.AssetCheckSpec(
-                name="nothing_pending",
-                asset=asset_key(pipeline, NORMALIZED_SCHEMA),
-                description="The table, read again after the fix, needs no further change.",
+                "nothing_pending",
+                asset=key,
+                description="The table, read again after the repair, needs no further change.",
             ),
         ],
     )
     def normalized_schema(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        repair = fix_table(cloud.glue, crawled_table(pipeline))
-        for change in repair.changes:
-            context.log.info("%s: %s -> %s", change.path, change.before, change.after)
-        table = read_table(cloud.glue, crawled_table(pipeline))
-        yield dg.MaterializeResult(
-            metadata={
-                **schema_metadata(table.reference, table.version_id, table.columns),
-                "changes": changes_table(repair.changes),
-                "changed_columns": len({change.column for change in repair.changes}),
-                "version_before": repair.version_before,
-            },
-            data_version=dg.DataVersion(table.fingerprint),
-            check_results=[
-                valid_hive_types(table.columns),
-                nothing_pending(pending_changes(table)),
-            ],
-        )
+        yield normalize(cloud, pipeline, context.log)
 
     return normalized_schema
 
 
+def normalize(
+    cloud: CloudResource, pipeline: PipelineConfig, log: dg.DagsterLogManager
+) -> dg.MaterializeResult[None]:
+    """Repair the crawled table, and check it as it is then."""
+    repair = fix_table(cloud.glue, crawled_table(pipeline))
+    for change in repair.changes:
+        log.info("%s: %s -> %s", change.path, change.before, change.after)
+    table = read_table(cloud.glue, crawled_table(pipeline))
+    return dg.MaterializeResult(
+        metadata={
+            **schema_metadata(table.reference, table.version_id, table.columns),
+            "changes": changes_table(repair.changes),
+            "changed_columns": len({change.column for change in repair.changes}),
+            "version_before": repair.version_before,
+        },
+        data_version=dg.DataVersion(table.fingerprint),
+        check_results=[
+            valid_hive_types(table.columns),
+            nothing_pending(pending_changes(table)),
+        ],
+    )
+
+
 def valid_hive_types(columns: tuple[tuple[str, str], ...]) -> dg.AssetCheckResult:
+    """Fails where Hive cannot parse a type; the metadata says why."""
     refused = {}
     for name, text in columns:
         try:
@@ -86,7 +98,10 @@ def valid_hive_types(columns: tuple[tuple[str, str], ...]) -> dg.AssetCheckResul
 
 
 def nothing_pending(changes: tuple[object, ...]) -> dg.AssetCheckResult:
-    """Pending changes right after a fix mean that a crawler was faster: the sensor comes again."""
+    """Warns of changes pending after the repair: a crawler wrote the table at the same time.
+
+    The sensor then requests another run.
+    """
     return dg.AssetCheckResult(
         check_name="nothing_pending",
         passed=not changes,
@@ -96,12 +111,16 @@ def nothing_pending(changes: tuple[object, ...]) -> dg.AssetCheckResult:
 
 
 def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    """``lake_table``: the lake table, widened to hold the crawled table's columns."""
+    key = asset_key(pipeline, LAKE_TABLE)
+
     @dg.asset(
-        key=asset_key(pipeline, LAKE_TABLE),
+        key=key,
         deps=[asset_key(pipeline, NORMALIZED_SCHEMA)],
         description=(
-            "Glue table over the Parquet, with the delivery's own columns and partitions. "
-            "It only ever widens: what a crawl no longer sees stays."
+            "The Glue table over the Parquet files, with the columns of the crawled table, those "
+            "that delivery adds, and the delivery hour as partitions. Its schema only widens: a "
+            "column that a crawl no longer finds stays."
         ),
         group_name=pipeline.name,
         kinds={"glue", "parquet"},
@@ -109,50 +128,55 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         pool=f"glue_{pipeline.name}_lake",
         check_specs=[
             dg.AssetCheckSpec(
-                name="only_widening",
-                asset=asset_key(pipeline, LAKE_TABLE),
+                "only_widening",
+                asset=key,
                 description=(
-                    "The table has every column that it had when last materialised, with the "
-                    "same type or one that holds all its values."
+                    "The table has every column that it had when it was last materialised, with "
+                    "the same type or a wider one."
                 ),
             ),
             dg.AssetCheckSpec(
-                name="crawl_fits",
-                asset=asset_key(pipeline, LAKE_TABLE),
-                description="No column of the crawl contradicts the lake's type for it.",
+                "crawl_fits",
+                asset=key,
+                description="No column of the crawled table has a type in conflict with the lake.",
             ),
         ],
     )
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        source = read_table(cloud.glue, crawled_table(pipeline))
-        known = materialized_columns(context.instance, asset_key(pipeline, LAKE_TABLE))
-        update = widen_lake_table(
-            cloud.glue, lake_table(pipeline), stream_location(pipeline), source.columns
-        )
-        table = update.table
-        diff = update.evolution.diff
-        yield dg.MaterializeResult(
-            metadata={
-                **schema_metadata(table.reference, table.version_id, table.columns),
-                "dagster/uri": table.location,
-                "changes": dg.MetadataValue.md(render_markdown(diff)),
-            },
-            data_version=dg.DataVersion(table.fingerprint),
-            check_results=[
-                only_widening(known or columns_before(cloud, table), table),
-                crawl_fits(diff),
-            ],
-        )
+        yield widen(cloud, pipeline, materialized_columns(context.instance, key))
 
     return lake_table_asset
+
+
+def widen(
+    cloud: CloudResource, pipeline: PipelineConfig, known: Sequence[Column] | None
+) -> dg.MaterializeResult[None]:
+    """Widen the lake table by the crawled table's columns; ``known`` are its columns until now."""
+    source = read_table(cloud.glue, crawled_table(pipeline))
+    update = widen_lake_table(
+        cloud.glue, lake_table(pipeline), stream_location(pipeline), source.columns
+    )
+    table, diff = update.table, update.evolution.diff
+    return dg.MaterializeResult(
+        metadata={
+            **schema_metadata(table.reference, table.version_id, table.columns),
+            "dagster/uri": table.location,
+            "changes": dg.MetadataValue.md(render_markdown(diff)),
+        },
+        data_version=dg.DataVersion(table.fingerprint),
+        check_results=[
+            only_widening(known or columns_before(cloud, table), table),
+            crawl_fits(diff),
+        ],
+    )
 
 
 def materialized_columns(
     instance: dg.DagsterInstance, key: dg.AssetKey
 ) -> tuple[Column, ...] | None:
-    """The columns that an asset had when it was last materialised; None where it never was."""
+    """The columns of an asset's latest materialisation; None where there is none."""
     event = instance.get_latest_materialization_event(key)
     materialization = event.asset_materialization if event is not None else None
     schema = materialization.metadata.get(COLUMN_SCHEMA) if materialization else None
@@ -162,13 +186,13 @@ def materialized_columns(
 
 
 def columns_before(cloud: CloudResource, table: CatalogTable) -> tuple[Column, ...]:
-    """The columns of the version that this one replaced; none where that is not known."""
+    """The columns of the table version before this one; empty where that is not known."""
     before = version_before(cloud.glue, table)
     return before.columns if before else ()
 
 
 def only_widening(before: Sequence[Column], table: CatalogTable) -> dg.AssetCheckResult:
-    """Fails where another writer took away what rows of the lake are stored under."""
+    """Fails where another writer removed or narrowed columns under which rows are stored."""
     lost = narrowings(before, table.columns)
     return dg.AssetCheckResult(
         check_name="only_widening",
@@ -182,7 +206,7 @@ def only_widening(before: Sequence[Column], table: CatalogTable) -> dg.AssetChec
 
 
 def crawl_fits(diff: SchemaDiff) -> dg.AssetCheckResult:
-    """Warns of types in conflict: the lake keeps its own, and such values fail until decided."""
+    """Warns of types in conflict: the lake's type stays, and values of the other type fail."""
     return dg.AssetCheckResult(
         check_name="crawl_fits",
         passed=not diff.conflicting,

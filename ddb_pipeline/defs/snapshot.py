@@ -1,18 +1,16 @@
-"""Snapshots: exports of the whole table as Parquet, one partition an export."""
+"""Snapshots: exports of the whole table as Parquet, one partition for each export."""
 
 import time
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_table, stream_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_SNAPSHOT, asset_key
-from ddb_pipeline.defs.crawl import RETRY
+from ddb_pipeline.defs.automation import RETRY
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
@@ -29,17 +27,19 @@ from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.snapshot_table import item_columns, publish_snapshot
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.parquet.footers import differing_schemas
 from ddb_pipeline.parquet.partition_by import PartitionError
 from ddb_pipeline.parquet.publish import Destination, PublishError
 from ddb_pipeline.resources.cloud import CloudResource
 
 
 def exports(pipeline: PipelineConfig) -> dg.DynamicPartitionsDefinition:
-    """A partition for each export that was found, by its id."""
+    """A partition for each export that the sensor has found; its key is the export's id."""
     return dg.DynamicPartitionsDefinition(name=f"{pipeline.name}_exports")
 
 
 def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
+    """``parquet_snapshot``: an export converted, its partition added to the snapshot table."""
     key = asset_key(pipeline, PARQUET_SNAPSHOT)
 
     @dg.asset(
@@ -47,8 +47,9 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
         deps=[asset_key(pipeline, LAKE_TABLE)],
         partitions_def=exports(pipeline),
         description=(
-            "The whole table at a point in time, from DynamoDB's export to S3: every item a row "
-            "with each value exact, or a rejected line with its reason."
+            "The whole table at a point in time, from a DynamoDB export to S3, one partition for "
+            "each export. Every item is a row with exact values, or a rejected line with its "
+            "reason."
         ),
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
@@ -58,12 +59,15 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
             dg.AssetCheckSpec(
                 name="every_item_counted",
                 asset=key,
-                description="Rows and rejected lines add up to the items of the manifest.",
+                description=(
+                    "Rows and rejected lines add up to the number of items in the export's "
+                    "manifest, and no line was rejected."
+                ),
             ),
             dg.AssetCheckSpec(
                 name="schema_is_the_lake_tables",
                 asset=key,
-                description="The Parquet files have the lake table's columns and types.",
+                description="The Parquet files have the columns and types of the lake table.",
             ),
         ],
     )
@@ -82,36 +86,30 @@ def make_snapshot(
     pipeline: PipelineConfig,
     config: SnapshotConfig,
 ) -> dg.MaterializeResult[None]:
-    """Convert the partition's export and make it known to the catalog.
+    """Convert the partition's export to Parquet and add it to the catalog.
 
     Raises:
-        dagster.Failure: what is wrong will not mend itself.
+        dagster.Failure: the export cannot be converted, and a retry would not help.
     """
     started = time.monotonic()
-    prefix = pipeline.export_prefix.strip("/")
-    source = f"{pipeline.bucket}/{prefix}/{FOLDER}/{context.partition_key}"
     try:
-        opened = open_export(cloud.filesystem(), source)
-        snapshot = Snapshot(cloud, pipeline, config, *opened, context.partition_key)
+        snapshot = open_snapshot(cloud, pipeline, config, context.partition_key)
         converter = chosen_converter(context, settings, snapshot)
         columns = snapshot_columns(context, snapshot, converter)
         conversion = converter.converted(snapshot, columns)
     except (ExportError, ConversionFailedError, PartitionError, PublishError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    table = publish_snapshot(
+    publish_snapshot(
         cloud.glue,
         snapshot_table(pipeline),
         snapshot_location(pipeline),
         columns,
         snapshot.export_id,
-        f"s3://{snapshot.location}/",
+        snapshot.uri,
     )
     return dg.MaterializeResult(
         metadata={
-            **snapshot_metadata(conversion, columns, time.monotonic() - started),
-            "dagster/table_name": str(table.reference),
-            "dagster/uri": f"s3://{snapshot.location}/",
-            "export_time": snapshot.export.summary.export_time,
+            **snapshot_metadata(snapshot, conversion, columns, time.monotonic() - started),
             "converted_by": "Spark" if isinstance(converter, BySpark) else "one machine",
         },
         data_version=dg.DataVersion(snapshot.export_id),
@@ -122,25 +120,41 @@ def make_snapshot(
     )
 
 
+def open_snapshot(
+    cloud: CloudResource, pipeline: PipelineConfig, config: SnapshotConfig, export_id: str
+) -> Snapshot:
+    """Open a finished export of the pipeline's bucket.
+
+    Raises:
+        ExportError: it is missing, not finished or damaged.
+    """
+    source = f"{pipeline.bucket}/{pipeline.export_prefix.strip('/')}/{FOLDER}/{export_id}"
+    return Snapshot(cloud, pipeline, config, *open_export(cloud.filesystem(), source), export_id)
+
+
 def snapshot_columns(
     context: dg.AssetExecutionContext, snapshot: Snapshot, converter: Converter
 ) -> tuple[Column, ...]:
-    """The lake table's item columns, widened first by what all items of the export tell."""
+    """The lake table's item columns; with ``infer``, widened first to hold the export's items."""
     glue, reference = snapshot.cloud.glue, lake_table(snapshot.pipeline)
     if not snapshot.config.infer:
         return item_columns(read_table(glue, reference).columns)
     found = converter.inferred(snapshot)
     update = widen_lake_table(glue, reference, stream_location(snapshot.pipeline), found)
     if update.written:
-        context.log.info("Lake table %s widened.", update.table.reference)
+        context.log.info("Widened the lake table %s.", update.table.reference)
     return item_columns(update.table.columns)
 
 
 def snapshot_metadata(
-    conversion: ConvertedExport, columns: tuple[Column, ...], seconds: float
+    snapshot: Snapshot, conversion: ConvertedExport, columns: tuple[Column, ...], seconds: float
 ) -> Mapping[str, dg.MetadataValue]:
+    """What an export became, for the asset's page."""
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
+        "dagster/uri": dg.MetadataValue.text(snapshot.uri),
+        "dagster/table_name": dg.MetadataValue.text(str(snapshot_table(snapshot.pipeline))),
+        "export_time": dg.MetadataValue.text(snapshot.export.summary.export_time),
         "dagster/partition_row_count": dg.MetadataValue.int(conversion.rows),
         "rejected": dg.MetadataValue.int(conversion.rejected),
         "read_one_by_one": dg.MetadataValue.int(conversion.exact_lines),
@@ -170,28 +184,11 @@ def every_item_counted(export: Export, conversion: ConvertedExport) -> dg.AssetC
 def schema_is_the_lake_tables(
     destination: Destination, conversion: ConvertedExport, columns: tuple[Column, ...]
 ) -> dg.AssetCheckResult:
-    """Compares the schemas in the files' own footers with the table's."""
-    wanted = arrow_schema(columns)
-    differing = {}
-    for part in conversion.parts:
-        found: pa.Schema = pq.read_schema(
-            f"{destination.path}/{part.path}", filesystem=destination.filesystem
-        )
-        partitioned = {field.partition("=")[0] for field in part.path.split("/")[:-1]}
-        expected = pa.schema([field for field in wanted if field.name not in partitioned])
-        if not as_readers_see(found).equals(as_readers_see(expected)):
-            differing[part.path] = found.to_string()
+    """Compares the schemas in the files' footers with the lake table's columns."""
+    paths = [part.path for part in conversion.parts]
+    differing = differing_schemas(destination, paths, arrow_schema(columns))
     return dg.AssetCheckResult(
         check_name="schema_is_the_lake_tables",
         passed=not differing,
-        metadata={"files": len(conversion.parts), "differing": dg.MetadataValue.json(differing)},
+        metadata={"files": len(paths), "differing": dg.MetadataValue.json(differing)},
     )
-
-
-def as_readers_see(schema: pa.Schema) -> pa.Schema:
-    """The schema without what only Arrow knows: a timestamp of INT96 reads as nanoseconds."""
-    fields = [
-        field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field
-        for field in schema
-    ]
-    return pa.schema([field.remove_metadata() for field in fields])

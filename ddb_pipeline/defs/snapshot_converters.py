@@ -1,4 +1,4 @@
-"""Where a snapshot's export is converted: in this process, or by Spark."""
+"""How a snapshot's export is converted: in this process, or by a Spark job."""
 
 import time
 from dataclasses import dataclass
@@ -39,23 +39,23 @@ OBSERVE_SECONDS = 20.0
 
 
 class SnapshotConfig(dg.Config):
-    """How an export becomes Parquet."""
+    """How an export is converted to Parquet."""
 
     infer: bool = True
-    """Look at all items first and widen the lake table by what no crawl has seen yet."""
+    """Read all items first, and widen the lake table to hold attributes that no crawl has seen."""
     partition_by: str = ""
     """``hash(column,16)``, ``date(column)`` or a column: directories inside the snapshot."""
     compression: str = "zstd"
     file_mb: int = 256
     engine: Literal["auto", "here", "spark"] = "auto"
-    """Convert here, by Spark, or by Spark where the table is as large as is configured."""
+    """``here`` for this process, ``spark`` for a Spark job, ``auto`` by ``snapshot_from_gb``."""
     workers: int = 0
-    """Data files converted side by side; 0 for as many as there are cores."""
+    """Data files converted in parallel by this process; 0 for the number of its cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One export on its way to be a snapshot."""
+    """An export that is being converted to a snapshot."""
 
     cloud: CloudResource
     pipeline: PipelineConfig
@@ -76,14 +76,20 @@ class Snapshot:
         return f"{bucket}/{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={self.export_id}"
 
     @property
+    def uri(self) -> str:
+        """The dataset's ``s3://`` URI."""
+        return f"s3://{self.location}/"
+
+    @property
     def destination(self) -> Destination:
+        """Where the dataset is published."""
         return Destination(self.open_object.filesystem, self.location)
 
     def options(self, columns: tuple[Column, ...]) -> PartOptions:
-        """How the files are written.
+        """How the Parquet files are written.
 
         Raises:
-            PartitionError: the partition expression does not fit the columns.
+            PartitionError: ``partition_by`` names no column, or one of another type.
         """
         text = self.config.partition_by
         return PartOptions(
@@ -94,33 +100,34 @@ class Snapshot:
 
 
 class Converter(Protocol):
-    """Where an export is read: in this process, or by Spark."""
+    """Reads an export."""
 
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
-        """The columns that all items of the export tell of."""
+        """The columns that hold all items of the export."""
 
     def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> ConvertedExport:
-        """The dataset, published."""
+        """Write and publish the dataset with these columns."""
 
 
 def chosen_converter(
     context: dg.AssetExecutionContext, settings: Settings, snapshot: Snapshot
 ) -> Converter:
+    """The converter for this export, by the run's ``engine`` and the table's size."""
     size = snapshot.export.summary.billed_size_bytes
     if wants_spark(snapshot.config.engine, size, snapshot.pipeline.spark.snapshot_from_gb):
         return BySpark(context, settings.home)
-    return Here(context)
+    return InProcess(context)
 
 
 def wants_spark(engine: str, size_bytes: int, from_gb: float) -> bool:
-    """Spark where it is asked for, or the table is as large as is configured (0: never)."""
+    """Whether Spark converts: requested by ``engine``, or the table has ``from_gb`` (0: never)."""
     large = from_gb > 0 and size_bytes >= from_gb * 1e9
     return engine == "spark" or (engine == "auto" and large)
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """Converts in this process, data files side by side on its cores."""
+class InProcess:
+    """Converts in this process, with data files in parallel on its cores."""
 
     context: dg.AssetExecutionContext
 
@@ -151,7 +158,7 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class BySpark:
-    """Has a Spark job convert: the same converter on many machines, the same dataset."""
+    """Converts by a Spark job: the same code on many machines, with the same dataset as result."""
 
     context: dg.AssetExecutionContext
     home: Path
@@ -181,7 +188,7 @@ class BySpark:
         )
         if conversion is None:
             raise ConversionFailedError(
-                f"The Spark job ended well, but {snapshot.location} holds no dataset."
+                f"The Spark job succeeded, but {snapshot.location} holds no dataset."
             )
         return conversion
 
@@ -193,12 +200,16 @@ class BySpark:
 
 
 def columns_uri(snapshot: Snapshot, name: str) -> str:
-    """Where the columns of a Spark job are handed over."""
+    """The object by which columns are passed to or from the Spark job."""
     return f"s3://{snapshot.pipeline.bucket}/{SPARK_COLUMNS_PREFIX}{snapshot.export_id}/{name}.json"
 
 
 class ProgressLog:
-    """Tells of progress while a run lasts: in its log, and as observations of the asset."""
+    """Reports a run's progress: in its log, and as observations of the asset.
+
+    Args:
+        doing: the activity, as a word: ``Converting``.
+    """
 
     def __init__(self, context: dg.AssetExecutionContext, doing: str) -> None:
         self._context = context
@@ -211,14 +222,14 @@ class ProgressLog:
         if now < self._logged + LOG_SECONDS and not done:
             return
         self._logged = now
-        told = progress_metadata(progress, now - self._started)
+        metadata = progress_metadata(progress, now - self._started)
         self._context.log.info(
             "%s: %d of %d items, %d items/s, %d s left.",
             self._doing,
             progress.items,
             progress.total_items,
-            told["items_per_second"],
-            told["seconds_left"],
+            metadata["items_per_second"],
+            metadata["seconds_left"],
         )
         if now >= self._observed + OBSERVE_SECONDS:
             self._observed = now
@@ -227,12 +238,13 @@ class ProgressLog:
                     asset_key=self._context.asset_key,
                     partition=self._context.partition_key,
                     description=self._doing,
-                    metadata=told,
+                    metadata=metadata,
                 )
             )
 
 
 def progress_metadata(progress: Progress, seconds: float) -> dict[str, int]:
+    """Progress after so many seconds, with the rate and an estimate of the seconds left."""
     rate = progress.items / max(seconds, 1e-9)
     left = (progress.total_items - progress.items) / rate if rate else 0.0
     return {

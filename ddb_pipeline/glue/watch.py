@@ -1,9 +1,8 @@
-"""Watching catalog tables: which of them need their schema mended, by their state alone."""
+"""Watching catalog tables: which versions they have, and which of them need the schema fix."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -21,18 +20,6 @@ from ddb_pipeline.hive.normalize import normalize_columns
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
 
-FIRST_RETRY_SECONDS = 10.0
-LONGEST_RETRY_SECONDS = 1800.0
-
-
-class RunState(Enum):
-    """What became of the run that was last asked for."""
-
-    UNKNOWN = "unknown"
-    IN_PROGRESS = "in progress"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
 
 @dataclass(frozen=True, slots=True)
 class TableState:
@@ -40,79 +27,31 @@ class TableState:
 
     Attributes:
         table: its newest version.
-        created_at: epoch seconds; tells a table made anew from the one before it.
-        pending: whether the fix has something to change.
-        mended_fingerprint: the schema's fingerprint once the fix is done.
+        created_at: when it was created, epoch seconds; differs for a dropped and recreated table.
+        pending: whether the schema fix would change something.
+        repaired_fingerprint: the fingerprint of the schema that the fix leads to.
     """
 
     table: CatalogTable
     created_at: int
     pending: bool
-    mended_fingerprint: str
+    repaired_fingerprint: str
 
     @property
     def version_key(self) -> str:
-        """Names this version of this table; a dropped and recreated table gets other keys."""
+        """Identifies this version of this table; a recreated table's versions have other keys."""
         return f"{self.created_at}.{self.table.version_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a sensor remembers of a table between two ticks.
-
-    Attributes:
-        version_key: the version for which a run was last asked for.
-        fingerprint: the mended schema that this run leads to.
-        attempt: how often a run was asked for at this version, from 0.
-        requested_at: when, epoch seconds.
-    """
-
-    version_key: str
-    fingerprint: str
-    attempt: int
-    requested_at: float
-
-    @property
-    def run_key(self) -> str:
-        return f"{self.version_key}:{self.attempt}"
-
-
 def table_state(table: CatalogTable, created_at: int) -> TableState:
+    """The state of a table version, of which the caller knows when the table was created."""
     columns, changes = normalize_columns(table.columns)
     return TableState(
         table=table,
         created_at=created_at,
         pending=bool(changes),
-        mended_fingerprint=fingerprint((*columns, *table.partition_keys)),
+        repaired_fingerprint=fingerprint((*columns, *table.partition_keys)),
     )
-
-
-def next_request(
-    state: TableState | None, seen: Seen | None, run: RunState, now: float
-) -> Seen | None:
-    """The run to ask for now, if any, as what is to be remembered of it.
-
-    A run is due when the fix has something to change, or when the schema is another than the one
-    last brought to the lake. A failed run is asked for again, later each time, under a new key,
-    since Dagster never runs one key twice.
-    """
-    if state is None or run is RunState.IN_PROGRESS:
-        return None
-    settled = seen is not None and seen.fingerprint == state.mended_fingerprint
-    if settled and not state.pending and run is not RunState.FAILED:
-        return None
-    if seen is None or seen.version_key != state.version_key:
-        return Seen(state.version_key, state.mended_fingerprint, 0, now)
-    if now < seen.requested_at + retry_delay(seen.attempt):
-        return None
-    return replace(
-        seen, fingerprint=state.mended_fingerprint, attempt=seen.attempt + 1, requested_at=now
-    )
-
-
-def retry_delay(attempt: int) -> float:
-    """Seconds before the run after a failed attempt: doubling, up to half an hour."""
-    return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 20))
 
 
 def read_states(
@@ -123,11 +62,11 @@ def read_states(
     Raises:
         CatalogError: ``glue:GetTables`` is denied or fails.
     """
-    wanted: dict[str, set[str]] = defaultdict(set)
+    names_by_database: dict[str, set[str]] = defaultdict(set)
     for reference in references:
-        wanted[reference.database].add(reference.name)
+        names_by_database[reference.database].add(reference.name)
     states: dict[TableReference, TableState] = {}
-    for database, names in wanted.items():
+    for database, names in names_by_database.items():
         for entry in _tables(glue, database):
             if entry["Name"] not in names:
                 continue

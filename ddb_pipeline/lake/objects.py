@@ -40,6 +40,11 @@ def list_objects(
                 return
 
 
+def read_object(s3: "S3Client", bucket: str, key: str) -> bytes:
+    """The whole body of an object."""
+    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
 def objects_by_hour(objects: Iterable[StoredObject]) -> dict[DeliveryHour, list[StoredObject]]:
     """Group objects by the delivery hour in their keys, without those whose key has none."""
     hours: dict[DeliveryHour, list[StoredObject]] = {}

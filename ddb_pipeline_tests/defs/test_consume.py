@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.consume import consume_sensor, failure_text
+from ddb_pipeline.defs.consume import failure_text
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream_consumer import Consumption
@@ -66,27 +65,6 @@ def test_without_the_table(settings: Settings, cloud: CloudResource) -> None:
     cloud.dynamodb.delete_table(TableName="consumed-stream-checkpoints")
     with pytest.raises(Exception, match='stream_reader = "consumer"'):
         consume(settings)
-
-
-def test_one_run_at_a_time() -> None:
-    pipelines = (
-        PipelineConfig(name="first_one", stream_reader=StreamReader.CONSUMER),
-        PipelineConfig(name="by_lambda"),
-    )
-    settings = Settings(pipelines=pipelines)
-    sensor = consume_sensor(settings)
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance)
-        result = sensor.evaluate_tick(context)
-        (request,) = result.run_requests or ()
-        job = build_defs(settings).resolve_job_def("consume_stream")
-        instance.create_run_for_job(
-            job,
-            run_config=request.run_config,
-            tags=request.tags,
-            status=dg.DagsterRunStatus.STARTED,
-        )
-        assert not sensor.evaluate_tick(context).run_requests
 
 
 def test_no_sensor_where_every_stream_has_its_lambda() -> None:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -13,8 +13,7 @@ from ddb_pipeline.config.names import scores_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
-from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
-from ddb_pipeline.defs.run_requests import Asked, due
+from ddb_pipeline.defs.relevance import relevance_asset
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.resources.cloud import CloudResource
@@ -127,53 +126,3 @@ def test_without_pyspark_the_run_says_how_to_get_it(
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialize(settings, cloud, instance)
         assert "pip install -e '.[spark]'" in failure(result)
-        sensor = relevance_sensor(settings)
-        context = dg.build_sensor_context(instance=instance, resources={"cloud": cloud})
-        tick = sensor.evaluate_tick(context)
-    assert not tick.run_requests
-    assert "pip install -e '.[spark]'" in (tick.skip_message or "")
-
-
-@pytest.mark.embedded
-def test_the_sensor_asks_once_for_what_has_landed(settings: Settings, cloud: CloudResource) -> None:
-    sensor = relevance_sensor(settings)
-    cursor = None
-
-    def tick(instance: dg.DagsterInstance) -> Sequence[dg.RunRequest]:
-        nonlocal cursor
-        context = dg.build_sensor_context(
-            instance=instance, resources={"cloud": cloud}, cursor=cursor
-        )
-        data = sensor.evaluate_tick(context)
-        cursor = data.cursor
-        return data.run_requests or ()
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert not tick(instance)
-        landed = dg.AssetMaterialization(["scored", "parquet_stream"], partition="2026-09-21-14:00")
-        instance.report_runless_asset_event(landed)
-        (request,) = tick(instance)
-        assert [key.to_user_string() for key in request.asset_selection or ()] == [
-            "scored/relevance_scores"
-        ]
-        assert not tick(instance)
-
-
-@pytest.mark.parametrize(
-    ("last", "failed", "now", "attempt"),
-    [
-        (None, False, 0.0, 0),
-        (Asked("old", 0, 100.0), False, 150.0, None),
-        (Asked("old", 0, 100.0), False, 200.0, 0),
-        (Asked("new", 0, 100.0), False, 9e9, None),
-        (Asked("new", 0, 100.0), True, 101.0, None),
-        (Asked("new", 0, 100.0), True, 9e9, 1),
-    ],
-)
-def test_when_scores_are_asked_for(
-    last: Asked | None, failed: bool, now: float, attempt: int | None
-) -> None:
-    asked = due(last, "new", failed, now=now, pause_seconds=100)
-    assert (asked and (asked.version, asked.attempt, asked.at)) == (
-        None if attempt is None else ("new", attempt, now)
-    )

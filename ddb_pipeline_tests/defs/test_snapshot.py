@@ -14,8 +14,7 @@ from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
-from ddb_pipeline.defs.exports import MAX_ATTEMPTS, due_exports, export_sensor, run_key
-from ddb_pipeline.defs.run_requests import Asked
+from ddb_pipeline.defs.exports import export_sensor
 from ddb_pipeline.defs.snapshot import exports
 from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
 from ddb_pipeline.demo.search_logs import SearchLogs
@@ -132,23 +131,6 @@ def test_an_export_becomes_a_snapshot(account: Account, name: str) -> None:
         DatabaseName=table.reference.database, TableName=table.reference.name
     )["Partitions"]
     assert [p["Values"] for p in partitions] == [[request.partition_key]]
-
-
-def test_the_same_export_is_asked_for_once_and_again_where_it_failed(account: Account) -> None:
-    pipeline = account.settings.pipeline("exported")
-
-    def attempts(known: dict[str, Any], now: float) -> list[int]:
-        return [a.attempt for a in due_exports(account.instance, pipeline, ["a"], known, now)]
-
-    assert attempts({}, 0.0) == [0]
-    # Asked for, and no run of that key: it was never begun.
-    assert attempts({"a": ["a", 0, 0.0]}, 1e12) == [1]
-    assert attempts({"a": ["a", 0, 0.0]}, 0.5) == []
-    assert attempts({"a": ["a", MAX_ATTEMPTS - 1, 0.0]}, 1e12) == []
-    first = account.tick()
-    again = account.tick(first.cursor)
-    assert not again.run_requests
-    assert run_key(pipeline, Asked("a", 1, 0.0)) == "exported:snapshot:a:1"
 
 
 def test_a_damaged_export_fails_with_the_reason_and_shows_nothing(account: Account) -> None:

@@ -1,229 +1,231 @@
-"""The table-change sensor on an ephemeral instance, its tables and queue in the embedded AWS."""
+"""The table-change sensor: the schema fix where a crawled table needs it."""
 
-import json
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.defs import table_change_sensor as module
-from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
-from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor, schema_version
+from ddb_pipeline.glue.table_events import QueueMissingError
+from ddb_pipeline.glue.watch import read_states
+from ddb_pipeline_tests.support.sensor_ticks import (
+    FAILURE,
+    STARTED,
+    SUCCESS,
+    Clock,
+    MockAccount,
+    Ticks,
+)
 
-pytestmark = pytest.mark.embedded
-
-Create = Callable[[str], Any]
-
-
-@dataclass
-class Ticks:
-    """A sensor ticked by hand; runs are recorded as asked for and finished as told."""
-
-    settings: Settings
-    cloud: CloudResource
-    instance: dg.DagsterInstance
-    cursor: str | None = None
-    seconds: float = 0.0
-    runs: list[str] = field(default_factory=list)
-
-    def tick(self) -> list[dg.RunRequest]:
-        sensor = glue_table_change_sensor(self.settings)
-        started = time.monotonic()
-        with dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, resources={"cloud": self.cloud}
-        ) as context:
-            data = sensor.evaluate_tick(context)
-        self.seconds = time.monotonic() - started
-        self.cursor = data.cursor
-        return list(data.run_requests or ())
-
-    def finish(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-        """Record a run of this request as the daemon would, ended with this status."""
-        run = dg.DagsterRun(
-            job_name="schema",
-            run_id=str(uuid.uuid4()),
-            status=status,
-            tags={**request.tags, "dagster/run_key": request.run_key or ""},
-        )
-        self.instance.add_run(run)
-
-    def later(self, seconds: float) -> None:
-        """Let the cursor's times be so many seconds longer ago."""
-        cursor = json.loads(self.cursor or "{}")
-        cursor["reconciled_at"] -= seconds
-        for entry in cursor["seen"].values():
-            entry["requested_at"] -= seconds
-        self.cursor = json.dumps(cursor)
+RETRY_SECONDS = 10
 
 
 @pytest.fixture
-def database(aws_client: Create) -> str:
-    name = f"s{uuid.uuid4().hex[:12]}"
-    aws_client("glue").create_database(DatabaseInput={"Name": name})
-    aws_client("sqs").create_queue(QueueName=name)
-    return name
-
-
-def pipeline(name: str, database: str) -> PipelineConfig:
-    return PipelineConfig(
-        name=name,
-        dynamodb_table=name,
-        database=database,
-        change_queue=database,
-        bucket="some-lake",
-    )
-
-
-@pytest.fixture
-def ticks_of(
-    embedded_aws: Endpoint, database: str
-) -> Iterator[Callable[[list[PipelineConfig]], Ticks]]:
-    with dg.DagsterInstance.ephemeral() as instance:
-
-        def make(pipelines: list[PipelineConfig]) -> Ticks:
-            settings = Settings(target=Target.AWS, pipelines=tuple(pipelines))
-            cloud = CloudResource(
-                settings=settings.model_dump(mode="json"),
-                region_name=embedded_aws.region,
-                endpoint_url=embedded_aws.url,
-                aws_access_key_id=embedded_aws.access_key_id,
-                aws_secret_access_key=embedded_aws.secret_access_key,
-            )
-            return Ticks(settings, cloud, instance)
-
-        yield make
-
-
-@pytest.fixture
-def ticks(ticks_of: Callable[[list[PipelineConfig]], Ticks], database: str) -> Ticks:
-    return ticks_of([pipeline("logs", database)])
-
-
-def write(aws_client: Create, database: str, name: str, kind: str) -> None:
-    glue = aws_client("glue")
-    table = {"Name": name, "StorageDescriptor": {"Columns": [{"Name": "tags", "Type": kind}]}}
-    try:
-        glue.create_table(DatabaseName=database, TableInput=table)
-    except glue.exceptions.AlreadyExistsException:
-        glue.update_table(DatabaseName=database, TableInput=table)
-
-
-def wake(aws_client: Create, database: str, times: int = 1) -> None:
-    sqs = aws_client("sqs")
-    url = sqs.get_queue_url(QueueName=database)["QueueUrl"]
-    for _ in range(times):
-        sqs.send_message(QueueUrl=url, MessageBody="{}")
-
-
-SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-
-
-def test_a_table_with_sets_is_one_run_however_many_events(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    write(aws_client, database, "logs", "set<string>")
-    wake(aws_client, database, times=25)
-    (request,) = ticks.tick()
-    assert [key.to_user_string() for key in request.asset_selection or ()] == [
-        "logs/normalized_schema",
-        "logs/lake_table",
-    ]
-    ticks.finish(request, dg.DagsterRunStatus.STARTED)
-    wake(aws_client, database)
-    assert ticks.tick() == []
-
-
-def test_the_fixs_own_update_asks_for_no_further_run(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    write(aws_client, database, "logs", "set<string>")
-    (request,) = ticks.tick()
-    write(aws_client, database, "logs", "array<string>")
-    ticks.finish(request, SUCCESS)
-    wake(aws_client, database)
-    assert ticks.tick() == []
-
-
-def test_a_lost_event_is_found_within_an_interval(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    write(aws_client, database, "logs", "array<string>")
-    (request,) = ticks.tick()
-    ticks.finish(request, SUCCESS)
-    write(aws_client, database, "logs", "set<string>")
-    assert ticks.tick() == []
-    ticks.later(module.RECONCILE_AWS_SECONDS)
-    assert len(ticks.tick()) == 1
-
-
-def test_a_revert_to_an_earlier_schema_is_fixed_again(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    keys = []
-    for _ in range(3):
-        write(aws_client, database, "logs", "set<string>")
-        wake(aws_client, database)
-        (request,) = ticks.tick()
-        keys.append(request.run_key)
-        write(aws_client, database, "logs", "array<string>")
-        ticks.finish(request, SUCCESS)
-    assert len(set(keys)) == 3
-
-
-def test_a_failed_run_is_asked_for_again_under_another_key(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    write(aws_client, database, "logs", "set<string>")
-    (first,) = ticks.tick()
-    ticks.finish(first, FAILURE)
-    assert ticks.tick() == []
-    ticks.later(11)
-    (second,) = ticks.tick()
-    assert second.run_key != first.run_key
-    assert second.tags["ddb_pipeline/attempt"] == "1"
-
-
-def test_a_table_made_anew_is_another_table(
-    aws_client: Create, database: str, ticks: Ticks
-) -> None:
-    write(aws_client, database, "logs", "set<string>")
-    (first,) = ticks.tick()
-    ticks.finish(first, SUCCESS)
-    aws_client("glue").delete_table(DatabaseName=database, Name="logs")
-    time.sleep(1.1)
-    write(aws_client, database, "logs", "set<string>")
-    wake(aws_client, database)
-    (second,) = ticks.tick()
-    assert second.run_key != first.run_key
+def ticks(account: MockAccount, instance: dg.DagsterInstance, clock: Clock) -> Ticks:
+    return Ticks(glue_table_change_sensor(account.settings), instance, account.cloud, clock)
 
 
 def test_no_table_is_nothing_to_do(ticks: Ticks) -> None:
     assert ticks.tick() == []
+    assert ticks.skipped == "Compared 0 table(s): no schema has changed."
 
 
-def test_a_thousand_tables_in_a_tick(
-    aws_client: Create,
-    database: str,
-    ticks_of: Callable[[list[PipelineConfig]], Ticks],
+def test_a_table_with_sets_is_one_run_however_many_events(
+    account: MockAccount, ticks: Ticks
 ) -> None:
+    account.write_table("logs", "set<string>")
+    for _ in range(25):
+        account.send_event()
+    request = ticks.one()
+    assert [key.to_user_string() for key in request.asset_selection or ()] == [
+        "logs/normalized_schema",
+        "logs/lake_table",
+    ]
+    assert request.tags["ddb_pipeline/table_version"] == read_version(account)
+    ticks.record(request, STARTED)
+    account.send_event()
+    assert ticks.tick() == []
+
+
+def read_version(account: MockAccount) -> str:
+    table = account.cloud.glue.get_table(DatabaseName="logs", Name="logs")["Table"]
+    return str(table["VersionId"])
+
+
+def test_a_crawl_outside_of_dagster_is_reported_once(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "set<string>")
+    request = ticks.one()
+    (event,) = ticks.events
+    assert event.asset_key == dg.AssetKey(["logs", "crawled_catalog_table"])
+    ticks.instance.report_runless_asset_event(event)
+    ticks.record(request, FAILURE)
+    ticks.later(RETRY_SECONDS)
+    assert len(ticks.tick()) == 1
+    assert ticks.events == []
+
+
+def test_a_valid_table_is_brought_to_the_lake_once(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "array<string>")
+    ticks.record(ticks.one(), SUCCESS)
+    assert ticks.events == []
+    account.send_event()
+    assert ticks.tick() == []
+
+
+def test_the_repairs_own_update_requests_no_further_run(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "set<string>")
+    request = ticks.one()
+    account.write_table("logs", "array<string>")
+    ticks.record(request, SUCCESS)
+    account.send_event()
+    assert ticks.tick() == []
+    assert ticks.skipped == "Compared 1 table(s): no schema has changed."
+
+
+def test_another_valid_schema_is_brought_to_the_lake(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "array<string>")
+    ticks.record(ticks.one(), SUCCESS)
+    account.write_table("logs", "array<bigint>")
+    account.send_event()
+    assert len(ticks.tick()) == 1
+
+
+def test_a_change_while_a_run_is_on_is_requested_afterwards(
+    account: MockAccount, ticks: Ticks
+) -> None:
+    account.write_table("logs", "set<string>")
+    request = ticks.one()
+    ticks.record(request, STARTED)
+    account.write_table("logs", "array<bigint>")
+    account.send_event()
+    assert ticks.tick() == []
+    (run,) = ticks.instance.get_runs()
+    ticks.instance.delete_run(run.run_id)
+    ticks.record(request, SUCCESS)
+    ticks.later(module.RECONCILE_AWS_SECONDS)
+    assert len(ticks.tick()) == 1
+
+
+def test_a_lost_event_is_found_within_an_interval(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "array<string>")
+    ticks.record(ticks.one(), SUCCESS)
+    account.write_table("logs", "set<string>")
+    assert ticks.tick() == []
+    assert ticks.skipped == "No table-change event since the last comparison."
+    ticks.later(module.RECONCILE_AWS_SECONDS)
+    assert len(ticks.tick()) == 1
+
+
+def test_a_revert_to_an_earlier_schema_is_repaired_again(
+    account: MockAccount, ticks: Ticks
+) -> None:
+    keys = []
+    for _ in range(3):
+        account.write_table("logs", "set<string>")
+        account.send_event()
+        request = ticks.one()
+        keys.append(request.run_key)
+        account.write_table("logs", "array<string>")
+        ticks.record(request, SUCCESS)
+    assert len(set(keys)) == 3
+
+
+def test_a_failed_run_is_requested_again_under_another_key(
+    account: MockAccount, ticks: Ticks
+) -> None:
+    account.write_table("logs", "set<string>")
+    first = ticks.one()
+    ticks.record(first, FAILURE)
+    assert ticks.tick() == []
+    ticks.later(RETRY_SECONDS)
+    second = ticks.one()
+    assert second.run_key != first.run_key
+    assert second.tags["ddb_pipeline/attempt"] == "1"
+
+
+def test_a_run_that_repaired_the_table_and_then_failed_is_requested_again(
+    account: MockAccount, ticks: Ticks
+) -> None:
+    account.write_table("logs", "set<string>")
+    request = ticks.one()
+    account.write_table("logs", "array<string>")
+    ticks.record(request, FAILURE)
+    assert ticks.tick() == []
+    ticks.later(RETRY_SECONDS)
+    assert ticks.one().tags["ddb_pipeline/attempt"] == "1"
+
+
+def test_a_run_that_succeeded_and_left_the_table_as_it_was_is_requested_again(
+    account: MockAccount, ticks: Ticks
+) -> None:
+    account.write_table("logs", "set<string>")
+    ticks.record(ticks.one(), SUCCESS)
+    account.send_event()
+    assert ticks.tick() == []
+    ticks.later(RETRY_SECONDS)
+    account.send_event()
+    assert ticks.one().tags["ddb_pipeline/attempt"] == "1"
+
+
+def test_a_recreated_table_is_another_table(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "set<string>")
+    first = ticks.one()
+    ticks.record(first, SUCCESS)
+    account.cloud.glue.delete_table(DatabaseName="logs", Name="logs")
+    # Glue's creation times have seconds.
+    time.sleep(1.1)
+    account.write_table("logs", "set<string>")
+    account.send_event()
+    second = ticks.one()
+    assert second.run_key != first.run_key
+    assert second.tags["ddb_pipeline/attempt"] == "0"
+
+
+def test_a_missing_queue_is_named(account: MockAccount, ticks: Ticks) -> None:
+    sqs = account.cloud.sqs
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="logs-table-changes")["QueueUrl"])
+    with pytest.raises(QueueMissingError, match="'logs-table-changes' does not exist"):
+        ticks.tick()
+
+
+def test_a_former_cursor_reads_as_empty(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "array<string>")
+    ticks.cursor = (
+        '{"seen": {"logs": {"version_key": "7.3", "fingerprint": "f", "attempt": 0, '
+        '"requested_at": 5.0}}, "reconciled_at": 5.0}'
+    )
+    assert len(ticks.tick()) == 1
+
+
+def test_a_schema_version_names_table_and_schema(account: MockAccount, ticks: Ticks) -> None:
+    account.write_table("logs", "set<string>")
+    (state,) = read_states(account.cloud.glue, [module.crawled_table(account.pipeline)]).values()
+    version = schema_version(state, None)
+    assert version == f"{state.version_key}-{state.repaired_fingerprint}"
+
+
+def test_a_tick_over_a_thousand_tables_makes_few_requests(
+    account_of: Callable[..., MockAccount], instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    account = account_of(PipelineConfig(name="logs"))
     names = [f"table{number}" for number in range(1000)]
+    shared = {"database": "logs", "change_queue": "logs-table-changes"}
+    pipelines = tuple(PipelineConfig(name=name, **shared) for name in names)
     for name in names:
-        write(aws_client, database, name, "struct<tags:set<string>,when:bigint>")
-    many = ticks_of([pipeline(name, database) for name in names])
-    requests = many.tick()
+        account.write_table(name, "struct<tags:set<string>,when:bigint>")
+    settings = account.settings.model_copy(update={"pipelines": pipelines})
+    ticks = Ticks(glue_table_change_sensor(settings), instance, account.cloud, clock)
+    requests = ticks.tick()
     assert len(requests) == 1000
-    assert many.seconds < 5
-    print(f"first tick {many.seconds:.2f} s")  # noqa: T201
     for request in requests:
-        many.finish(request, SUCCESS)
-    wake(aws_client, database)
-    assert many.tick() == []
-    assert many.seconds < 5
-    print(f"second tick {many.seconds:.2f} s")  # noqa: T201
+        ticks.record(request, SUCCESS)
+    account.send_event()
+    account.cloud.requests.clear()
+    assert ticks.tick() == []
+    # Glue lists 100 tables in a page.
+    assert account.cloud.requests["GetTables"] <= 11
+    assert account.cloud.requests["GetQueueUrl"] == 1
+    assert sum(account.cloud.requests.values()) < 20

@@ -1,21 +1,12 @@
-"""When a table's schema is due for mending, by its state, what was asked for, and what became."""
+"""The state of catalog tables: their versions, and whether the fix has something to change."""
 
-import dataclasses
+from typing import Any
 
-import pytest
+import boto3
+from moto import mock_aws
 
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference
-from ddb_pipeline.glue.watch import (
-    LONGEST_RETRY_SECONDS,
-    RunState,
-    Seen,
-    TableState,
-    next_request,
-    retry_delay,
-    table_state,
-)
-
-NOW = 1_000_000.0
+from ddb_pipeline.glue.watch import TableState, read_states, table_state
 
 
 def state(version: str, type_text: str, created_at: int = 7) -> TableState:
@@ -27,68 +18,28 @@ def state(version: str, type_text: str, created_at: int = 7) -> TableState:
     return table_state(table, created_at)
 
 
-BROKEN = state("3", "set<string>")
-FIXED = state("4", "array<string>")
-OTHER = state("5", "array<bigint>")
+def test_a_table_with_sets_is_pending_and_leads_to_the_repaired_schema() -> None:
+    broken, repaired = state("3", "set<string>"), state("4", "array<string>")
+    assert (broken.pending, repaired.pending) == (True, False)
+    assert broken.repaired_fingerprint == repaired.repaired_fingerprint
+    assert broken.repaired_fingerprint != state("5", "array<bigint>").repaired_fingerprint
 
 
-def asked(of: TableState, attempt: int = 0, ago: float = 0.0) -> Seen:
-    return Seen(of.version_key, of.mended_fingerprint, attempt, NOW - ago)
+def test_a_recreated_table_has_other_version_keys() -> None:
+    assert state("3", "string").version_key == "7.3"
+    assert state("3", "string", created_at=8).version_key == "8.3"
 
 
-@pytest.mark.parametrize(
-    ("case", "found", "seen", "run", "expected_key"),
-    [
-        ("no table yet", None, None, RunState.SUCCEEDED, None),
-        ("first sight of a broken table", BROKEN, None, RunState.SUCCEEDED, "7.3:0"),
-        (
-            "first sight of a valid table: the lake needs it",
-            FIXED,
-            None,
-            RunState.SUCCEEDED,
-            "7.4:0",
-        ),
-        ("the fix is running", BROKEN, asked(BROKEN), RunState.IN_PROGRESS, None),
-        ("the fix is done, its own version found", FIXED, asked(BROKEN), RunState.SUCCEEDED, None),
-        ("mended by somebody else to the same", FIXED, asked(BROKEN), RunState.SUCCEEDED, None),
-        ("another schema, valid already", OTHER, asked(BROKEN), RunState.SUCCEEDED, "7.5:0"),
-        ("another schema while a run is on", OTHER, asked(BROKEN), RunState.IN_PROGRESS, None),
-        (
-            "a recrawl put the same sets back",
-            dataclasses.replace(BROKEN, table=dataclasses.replace(BROKEN.table, version_id="9")),
-            asked(BROKEN),
-            RunState.SUCCEEDED,
-            "7.9:0",
-        ),
-        ("a run failed a moment ago", BROKEN, asked(BROKEN, ago=1), RunState.FAILED, None),
-        ("a run failed long enough ago", BROKEN, asked(BROKEN, ago=11), RunState.FAILED, "7.3:1"),
-        ("it failed twice", BROKEN, asked(BROKEN, 1, ago=15), RunState.FAILED, None),
-        ("and is tried again later", BROKEN, asked(BROKEN, 1, ago=21), RunState.FAILED, "7.3:2"),
-        (
-            "fix written, then the run failed in the lake table",
-            FIXED,
-            asked(BROKEN, ago=11),
-            RunState.FAILED,
-            "7.4:0",
-        ),
-        ("the run was never stored", BROKEN, asked(BROKEN, ago=11), RunState.UNKNOWN, "7.3:1"),
-        (
-            "dropped and made anew at the same version",
-            state("3", "set<string>", created_at=8),
-            asked(BROKEN),
-            RunState.SUCCEEDED,
-            "8.3:0",
-        ),
-    ],
-)
-def test_next_request(
-    case: str, found: TableState | None, seen: Seen | None, run: RunState, expected_key: str | None
-) -> None:
-    request = next_request(found, seen, run, NOW)
-    assert (request.run_key if request else None) == expected_key, case
-
-
-def test_retry_delays_double_up_to_half_an_hour() -> None:
-    delays = [retry_delay(attempt) for attempt in range(12)]
-    assert delays[:4] == [10, 20, 40, 80]
-    assert delays[-1] == retry_delay(10_000) == LONGEST_RETRY_SECONDS
+@mock_aws
+def test_tables_that_do_not_exist_have_no_state() -> None:
+    glue: Any = boto3.client("glue", "eu-west-1", aws_access_key_id="t", aws_secret_access_key="t")
+    glue.create_database(DatabaseInput={"Name": "logs"})
+    columns = [{"Name": "tags", "Type": "set<string>"}]
+    for name in ("events", "unwatched"):
+        table = {"Name": name, "StorageDescriptor": {"Columns": columns}}
+        glue.create_table(DatabaseName="logs", TableInput=table)
+    events = TableReference("logs", "events")
+    others = [TableReference("logs", "missing"), TableReference("no_database", "events")]
+    states = read_states(glue, [events, *others])
+    assert list(states) == [events]
+    assert states[events].pending

@@ -1,0 +1,277 @@
+"""When a run is requested: pure decisions, cursors, and the requests of a tick."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.defs.run_requests import (
+    KEYS_PER_QUERY,
+    LONGEST_RETRY_SECONDS,
+    Cursor,
+    Requested,
+    RunRequests,
+    RunState,
+    Subject,
+    next_request,
+    pipelines_in_progress,
+    retry_delay,
+    run_key,
+)
+from ddb_pipeline_tests.support.sensor_ticks import Clock
+
+NOW = 1_000_000.0
+SUCCEEDED, FAILED, UNKNOWN, IN_PROGRESS = (
+    RunState.SUCCEEDED,
+    RunState.FAILED,
+    RunState.UNKNOWN,
+    RunState.IN_PROGRESS,
+)
+
+
+def requested(version: str, attempt: int = 0, ago: float = 0.0) -> Requested:
+    return Requested(version, attempt, NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("case", "last", "state", "options", "expected"),
+    [
+        ("nothing was requested yet", None, UNKNOWN, {}, ("new", 0)),
+        ("the same version succeeded", requested("new"), SUCCEEDED, {}, None),
+        ("another version", requested("old"), SUCCEEDED, {}, ("new", 0)),
+        ("another version after a failure", requested("old", 3), FAILED, {}, ("new", 0)),
+        ("another version while a run is on", requested("old"), IN_PROGRESS, {}, None),
+        ("the same version while a run is on", requested("new"), IN_PROGRESS, {}, None),
+        (
+            "another version within the pause",
+            requested("old", ago=50),
+            SUCCEEDED,
+            {"pause_seconds": 100},
+            None,
+        ),
+        (
+            "another version after the pause",
+            requested("old", ago=100),
+            SUCCEEDED,
+            {"pause_seconds": 100},
+            ("new", 0),
+        ),
+        ("failed a moment ago", requested("new", ago=1), FAILED, {}, None),
+        ("failed long enough ago", requested("new", ago=11), FAILED, {}, ("new", 1)),
+        ("failed twice, a while ago", requested("new", 1, ago=15), FAILED, {}, None),
+        ("failed twice, long enough ago", requested("new", 1, ago=21), FAILED, {}, ("new", 2)),
+        ("never started", requested("new", ago=11), UNKNOWN, {}, ("new", 1)),
+        (
+            "the last attempt failed",
+            requested("new", 4, ago=1e9),
+            FAILED,
+            {"max_attempts": 5},
+            None,
+        ),
+        (
+            "the last attempt but one failed",
+            requested("new", 3, ago=1e9),
+            FAILED,
+            {"max_attempts": 5},
+            ("new", 4),
+        ),
+        (
+            "all attempts failed, then another version came",
+            requested("old", 4, ago=1e9),
+            FAILED,
+            {"max_attempts": 5},
+            ("new", 0),
+        ),
+    ],
+)
+def test_next_request(
+    case: str,
+    last: Requested | None,
+    state: RunState,
+    options: dict[str, Any],
+    expected: tuple[str, int] | None,
+) -> None:
+    found = next_request(last, "new", state, now=NOW, **options)
+    assert (None if found is None else (found.version, found.attempt)) == expected, case
+    assert found is None or found.at == NOW
+
+
+def test_retry_delays_double_up_to_half_an_hour() -> None:
+    delays = [retry_delay(attempt) for attempt in range(12)]
+    assert delays[:4] == [10, 20, 40, 80]
+    assert delays[-1] == retry_delay(10_000) == LONGEST_RETRY_SECONDS
+
+
+CURSOR = Cursor(
+    {
+        Subject("logs"): Requested("3.7-ab", 2, 1_780_000_000.125),
+        Subject("logs", "2026-09-21-14:00"): Requested("c0", 0, 1_780_000_001.0, succeeded=True),
+        Subject("orders"): Requested("x", 0, 0.0),
+    },
+    compared_at=12.5,
+)
+
+
+def test_a_cursor_is_the_same_after_a_round_trip() -> None:
+    assert Cursor.parse(CURSOR.render()) == CURSOR
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "expected"),
+    [
+        ("no cursor", None, {}),
+        ("an empty cursor", "", {}),
+        ("text that is not JSON", "1780000000 seconds", {}),
+        ("a number", "1780000000", {}),
+        ("a format of the future", '{"format": 2, "requested": 7}', {}),
+        ("a damaged cursor", '{"format": 1, "requested": {"logs": [1]}}', {}),
+        (
+            "the landing sensor's",
+            '{"logs": {"2026-09-21-14:00": ["v", 5.0]}}',
+            {Subject("logs", "2026-09-21-14:00"): Requested("v", 0, 5.0, succeeded=True)},
+        ),
+        (
+            "the export sensor's",
+            '{"logs": {"01-a": ["01-a", 3, 5.0]}, "orders": {}}',
+            {Subject("logs", "01-a"): Requested("01-a", 0, 5.0, succeeded=True)},
+        ),
+        (
+            "the failed-records and relevance sensors'",
+            '{"logs": ["v", 3, 5.0]}',
+            {Subject("logs"): Requested("v", 0, 5.0, succeeded=True)},
+        ),
+        (
+            "the table-change sensor's",
+            '{"seen": {"logs": {"version_key": "7.3", "fingerprint": "f", "attempt": 0, '
+            '"requested_at": 5.0}}, "reconciled_at": 5.0}',
+            {},
+        ),
+    ],
+)
+def test_former_and_foreign_cursors(
+    case: str, text: str | None, expected: dict[Subject, Requested]
+) -> None:
+    assert Cursor.parse(text) == Cursor(expected), case
+
+
+def test_a_cursor_stores_the_newest_partitions_of_configured_pipelines() -> None:
+    entries = {
+        Subject(pipeline, f"2026-09-21-{hour:02}:00"): Requested("v", 0, 0.0)
+        for pipeline in ("logs", "removed")
+        for hour in range(24)
+    }
+    bounded = Cursor(entries, 1.0).bounded(["logs", "orders"], 3)
+    assert list(bounded.requested) == [
+        Subject("logs", f"2026-09-21-{hour}:00") for hour in (21, 22, 23)
+    ]
+    assert bounded.compared_at == 1.0
+
+
+def test_a_run_key_differs_by_subject_version_attempt_and_time() -> None:
+    keys = [
+        run_key("schema", subject, Requested(version, attempt, at))
+        for subject in (Subject("logs"), Subject("logs", "p"), Subject("orders"))
+        for version in ("v", "w")
+        for attempt in (0, 1)
+        for at in (5.0, 6.0)
+    ]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == "logs:schema:v:0:5"
+
+
+LOGS = PipelineConfig(name="logs")
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None) -> RunRequests:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
+    return RunRequests(context, "schema", [LOGS])
+
+
+def add_run(
+    instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus
+) -> None:
+    tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+    instance.add_run(dg.DagsterRun("job", status=status, tags=tags))
+
+
+def test_work_left_after_a_successful_run_counts_as_a_failure(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    first = tick(instance, None)
+    assert first.request(LOGS, "v", "normalized_schema", unresolved=True)
+    result = first.result("nothing")
+    (request,) = result.run_requests or ()
+    add_run(instance, request, dg.DagsterRunStatus.SUCCESS)
+    assert tick(instance, result.cursor).all_succeeded
+    assert not tick(instance, result.cursor).request(LOGS, "v", "a", unresolved=True)
+    clock.now += retry_delay(0)
+    assert not tick(instance, result.cursor).request(LOGS, "v", "a")
+    again = tick(instance, result.cursor)
+    assert again.request(LOGS, "v", "a", unresolved=True)
+    (second,) = again.result("nothing").run_requests or ()
+    assert second.tags["ddb_pipeline/attempt"] == "1"
+
+
+def test_a_successful_run_is_not_looked_up_again(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    first = tick(instance, None)
+    first.request(LOGS, "v", "a")
+    result = first.result("nothing")
+    (request,) = result.run_requests or ()
+    add_run(instance, request, dg.DagsterRunStatus.SUCCESS)
+    cursor = tick(instance, result.cursor).result("nothing").cursor
+    # Dagster deletes old runs where retention is configured.
+    for run in instance.get_runs():
+        instance.delete_run(run.run_id)
+    clock.now += 1e6
+    assert tick(instance, cursor).all_succeeded
+    assert not tick(instance, cursor).request(LOGS, "v", "a")
+
+
+def test_run_states_are_looked_up_in_few_queries(
+    instance: dg.DagsterInstance, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions = {
+        Subject("logs", f"{n:05}"): Requested("v", 0, 0.0) for n in range(2 * KEYS_PER_QUERY + 1)
+    }
+    queries = []
+    get_runs = instance.get_runs
+    monkeypatch.setattr(
+        instance, "get_runs", lambda *a, **k: (queries.append(1), get_runs(*a, **k))[1]
+    )
+    context = dg.build_sensor_context(instance=instance, cursor=Cursor(partitions).render())
+    RunRequests(context, "delivery", [LOGS], stored_partitions=len(partitions))
+    assert len(queries) == 3
+
+
+def test_skip_reasons_are_bounded(instance: dg.DagsterInstance, clock: Clock) -> None:
+    requests = tick(instance, None)
+    for number in range(1000):
+        requests.skip(PipelineConfig(name=f"pipeline{number}"), "no failed records")
+    message = requests.result("nothing").skip_reason
+    assert message is not None
+    assert len(str(message)) < 1000
+
+
+def test_pipelines_in_progress(instance: dg.DagsterInstance) -> None:
+    for name, stage, status in [
+        ("running", "crawl", dg.DagsterRunStatus.STARTED),
+        ("starting", "crawl", dg.DagsterRunStatus.STARTING),
+        ("done", "crawl", dg.DagsterRunStatus.SUCCESS),
+        ("other", "schema", dg.DagsterRunStatus.STARTED),
+    ]:
+        tags = {"ddb_pipeline/pipeline": name, "ddb_pipeline/stage": stage}
+        instance.add_run(dg.DagsterRun("job", status=status, tags=tags))
+    assert pipelines_in_progress(instance, "crawl") == {"running", "starting"}
+
+
+def test_a_cursor_of_hundreds_of_entries_is_small() -> None:
+    entries = {
+        Subject("logs", f"2026-09-{day:02}-{hour:02}:00"): Requested("0123456789abcdef", 0, NOW)
+        for day in range(1, 31)
+        for hour in range(24)
+    }
+    assert len(json.dumps(Cursor(entries).render())) < 70 * len(entries)
