@@ -1,11 +1,11 @@
 """Dead letters read back: changes that could never be delivered, to try again or to count."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
-from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.archive import archive, overwrite_or_delete
+from ddb_pipeline.lake.objects import StoredObject, read_object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -41,20 +41,25 @@ def read_dead_letters(body: bytes) -> DeadLetters:
     return DeadLetters(tuple(letters), tuple(unreadable))
 
 
-def archive(s3: "S3Client", bucket: str, stored: StoredObject) -> None:
-    """Keep a copy of an object whose letters have come back; twice does no more than once."""
-    s3.copy_object(
-        Bucket=bucket,
-        CopySource={"Bucket": bucket, "Key": stored.key},
-        Key=f"{REDELIVERED_PREFIX}{stored.key}.{stored.etag[:8]}",
-    )
+def redeliver_letters(
+    s3: "S3Client", bucket: str, stored: StoredObject, deliver: Callable[[Mapping[str, Any]], str]
+) -> bool:
+    """Deliver an object's dead letters again, and remove it; returns whether it is gone.
 
+    Safe to run twice. A copy is stored under the prefix of redelivered objects. Lines that are no
+    dead letters stay in the object.
 
-def settle(
-    s3: "S3Client", bucket: str, stored: StoredObject, unreadable: tuple[bytes, ...]
-) -> None:
-    """Take an archived object away, all but the lines that could not be read."""
-    if unreadable:
-        s3.put_object(Bucket=bucket, Key=stored.key, Body=b"\n".join(unreadable) + b"\n")
-    else:
-        s3.delete_object(Bucket=bucket, Key=stored.key)
+    Args:
+        deliver: delivers an event of the streaming function, and returns the key of the object in
+            which it wrote letters that still cannot be delivered: this one, where all are the same.
+    """
+    found = read_dead_letters(read_object(s3, bucket, stored.key))
+    if not found.letters:
+        return False
+    # The copy comes first: the delivery itself may overwrite the object.
+    archive(s3, bucket, stored, stored.etag)
+    if deliver(found.event) == stored.key:
+        return False
+    rest = b"".join(line + b"\n" for line in found.unreadable)
+    overwrite_or_delete(s3, bucket, stored, rest)
+    return True

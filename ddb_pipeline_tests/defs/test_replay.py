@@ -10,10 +10,9 @@ import pytest
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.replay import shard_windows
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
-from ddb_pipeline.dynamodb.stream_read import Shard, lambda_event, read_stream
+from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.functions.changes import Problem, decide
 from ddb_pipeline.functions.dead_letters import DeadLetter, body
@@ -107,30 +106,6 @@ def test_a_saved_event(settings: Settings, cloud: CloudResource) -> None:
         counts(run(settings, "replay_event", {"pipeline": "replayed", "event": event}))["received"]
         == 6
     )
-
-
-def window(first: int, last: int | None) -> Shard:
-    return Shard(f"{first}-{last}", "", first, last)
-
-
-SHARDS = [window(0, 9), window(10, 19), window(20, None)]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "expected"),
-    [
-        (None, None, [("0-9", None), ("10-19", None), ("20-None", None)]),
-        (5, None, [("0-9", 5), ("10-19", None), ("20-None", None)]),
-        (12, 15, [("10-19", 12)]),
-        (None, 12, [("0-9", None), ("10-19", None)]),
-        (25, None, [("20-None", 25)]),
-        (20, None, [("20-None", None)]),
-    ],
-)
-def test_shards_of_a_window(
-    first: int | None, last: int | None, expected: list[tuple[str, int | None]]
-) -> None:
-    assert shard_windows(SHARDS, first, last) == expected
 
 
 def put_letters(cloud: CloudResource, key: str, *lines: bytes) -> None:
