@@ -1,4 +1,4 @@
-"""Checks that read the data itself: nothing is lost, no attribute has types in conflict."""
+"""Checks that read the data: no change is lost, no attribute has types in conflict."""
 
 import time
 
@@ -7,9 +7,9 @@ import dagster as dg
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.metadata import markdown_table
-from ddb_pipeline.defs.stream_delivery import function_environment
+from ddb_pipeline.defs.stream_delivery import function_settings
+from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
 from ddb_pipeline.functions.rules import destination
-from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import column_name
@@ -17,12 +17,8 @@ from ddb_pipeline.lake.change_identity import EVENT_ID
 from ddb_pipeline.lake.reconcile import (
     ExpectedChanges,
     Reconciliation,
-    dead_letter_identities,
     expected_changes,
-    hour_keys,
-    reconcile,
-    row_identities,
-    waiting_identities,
+    reconcile_lake,
 )
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -31,12 +27,15 @@ ARRIVAL_SECONDS = 60.0
 
 
 def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
+    """``nothing_lost``: the stream's changes reconciled with the lake."""
+
     @dg.asset_check(
         asset=asset_key(pipeline, PARQUET_STREAM),
         name="nothing_lost",
         description=(
-            "Each change that the stream remembers and that had time to arrive is a row, waits "
-            "as a failed record with its reason, or is a dead letter with its own."
+            "Every change of the last 24 hours that had time to arrive is a row, a failed record "
+            "with its reason, or a dead letter with its reason. Compares the DynamoDB stream with "
+            "the lake."
         ),
     )
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
@@ -59,12 +58,14 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
 
 
 def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
+    """``type_conflicts``: the types that a sample of the items has."""
+
     @dg.asset_check(
         asset=asset_key(pipeline, CRAWLED_CATALOG_TABLE),
         name="type_conflicts",
         description=(
-            "In a sample of the table's items, no attribute has values of types that no column "
-            "type but string holds."
+            "In a sample of the table's items, no attribute has values of several DynamoDB types "
+            "that only a string column could hold."
         ),
     )
     def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
@@ -88,7 +89,7 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
 
 
 def conflict_table(schema: InferredSchema) -> str:
-    """Attributes in conflict as Markdown: a row for each of DynamoDB's types seen there."""
+    """A Markdown table of the attributes in conflict, with a row for each DynamoDB type."""
     rows = [
         (f"`{conflict.path}`", tag, str(count), ", ".join(f"`{key}`" for key in keys))
         for conflict in schema.conflicts
@@ -99,25 +100,24 @@ def conflict_table(schema: InferredSchema) -> str:
     return markdown_table(("attribute", "type", "values", "keys of items"), rows)
 
 
-def identity_columns(cloud: CloudResource, pipeline: PipelineConfig) -> list[str]:
-    """What tells changes apart: their event id where the lake has it, else the item's key."""
+def identity_columns(pipeline: PipelineConfig, table: TableDescription) -> list[str]:
+    """The columns that identify a change: its event id, or the item's key without that column."""
     if pipeline.delivery_schema is DeliverySchema.LAKE:
         return [EVENT_ID]
-    table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
-    return [column_name(key["AttributeName"]) for key in table["KeySchema"]]
+    return [column_name(attribute) for attribute in table.key_attributes]
 
 
 def balance(
     cloud: CloudResource, pipeline: PipelineConfig, now: float
 ) -> tuple[ExpectedChanges, Reconciliation]:
-    """Add up the oldest changes that the stream holds against rows and waiting records."""
-    columns = identity_columns(cloud, pipeline)
-    table = cloud.dynamodb.describe_table(TableName=pipeline.dynamodb_table)["Table"]
-    function = read_settings(function_environment(cloud, pipeline))
+    """Reconcile the oldest changes of the stream with the lake, at ``now`` in epoch seconds."""
     name = pipeline.dynamodb_table
+    table = describe_table(cloud.dynamodb, name)
+    columns = identity_columns(pipeline, table)
+    function = function_settings(cloud, pipeline)
     expected = expected_changes(
         cloud.dynamodb_streams,
-        table["LatestStreamArn"],
+        table.stream_arn,
         columns,
         before=now - pipeline.buffer_seconds - ARRIVAL_SECONDS,
         limit=MAX_RECORDS,
@@ -125,9 +125,6 @@ def balance(
             destination(record._replace(table=name), function) == function.routing.default
         ),
     )
-    # What waits is read before the rows: a record redelivered in between is found, not missed.
-    waiting = waiting_identities(cloud.s3, pipeline.bucket, columns)
-    dead_letters = dead_letter_identities(cloud.s3, pipeline.bucket, columns)
-    keys = hour_keys(cloud.s3, pipeline.bucket, expected.since, now) if expected.counted else []
-    rows = row_identities(cloud.filesystem(), pipeline.bucket, keys, columns)
-    return expected, reconcile(expected.counted, rows, waiting, dead_letters)
+    filesystem = cloud.filesystem()
+    sums = reconcile_lake(cloud.s3, filesystem, pipeline.bucket, expected, columns, until=now)
+    return expected, sums

@@ -1,4 +1,4 @@
-"""What the streaming function does, done by Dagster: its own settings, rules and clients."""
+"""What the streaming function does, done by Dagster: with its code, settings and clients."""
 
 import time
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ import dagster as dg
 
 from ddb_pipeline.config.names import stream_function
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.deploy.functions import function_environment
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.functions.stream_settings import read_settings
+from ddb_pipeline.functions.stream_settings import StreamSettings, read_settings
 from ddb_pipeline.functions.stream_to_firehose import load_transformer, pseudonym_key
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -22,13 +23,18 @@ COUNTED = ("received", "delivered", "held", "dead_lettered")
 
 
 class StreamDelivery:
-    """Delivers stream records as the deployed function would; counts what became of them."""
+    """Delivers stream records as the deployed function would.
+
+    Attributes:
+        settings: those of the deployed function.
+        totals: the records of all events so far, by what became of them.
+    """
 
     def __init__(
         self, context: dg.OpExecutionContext, cloud: CloudResource, pipeline: PipelineConfig
     ) -> None:
         self._context = context
-        self.settings = read_settings(function_environment(cloud, pipeline))
+        self.settings = function_settings(cloud, pipeline)
         redaction = Redaction(
             self.settings.dropped,
             self.settings.pseudonymised,
@@ -43,7 +49,10 @@ class StreamDelivery:
         self.totals = dict.fromkeys(COUNTED, 0)
 
     def attempt(self, event: Mapping[str, Any]) -> tuple[str, Report]:
-        """Deliver an event; the sequence number from which records are left, and the report.
+        """Deliver an event, as far as the delivery stream takes it.
+
+        Returns the sequence number from which on records were not delivered, empty where all
+        were, and the report.
 
         Raises:
             SettingsError, DeliveryRefusedError, DeadLetterError: as ``functions.batch.process``.
@@ -57,25 +66,25 @@ class StreamDelivery:
         return left, report
 
     def deliver(self, event: Mapping[str, Any]) -> Report:
-        """Deliver an event whole.
+        """Deliver all of an event.
 
         Raises:
-            dagster.Failure: records were left over; the message names the first.
+            dagster.Failure: some records were not delivered; the message names the first.
         """
         left, report = self.attempt(event)
         if left:
             raise dg.Failure(
                 f"Delivery stopped before sequence number {left}: {'; '.join(report.errors)}. "
-                "Run the job again from there.",
+                "Run the job again from that sequence number on.",
                 metadata=self.totals,
             )
         return report
 
 
-def function_environment(cloud: CloudResource, pipeline: PipelineConfig) -> dict[str, str]:
-    """The environment of the deployed streaming function, so that a replay follows its settings."""
-    configuration = cloud.client("lambda").get_function_configuration(
-        FunctionName=stream_function(pipeline)
-    )
-    environment: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
-    return environment
+def function_settings(cloud: CloudResource, pipeline: PipelineConfig) -> StreamSettings:
+    """The settings of the deployed streaming function.
+
+    Raises:
+        SettingsError: one of its environment variables is not valid.
+    """
+    return read_settings(function_environment(cloud.client("lambda"), stream_function(pipeline)))

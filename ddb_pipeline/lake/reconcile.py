@@ -84,6 +84,29 @@ def reconcile(
     )
 
 
+def reconcile_lake(
+    s3: "S3Client",
+    filesystem: pyarrow.fs.FileSystem,
+    bucket: str,
+    expected: "ExpectedChanges",
+    columns: Sequence[str],
+    *,
+    until: float,
+) -> Reconciliation:
+    """Reconcile changes with the rows, error objects and dead letters of a lake.
+
+    Args:
+        expected: the changes, identified by the same ``columns``.
+        until: rows delivered until then are read, epoch seconds.
+    """
+    # Error objects are read before the rows, so that a record redelivered in between is found.
+    waiting = waiting_identities(s3, bucket, columns)
+    dead_letters = dead_letter_identities(s3, bucket, columns)
+    keys = hour_keys(s3, bucket, expected.since, until) if expected.counted else []
+    rows = row_identities(filesystem, bucket, keys, columns)
+    return reconcile(expected.counted, rows, waiting, dead_letters)
+
+
 def row_identities(
     filesystem: pyarrow.fs.FileSystem, bucket: str, keys: Sequence[str], columns: Sequence[str]
 ) -> Counter[Identity]:
