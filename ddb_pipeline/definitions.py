@@ -1,7 +1,8 @@
-"""The code location: every pipeline's assets, checks, sensors, schedules, jobs and resources."""
+"""The code location: all pipelines' assets, checks, sensors, schedules, jobs and resources."""
 
 import dagster as dg
 
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
@@ -20,20 +21,48 @@ from ddb_pipeline.resources.cloud import CloudResource
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
-    """Definitions for the given settings. Starts nothing and speaks to nobody."""
-    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [*source_specs(settings)]
-    for pipeline in settings.pipelines:
-        assets += [
-            crawled_asset(pipeline),
-            normalized_asset(pipeline),
-            lake_asset(pipeline),
-            stream_asset(pipeline),
-            redelivered_asset(pipeline),
-            snapshot_asset(settings, pipeline),
-        ]
-        if pipeline.relevance:
-            assets.append(relevance_asset(settings, pipeline, pipeline.relevance))
-    sensors = [
+    """The definitions for these settings. Starts nothing and makes no request."""
+    export = export_job(settings)
+    return dg.Definitions(
+        assets=[
+            *source_specs(settings),
+            *(asset for pipeline in settings.pipelines for asset in assets(settings, pipeline)),
+        ],
+        asset_checks=[
+            check(pipeline)
+            for pipeline in settings.pipelines
+            for check in (type_conflicts_check, nothing_lost_check)
+        ],
+        jobs=[*replay_jobs(settings), consume_job(settings), export],
+        sensors=sensors(settings),
+        schedules=[
+            *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),
+            *export_schedules(settings, export),
+        ],
+        resources={"cloud": CloudResource.of(settings)},
+        # Runs are short: a process for each step would cost more time than it saves.
+        executor=dg.in_process_executor,
+    )
+
+
+def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefinition]:
+    """The assets of one pipeline that runs materialise."""
+    found = [
+        crawled_asset(pipeline),
+        normalized_asset(pipeline),
+        lake_asset(pipeline),
+        stream_asset(pipeline),
+        redelivered_asset(pipeline),
+        snapshot_asset(settings, pipeline),
+    ]
+    if pipeline.relevance:
+        found.append(relevance_asset(settings, pipeline, pipeline.relevance))
+    return found
+
+
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensors, each for all pipelines."""
+    found = [
         source_sensor(settings),
         crawl_sensor(settings),
         glue_table_change_sensor(settings),
@@ -42,31 +71,15 @@ def build_defs(settings: Settings) -> dg.Definitions:
         export_sensor(settings),
     ]
     if any(pipeline.relevance for pipeline in settings.pipelines):
-        sensors.append(relevance_sensor(settings))
+        found.append(relevance_sensor(settings))
     if consumed(settings):
-        sensors.append(consume_sensor(settings))
+        found.append(consume_sensor(settings))
     if settings.target is Target.EMBEDDED:
-        sensors += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
-    export = export_job(settings)
-    return dg.Definitions(
-        assets=assets,
-        asset_checks=[
-            check(pipeline)
-            for pipeline in settings.pipelines
-            for check in (type_conflicts_check, nothing_lost_check)
-        ],
-        jobs=[*replay_jobs(settings), consume_job(settings), export],
-        sensors=sensors,
-        schedules=[
-            *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),
-            *export_schedules(settings, export),
-        ],
-        resources={"cloud": CloudResource.of(settings)},
-        # A run of these assets is short: starting processes would cost more than it gains.
-        executor=dg.in_process_executor,
-    )
+        found += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
+    return found
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    """The definitions for the settings of the environment and the configuration file."""
     return build_defs(load_settings())

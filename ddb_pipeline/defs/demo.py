@@ -1,4 +1,4 @@
-"""Demo traffic: log items trickling into the table while the embedded AWS runs."""
+"""Demo traffic: search logs written to the demo's table while the embedded AWS runs."""
 
 import json
 import time
@@ -18,16 +18,16 @@ REFINEMENTS_AFTER_SECONDS = 180.0
 
 
 def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.SensorDefinition:
-    """A busy minute, then a trickle, so that deliveries are under way whenever a crawl ends.
+    """Writes 150 items a tick for the first eight ticks, then 10 a tick.
 
-    After three minutes the items carry ``refinements``, a String Set that was not there before.
+    After three minutes the items have ``refinements``, a String Set that was not there before.
     """
 
     @dg.sensor(
         name="demo_traffic",
         description=(
-            "Writes anonymised search logs to the demo's DynamoDB table; a new String Set "
-            "attribute appears after three minutes."
+            "Writes anonymised search logs to the demo's DynamoDB table. After three minutes the "
+            "items have a new String Set attribute, refinements."
         ),
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -1,4 +1,4 @@
-"""Metadata that the assets show: column schemas, before-and-after tables."""
+"""Metadata on the assets' pages: column schemas, and tables of changes."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,18 @@ from ddb_pipeline.hive.types import Column
 
 LONGEST_TYPE = 200
 COLUMN_SCHEMA = "dagster/column_schema"
-"""Where Dagster's UI looks for an asset's columns."""
+"""The metadata key under which Dagster's UI finds an asset's columns."""
 
 
 def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """Columns as Dagster shows them."""
     return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type) for c in columns])
 
 
 def schema_metadata(
     table: TableReference, version: str, columns: Sequence[Column]
 ) -> dict[str, dg.MetadataValue]:
-    """What every catalog table asset shows."""
+    """The metadata of every asset that is a catalog table."""
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
         "dagster/table_name": dg.MetadataValue.text(str(table)),
@@ -38,7 +39,7 @@ def changes_table(changes: Sequence[ColumnChange]) -> dg.MetadataValue:
 
 
 def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.MetadataValue:
-    """What a crawl changed: columns that came, went or have another type, as Markdown."""
+    """A Markdown table of the columns that a crawl added, removed or gave another type."""
     old, new = dict(before), dict(after)
     rows = [
         (name, _code(old[name]) if name in old else "", _code(new[name]) if name in new else "")
@@ -51,6 +52,7 @@ def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.Met
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, with special characters in the cells escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
