@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import error_code
+from ddb_pipeline.dynamodb.values import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-Item = Mapping[str, Mapping[str, Any]]
-"""One item in DynamoDB's typed form, ``{"id": {"S": "a"}, ...}``."""
 
 ON_DEMAND_READ_UNITS = 40_000
 """The default read quota of an on-demand table, units a second (DynamoDB service quotas)."""

@@ -1,4 +1,4 @@
-"""DynamoDB's export to S3: requested, written, read, converted to a Parquet dataset.
+"""DynamoDB's export to S3: requested, written, read, and converted to a Parquet dataset.
 
 Belongs here: manifests, data files in DynamoDB JSON and Ion, the conversion of a whole export.
 Does not belong here: how one line becomes a row (``export.rows``), how Parquet files are written

@@ -1,4 +1,4 @@
-"""Columns handed from one process to another, as a JSON file: ``[["name", "type"], ...]``."""
+"""Columns passed from one process to another in a JSON file: ``[["name", "type"], ...]``."""
 
 import json
 from collections.abc import Sequence
@@ -11,17 +11,18 @@ from ddb_pipeline.hive.types import Column
 def write_columns_file(
     filesystem: pyarrow.fs.FileSystem, path: str, columns: Sequence[Column | tuple[str, str]]
 ) -> None:
+    """Write columns to a file; missing folders are created."""
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     with filesystem.open_output_stream(path) as sink:
         sink.write(json.dumps([list(column) for column in columns]).encode())
 
 
 def read_columns_file(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[Column, ...]:
-    """The columns of a file.
+    """Read the columns that ``write_columns_file`` wrote.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it holds something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds something else.
     """
     with filesystem.open_input_stream(path) as source:
         return tuple(Column(str(name), str(text)) for name, text in json.loads(source.read()))

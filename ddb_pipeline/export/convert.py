@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import Export
@@ -40,6 +41,7 @@ from ddb_pipeline.parquet.parts import Part, PartOptions, total_rows
 from ddb_pipeline.parquet.publish import Destination, publish, published, sole_writer
 
 Columns = Sequence[Column | tuple[str, str]]
+DEFAULT_OPTIONS: Final = PartOptions()
 
 
 class ConversionFailedError(DdbPipelineError):
@@ -103,7 +105,7 @@ def infer_export(
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
-    work = TaskInference(open_object, export.summary.output_format)
+    work = TaskInference(open_object, export.format)
     for one in (run_tasks or in_threads(workers))(tasks, work.infer, counter.add_items):
         counter.add_task()
         found = merge(found, one)
@@ -116,7 +118,7 @@ def convert_export(
     columns: Columns,
     destination: Destination,
     *,
-    options: PartOptions | None = None,
+    options: PartOptions = DEFAULT_OPTIONS,
     workers: int | None = None,
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
@@ -127,38 +129,28 @@ def convert_export(
     resumes an interrupted conversion, and changes nothing if the dataset is already published.
 
     Args:
-        open_object: opens the export's objects by their keys.
-        columns: names and Hive types of the dataset's columns.
-        destination: a folder that does not exist or is empty.
         workers: number of threads; by default the number of cores.
         run_tasks: runs the tasks elsewhere than in threads of this process.
 
     Raises:
         ExportError: a data file is damaged or missing, or the export is incremental.
         ConversionFailedError: rows and rejected lines do not add up to the items.
-        PublishError: the destination holds something else.
+        PublishError: the destination folder is not empty, and holds another dataset.
         NoParquetTypeError, HiveTypeError: a column's type is invalid.
     """
     _require_full(export)
     named = tuple(Column(*column) for column in columns)
-    options = options or PartOptions()
     fingerprint = _fingerprint(export, named, options)
     with sole_writer(destination, fingerprint):
         already = _published(destination, fingerprint)
         if already is not None:
             return already
-        staging = destination.staging(fingerprint)
-        output_format = export.summary.output_format
-        converter = TaskConverter(
-            open_object, named, destination.filesystem, staging, options, output_format
-        )
-        resumed, reports = _all_reports(
-            export, converter, run_tasks or in_threads(workers), on_progress
-        )
+        filesystem, staging = destination.filesystem, destination.staging(fingerprint)
+        work = TaskConverter(open_object, named, filesystem, staging, options, export.format)
+        run = run_tasks or in_threads(workers)
+        resumed, reports = _all_reports(export, work, run, on_progress)
         converted = _summed(export, reports, resumed)
-        files = [part.path for part in converted.parts]
-        files += [report.rejected_file for report in reports if report.rejected_file]
-        publish(destination, fingerprint, files, asdict(converted))
+        publish(destination, fingerprint, _dataset_files(reports), asdict(converted))
     return converted
 
 
@@ -167,7 +159,7 @@ def published_export(
     columns: Columns,
     destination: Destination,
     *,
-    options: PartOptions | None = None,
+    options: PartOptions = DEFAULT_OPTIONS,
 ) -> ConvertedExport | None:
     """What ``convert_export`` published with the same arguments; None if it has not.
 
@@ -175,7 +167,7 @@ def published_export(
         PublishError: the destination holds something else.
     """
     named = tuple(Column(*column) for column in columns)
-    return _published(destination, _fingerprint(export, named, options or PartOptions()))
+    return _published(destination, _fingerprint(export, named, options))
 
 
 def _published(destination: Destination, fingerprint: str) -> ConvertedExport | None:
@@ -264,6 +256,11 @@ class _Counter:
         with self._lock:
             self._progress = replace(self._progress, tasks=self._progress.tasks + 1)
             self._on_progress(self._progress)
+
+
+def _dataset_files(reports: Sequence[TaskReport]) -> list[str]:
+    files = [part.path for report in reports for part in report.parts]
+    return files + [report.rejected_file for report in reports if report.rejected_file]
 
 
 def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> ConvertedExport:

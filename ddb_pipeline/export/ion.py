@@ -1,8 +1,8 @@
-"""Data files of exports in Amazon Ion, as lines of DynamoDB's JSON.
+"""Data files of exports in Amazon Ion, as lines of DynamoDB JSON.
 
-How DynamoDB writes its types in Ion: Amazon DynamoDB developer guide, "DynamoDB table export output
-format", Amazon Ion: sets are lists annotated ``$dynamodb_SS``, ``$dynamodb_NS``, ``$dynamodb_BS``,
-numbers are decimals.
+Types in Ion (Amazon DynamoDB developer guide, "DynamoDB table export output format"): sets are
+lists with the annotation ``$dynamodb_SS``, ``$dynamodb_NS`` or ``$dynamodb_BS``, numbers are
+decimals.
 """
 
 import json
@@ -15,37 +15,37 @@ SETS = {"$dynamodb_SS": "SS", "$dynamodb_NS": "NS", "$dynamodb_BS": "BS"}
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class IonValueError(ValueError):
-    """A value that DynamoDB does not write."""
+    """The file is not Ion, or has a value that DynamoDB does not write."""
 
 
 def ion_lines(source: Readable) -> Iterator[bytes]:
-    """Each top-level value of an Ion stream, text or binary, as a line of DynamoDB's JSON.
+    """Each top-level value of an Ion stream, text or binary, as a line of DynamoDB JSON.
 
     Raises:
-        IonValueError: it is not Ion, or a value is none of DynamoDB's.
+        IonValueError: the stream is not Ion, or DynamoDB does not write such a value.
     """
-    # Slow to import, and seldom needed.
+    # Slow to import, and rarely needed.
     from amazon.ion.exceptions import IonException
     from amazon.ion.simpleion import load
 
     try:
-        # The file is read as values are asked for, not at once.
+        # Reads the file value by value, not at once.
         for value in load(source, single_value=False, parse_eagerly=False):
             if not isinstance(value, Mapping):
-                raise IonValueError(f"a {type(value).__name__} stands where an item should")
+                raise IonValueError(f"it has a {type(value).__name__} in place of an item")
             yield json.dumps(_document(value), ensure_ascii=False).encode() + b"\n"
     except IonException as error:
         raise IonValueError(f"it is not Ion: {error}") from error
 
 
 def _document(members: Mapping[str, Any]) -> dict[str, Any]:
-    """``Item``, or what an incremental export has: each a map, or null where there is no image."""
+    """A line's members: ``Item``, or those of an incremental export, null if there is no image."""
     document = {}
     for name, value in members.items():
         tag, content = _typed(value)
@@ -73,7 +73,7 @@ def _typed(value: Any) -> tuple[str, Any]:
         return "M", {name: dict([_typed(member)]) for name, member in value.items()}
     if kind is IonType.LIST:
         return _list(value)
-    raise IonValueError(f"DynamoDB has no values of Ion's type {kind.name}")
+    raise IonValueError(f"DynamoDB has no values of the Ion type {kind.name}")
 
 
 def _list(value: Any) -> tuple[str, Any]:
@@ -83,5 +83,5 @@ def _list(value: Any) -> tuple[str, Any]:
         return "L", [dict([element]) for element in elements]
     tag = SETS.get(annotations[0]) if len(annotations) == 1 else None
     if tag is None or any(inside != tag[0] for inside, _ in elements):
-        raise IonValueError(f"{annotations} is no set of DynamoDB's")
+        raise IonValueError(f"{annotations} is not a set of DynamoDB")
     return tag, [content for _, content in elements]

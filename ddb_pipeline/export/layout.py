@@ -1,8 +1,7 @@
-"""The layout of DynamoDB's export to S3: data files, manifests and checksums, written.
+"""The layout of DynamoDB's export to S3, as it is written: data files, manifests and checksums.
 
 Layout and member names: Amazon DynamoDB developer guide, "DynamoDB table export output format".
-The checksum objects are called ``.md5`` here, as the service itself calls them; the guide calls
-them ``.checksum``. Reading is in ``export_read``.
+Names of checksum objects end in ``.md5``, as the service writes them; the guide has ``.checksum``.
 """
 
 import gzip
@@ -35,11 +34,11 @@ NEW_IMAGES = "NEW_IMAGES"
 
 DEFAULT_FILES = 4
 DEFAULT_FILE_BYTES = 64 * 1024 * 1024
-"""Of uncompressed lines, after which a data file is closed and another begun."""
+"""Size of the uncompressed lines at which a data file is closed and another is started."""
 
 
 class DataFile(NamedTuple):
-    """One data file by its line in ``manifest-files.json``."""
+    """One data file: a line of ``manifest-files.json``. ``md5`` is in base64."""
 
     key: str
     item_count: int
@@ -50,8 +49,10 @@ class DataFile(NamedTuple):
 class ItemChange(NamedTuple):
     """The final state of an item that changed in an incremental export's window.
 
-    ``new_image`` is None for a deleted item; ``old_image`` None for a new one, or where the
-    export's view has new images only. ``written_micros`` is the last write, epoch microseconds.
+    Attributes:
+        new_image: None for a deleted item.
+        old_image: None for a new item, or if the export's view has new images only.
+        written_micros: time of the last write, in microseconds since the epoch.
     """
 
     keys: Item
@@ -62,8 +63,11 @@ class ItemChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """``manifest-summary.json``. Times are UTC; a full export has ``export_time``, an incremental
-    one ``from_time`` (inclusive), ``to_time`` (exclusive) and ``view``."""
+    """``manifest-summary.json``. Times are UTC, as in ``timestamp``.
+
+    A full export has ``export_time``; an incremental one has ``from_time`` (inclusive),
+    ``to_time`` (exclusive) and ``view``.
+    """
 
     table_arn: str
     bucket: str
@@ -85,6 +89,7 @@ class ExportSummary:
 
     @property
     def incremental(self) -> bool:
+        """Whether the export holds the changes of a window instead of the table."""
         return bool(self.from_time)
 
     def to_json(self) -> bytes:
@@ -122,14 +127,19 @@ class Export(NamedTuple):
     summary: ExportSummary
     files: tuple[DataFile, ...]
 
+    @property
+    def format(self) -> str:
+        """Format of the data files, ``DYNAMODB_JSON`` or ``ION``."""
+        return self.summary.output_format
+
 
 def new_export_id(now: datetime) -> str:
-    """An export's id as DynamoDB forms it: 14 digits of epoch milliseconds, 8 hexadecimal."""
+    """An export id as DynamoDB forms it: epoch milliseconds in 14 digits, and 8 hex digits."""
     return f"{int(now.timestamp() * 1000):014d}-{secrets.token_hex(4)}"
 
 
 def export_folder(prefix: str, export_id: str) -> str:
-    """The key, ending in a slash, under which an export's manifests lie."""
+    """The key prefix of an export's objects, with a slash at the end."""
     start = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     return f"{start}{FOLDER}/{export_id}/"
 
@@ -156,8 +166,8 @@ def write_export(
 ) -> Export:
     """Write a full export of items in DynamoDB's typed form.
 
-    The summary manifest is written last: where it is, the export is whole. At most ``files`` data
-    files are held in memory, compressed, each of up to ``file_bytes`` of lines.
+    The summary manifest is written last: if it exists, the export is complete. At most ``files``
+    data files are held in memory, compressed, each of up to ``file_bytes`` of lines.
     """
     summary = ExportSummary(
         table_arn=table_arn,
@@ -186,7 +196,7 @@ def write_incremental_export(
     file_bytes: int = DEFAULT_FILE_BYTES,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Export:
-    """Write an incremental export: one final state for each item changed in the window."""
+    """Write an incremental export: the final state of each item that changed in the window."""
     summary = ExportSummary(
         table_arn=table_arn,
         bucket=bucket,
@@ -232,7 +242,7 @@ def _write(
 def _write_data(
     lines: Iterable[bytes], put: Put, folder: str, files: int, file_bytes: int
 ) -> Iterator[DataFile]:
-    """Deal lines out to ``files`` open files, as a table's partitions would be; an empty file
+    """Distribute lines to ``files`` open files, as DynamoDB does by partition; a file without lines
     is written too."""
     number = 0
 
@@ -266,7 +276,7 @@ class _OpenFile:
         self.count = 0
         self.size = 0
         self._buffer = io.BytesIO()
-        # The same lines are the same bytes: no time in the header.
+        # Equal lines produce equal bytes: the header holds no time.
         self._gzip = gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=6, mtime=0)
 
     def write(self, line: bytes) -> None:
@@ -280,7 +290,7 @@ class _OpenFile:
 
 
 def md5_text(body: bytes) -> str:
-    """A body's MD5 as the checksum objects hold it, in base64."""
+    """The MD5 of a body in base64, as checksum objects hold it."""
     return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
 
 

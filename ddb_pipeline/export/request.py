@@ -1,4 +1,4 @@
-"""Exports asked for: started, waited for, and where they lie."""
+"""Requests for exports: started, and waited for until they are complete."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW = timedelta(minutes=15)
 LONGEST_WINDOW = timedelta(hours=24)
-"""Of an incremental export (Amazon DynamoDB developer guide, "DynamoDB data export to S3")."""
+"""Limits of an incremental export (DynamoDB developer guide, "DynamoDB data export to S3")."""
 
 EXPORT_TIMEOUT_SECONDS = 24 * 3600.0
 
 
 class ExportRequestError(DdbPipelineError):
-    """An export was refused, failed or did not end; the message says which and what to do."""
+    """An export was refused, failed or did not end in time; the message says what to do."""
 
 
 class PointInTimeRecoveryOffError(ExportRequestError):
-    """The table cannot be exported as it is; a scan can read it."""
+    """The table has no point-in-time recovery, so that only a scan can read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What an incremental export covers: from inclusive, to exclusive.
+    """The time window of an incremental export: ``from_time`` inclusive, ``to_time`` exclusive.
 
     Raises:
         ExportRequestError: it is shorter than 15 minutes or longer than 24 hours.
@@ -51,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ExportState:
-    """An export as DescribeExport shows it."""
+    """An export as DescribeExport describes it."""
 
     arn: str
     status: str
@@ -62,11 +62,12 @@ class ExportState:
 
     @property
     def export_id(self) -> str:
+        """The last part of the export's ARN."""
         return self.arn.rpartition("/")[2]
 
     @property
     def folder(self) -> str:
-        """``bucket/prefix`` of the export's own folder; known once it is completed."""
+        """``bucket/prefix`` of the export's folder; known when the export is complete."""
         return f"{self.bucket}/{self.manifest_key.rpartition('/')[0]}"
 
 
@@ -81,9 +82,9 @@ def start_export(
     view: str = NEW_AND_OLD_IMAGES,
     client_token: str = "",
 ) -> ExportState:
-    """Ask for a full export, or with ``window`` for an incremental one.
+    """Start a full export, or with ``window`` an incremental one.
 
-    ``client_token`` makes the same request within eight hours the same export.
+    Within eight hours, a request with the same ``client_token`` starts no second export.
 
     Raises:
         PointInTimeRecoveryOffError: the table has no point-in-time recovery.
@@ -113,23 +114,24 @@ def start_export(
 
 
 def refusal(error: ClientError, table_arn: str, bucket: str) -> ExportRequestError:
-    """What a refused request means to the person who made it."""
+    """The error of a refused request, with what to do."""
     table = table_arn.rpartition("/")[2]
     code = error_code(error)
     if code == "PointInTimeRecoveryUnavailableException":
         return PointInTimeRecoveryOffError(
-            f"Table {table!r} has no point-in-time recovery, without which DynamoDB exports "
-            "nothing. Enable it, or have the table scanned."
+            f"Table {table!r} has no point-in-time recovery, which DynamoDB requires for exports. "
+            "Enable it, or scan the table."
         )
     if code in DENIED_CODES:
         return ExportRequestError(
-            f"Table {table!r} may not be exported to bucket {bucket!r}: {error}. It takes "
+            f"Table {table!r} may not be exported to bucket {bucket!r}: {error}. This requires "
             "dynamodb:ExportTableToPointInTime on the table and s3:PutObject on the bucket."
         )
     return ExportRequestError(f"Table {table!r} was not exported to bucket {bucket!r}: {error}")
 
 
 def export_state(description: Mapping[str, Any]) -> ExportState:
+    """The state in an ``ExportDescription`` of DynamoDB's API."""
     failure = " ".join(
         str(description[name]) for name in ("FailureCode", "FailureMessage") if name in description
     )
@@ -153,10 +155,10 @@ def wait_for_export(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ExportState:
-    """Wait until an export is completed, telling its state and the seconds waited at each look.
+    """Wait until an export is complete; ``on_progress`` gets its state and the seconds waited.
 
     Raises:
-        ExportRequestError: it failed, or still runs after ``timeout_seconds``.
+        ExportRequestError: it failed, or is still running after ``timeout_seconds``.
     """
     started = clock()
     while True:
@@ -164,7 +166,7 @@ def wait_for_export(
             answer = dynamodb.describe_export(ExportArn=arn)
         except ClientError as error:
             raise ExportRequestError(
-                f"Export {arn} cannot be looked at: {error}. It takes dynamodb:DescribeExport."
+                f"Export {arn} cannot be described: {error}. This requires dynamodb:DescribeExport."
             ) from error
         state = export_state(answer["ExportDescription"])
         waited = clock() - started
@@ -175,6 +177,6 @@ def wait_for_export(
             raise ExportRequestError(f"Export {arn} failed: {state.failure}")
         if waited >= timeout_seconds:
             raise ExportRequestError(
-                f"Export {arn} still runs after {waited:.0f} s. It goes on; look for it later."
+                f"Export {arn} is still running after {waited:.0f} s. It continues; check it later."
             )
         sleep(poll_seconds)

@@ -1,15 +1,15 @@
 """A scan written as an export, for tables without point-in-time recovery.
 
-Same layout, same manifests, so that whatever reads an export reads it. Other than an export it is
-no single point in time: an item written while the scan runs is in it as it was when its page was
-read, and the scan consumes the table's read capacity.
+It has the layout and the manifests of an export. Unlike an export it is not one point in time: each
+item is in the state that it had when the scan read its page. A scan uses the table's read capacity.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ddb_pipeline.dynamodb.scan import Item, plan_scan, scan_pages
+from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
+from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.export.layout import Export, export_folder, new_export_id, write_export
 
 if TYPE_CHECKING:
@@ -28,10 +28,14 @@ def scan_to_export(
     export_id: str = "",
     on_progress: Callable[[int], None] = lambda items: None,
 ) -> tuple[str, Export]:
-    """Scan a table into a bucket; answers with the export's folder, ``bucket/prefix``.
+    """Scan a table into a bucket. The manifests are written last, when the scan is complete.
 
-    Nothing is to be found there before the scan is complete: the manifests come last.
-    ``scan_rate`` is the share of the table's read capacity, see ``plan_scan``.
+    Args:
+        scan_rate: share of the table's read capacity, see ``plan_scan``.
+        on_progress: called with the number of items read so far.
+
+    Returns:
+        The export's folder, ``bucket/prefix``, and its manifests.
     """
     description = dynamodb.describe_table(TableName=table)["Table"]
     plan = plan_scan(description, scan_all=True, scan_rate=scan_rate)
@@ -41,15 +45,8 @@ def scan_to_export(
     def put(key: str, body: bytes) -> None:
         s3.put_object(Bucket=bucket, Key=key, Body=body)
 
-    def items() -> Iterator[Item]:
-        read = 0
-        for page in scan_pages(dynamodb, table, plan):
-            yield from page
-            read += len(page)
-            on_progress(read)
-
     export = write_export(
-        items(),
+        _counted(scan_pages(dynamodb, table, plan), on_progress),
         put,
         table_arn=description["TableArn"],
         table_id=description.get("TableId", ""),
@@ -59,3 +56,11 @@ def scan_to_export(
         export_time=started,
     )
     return f"{bucket}/{export_folder(prefix, export_id)}".rstrip("/"), export
+
+
+def _counted(pages: Iterable[Sequence[Item]], on_progress: Callable[[int], None]) -> Iterator[Item]:
+    read = 0
+    for page in pages:
+        yield from page
+        read += len(page)
+        on_progress(read)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ddb_pipeline.errors import DdbPipelineError
 
 DEFAULT_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
-"""Where Hive, Spark and Athena look for rows without a value."""
+"""Directory in which Hive, Spark and Athena expect rows without a value."""
 
 MAX_BUCKETS: Final = 1000
 _EXPRESSION: Final = re.compile(
@@ -23,22 +23,22 @@ _EXPRESSION: Final = re.compile(
     r"(?:,\s*(?P<buckets>[0-9]{1,4})\s*)?(?P<close>\))?\s*"
 ).fullmatch
 _MILLISECONDS_FROM: Final = 10**11
-"""Epoch numbers from here on are taken for milliseconds: in seconds it would be the year 5138."""
+"""Epoch numbers from here on are milliseconds: as seconds this is in the year 5138."""
 
 
 class PartitionError(DdbPipelineError):
-    """A partition expression that cannot be read, or does not fit the columns."""
+    """A partition expression is invalid, or does not fit the columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionBy:
-    """How rows are dealt out to directories.
+    """How rows are distributed to directories.
 
     Attributes:
-        function: ``hash`` (bucket of a key's text by CRC-32), ``date`` (UTC day of an ISO 8601
+        function: ``hash`` (bucket by CRC-32 of the value's text), ``date`` (UTC day of an ISO 8601
             text, or of a number of seconds or milliseconds), or empty for the value itself.
-        column: the column looked at; under ``hash`` and ``date`` it stays in the files.
-        buckets: how many, under ``hash``.
+        column: the column; with ``hash`` and ``date`` it stays in the files.
+        buckets: number of buckets of ``hash``.
     """
 
     function: str
@@ -47,22 +47,22 @@ class PartitionBy:
 
     @property
     def directory(self) -> str:
-        """The partition key's name."""
+        """Name of the partition key."""
         suffix = {"hash": "_bucket", "date": "_date"}.get(self.function, "")
         return self.column + suffix
 
 
 def parse_partition_by(text: str, schema: pa.Schema) -> PartitionBy:
-    """Read a partition expression.
+    """Parse a partition expression.
 
     Raises:
-        PartitionError: it is none, or names a column that is not there or of another type.
+        PartitionError: it is invalid, or its column does not exist or has another type.
     """
     match = _EXPRESSION(text)
     function = match["function"] or "" if match else ""
     if match is None or bool(function) != bool(match["close"]):
         raise PartitionError(
-            f"{text!r} is no partition expression. Write hash(column,16), date(column) or column."
+            f"{text!r} is not a partition expression. Give hash(column,16), date(column) or column."
         )
     column, buckets = match["column"], int(match["buckets"] or 0)
     if column not in schema.names:
@@ -73,14 +73,14 @@ def parse_partition_by(text: str, schema: pa.Schema) -> PartitionBy:
     if (function == "hash") != bool(buckets) or buckets > MAX_BUCKETS:
         raise PartitionError(f"{text!r}: hash takes a number of buckets, 1 to {MAX_BUCKETS}.")
     if function == "date" and not (pa.types.is_string(kind) or pa.types.is_int64(kind)):
-        raise PartitionError(f"{text!r}: a date is made of a string or bigint, not of {kind}.")
+        raise PartitionError(f"{text!r}: date takes a string or bigint column, not {kind}.")
     if not function and len(schema) == 1:
         raise PartitionError(f"{text!r}: no column would be left in the files.")
     return PartitionBy(function, column, buckets)
 
 
 def partitions(table: pa.Table, by: PartitionBy) -> Iterator[tuple[str, pa.Table]]:
-    """The table's rows by directory, ``user_bucket=3``, each directory once."""
+    """The rows of each directory, such as ``user_bucket=3``; each directory occurs once."""
     if not len(table):
         return
     values = _values(table.column(by.column).combine_chunks(), by).dictionary_encode()

@@ -1,4 +1,4 @@
-"""Parquet files of a chosen size, written as rows come, one directory a partition."""
+"""Parquet files of a chosen size, written as rows arrive, in one directory for each partition."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from ddb_pipeline.arrow_types import parquet_write_options
 from ddb_pipeline.parquet.partition_by import PartitionBy, partitions
 
 MAX_OPEN_FILES: Final = 32
-"""An object store's stream holds some MB of what it has not sent yet."""
+"""Files written at the same time. The stream of an object store buffers some MB of each."""
 DICTIONARY_SHARE: Final = 0.5
-"""A column is dictionary-encoded if at most this share of a sample's values are distinct: for the
-others Parquet would build a dictionary only to give it up."""
+"""A column is dictionary-encoded if at most this share of a sample's values are distinct. For other
+columns Parquet would build a dictionary and then discard it."""
 SAMPLE_ROWS: Final = 5_000
 
 
@@ -27,10 +27,10 @@ class PartOptions:
 
     Attributes:
         compression: ``zstd``, ``snappy``, ``gzip``, ``lz4`` or ``none``.
-        file_bytes: size from which on a file is ended and another begun.
-        row_group_bytes: of Arrow data that make a row group, before encoding; also what a writer
-            holds in memory, so that with many partitions row groups are smaller.
-        partition_by: directories to deal the rows out to; None for none.
+        file_bytes: size at which a file is closed and another is started.
+        row_group_bytes: Arrow data, before encoding, that a writer holds in memory over all its
+            files before it writes a row group; with many partitions row groups are smaller.
+        partition_by: how rows are distributed to directories; None for no directories.
     """
 
     compression: str = "zstd"
@@ -41,7 +41,7 @@ class PartOptions:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A Parquet file that is complete; ``path`` is relative to the dataset."""
+    """A complete Parquet file; ``path`` is relative to the dataset, ``size`` in bytes."""
 
     path: str
     rows: int
@@ -49,7 +49,11 @@ class Part:
 
 
 class PartWriter:
-    """Writes the rows of one task. Not for several threads at once."""
+    """Writes the rows of one task. Not thread-safe.
+
+    Attributes:
+        parts: the files that are complete.
+    """
 
     def __init__(
         self, filesystem: pyarrow.fs.FileSystem, folder: str, stem: str, options: PartOptions
@@ -59,14 +63,14 @@ class PartWriter:
         self._stem = stem
         self._options = options
         self._open: dict[str, _OpenPart] = {}
-        """By directory, the one that was written to least recently first."""
+        """By directory; the one that was written to least recently is first."""
         self._numbers: Counter[str] = Counter()
         self._buffered = 0
         self.parts: list[Part] = []
 
     def write(self, table: pa.Table) -> None:
-        """Add rows, to files of their partitions."""
-        for directory, rows in self._dealt_out(table):
+        """Add rows to the files of their partitions."""
+        for directory, rows in self._partitioned(table):
             if not len(rows):
                 continue
             part = self._open.pop(directory, None) or self._begin(directory, rows.schema)
@@ -76,18 +80,18 @@ class PartWriter:
                 self._flush_largest()
 
     def close(self) -> list[Part]:
-        """End all files; answers with all that were written."""
+        """Close all files and return all that were written."""
         for directory in sorted(self._open):
             self._end(directory)
         return self.parts
 
     def abort(self) -> None:
-        """Give up what is open; nothing refers to such files."""
+        """Discard the open files; no report refers to them."""
         for part in self._open.values():
             part.abort()
         self._open.clear()
 
-    def _dealt_out(self, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    def _partitioned(self, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         by = self._options.partition_by
         return iter([("", table)]) if by is None else partitions(table, by)
 
@@ -115,7 +119,7 @@ class PartWriter:
 
 
 class _OpenPart:
-    """A file being written: row groups gathered until they are large enough."""
+    """A file being written: rows are buffered until they make a row group."""
 
     def __init__(
         self, path: str, sink: pa.NativeFile, schema: pa.Schema, options: PartOptions
@@ -134,14 +138,14 @@ class _OpenPart:
         return int(self._sink.tell())
 
     def add(self, table: pa.Table) -> int:
-        """Keep rows for the next row group; answers with their bytes."""
+        """Buffer rows for the next row group and return their size in bytes."""
         size = int(table.nbytes)
         self._tables.append(table)
         self.buffered += size
         return size
 
     def flush(self) -> int:
-        """Write a row group of what was kept; answers with the bytes that are free again."""
+        """Write the buffered rows as a row group and return the number of bytes freed."""
         freed, self.buffered = self.buffered, 0
         if self._tables:
             table = pa.concat_tables(self._tables)
@@ -175,7 +179,7 @@ class _OpenPart:
 
 
 def repeating_columns(sample: pa.Table) -> list[str] | bool:
-    """Paths of the Parquet columns whose values come again often enough for a dictionary."""
+    """Paths of the Parquet columns with enough repeated values for a dictionary; False if none."""
     found = [
         path
         for field, column in zip(sample.schema, sample.columns, strict=True)
@@ -186,7 +190,7 @@ def repeating_columns(sample: pa.Table) -> list[str] | bool:
 
 
 def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """The single values inside a column, by their paths in Parquet's schema."""
+    """The primitive values inside a column, by their paths in the Parquet schema."""
     kind = array.type
     if pa.types.is_struct(kind):
         for position, field in enumerate(kind):
@@ -201,12 +205,13 @@ def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 
 
 def _repeats(values: pa.Array) -> bool:
-    there = len(values) - values.null_count
-    if pa.types.is_boolean(values.type) or not there:
+    present = len(values) - values.null_count
+    if pa.types.is_boolean(values.type) or not present:
         return False
     distinct: int = pc.count_distinct(values).as_py()
-    return bool(distinct <= DICTIONARY_SHARE * there)
+    return bool(distinct <= DICTIONARY_SHARE * present)
 
 
 def total_rows(parts: Sequence[Part]) -> int:
+    """Number of rows in all files."""
     return sum(part.rows for part in parts)

@@ -1,9 +1,9 @@
-"""Datasets made visible when they are complete, and not before.
+"""Publication of datasets: readers see a dataset when it is complete, and not before.
 
-Files are written to a staging folder. A local dataset is published by one rename; an object store
-has none, so its objects are copied within it, ``_SUCCESS`` last, and readers that go by the catalog
-see them when their partition is registered after that. Names with an underscore or a dot in front
-are not seen by Spark, Hive, Athena and pyarrow.
+Files are written to a staging folder. A local dataset is published by one rename. An object store
+has no rename: the objects are copied within it, ``_SUCCESS`` last, and readers of the catalog see
+them when the partition is registered after that. Spark, Hive, Athena and pyarrow ignore names that
+begin with an underscore or a dot.
 """
 
 import fcntl
@@ -25,22 +25,23 @@ COPIES: Final = 8
 
 
 class PublishError(DdbPipelineError):
-    """A dataset cannot be put where it should go; the message names the place."""
+    """A dataset cannot be published; the message names the destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a dataset goes: a folder of a file system, ``bucket/prefix`` for S3."""
+    """Where a dataset is published: a folder of a file system, ``bucket/prefix`` for S3."""
 
     filesystem: pyarrow.fs.FileSystem
     path: str
 
     @property
     def local(self) -> bool:
+        """Whether the file system is this machine's, which has renames and locks."""
         return isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
 
     def staging(self, fingerprint: str) -> str:
-        """Beside a local folder, so that a rename publishes it; inside of a prefix."""
+        """The staging folder: beside a local folder, so that a rename publishes it; else inside."""
         if self.local:
             parent, _, name = self.path.rpartition("/")
             return f"{parent}/.{name}{STAGING}-{fingerprint}"
@@ -48,10 +49,10 @@ class Destination:
 
 
 def published(destination: Destination, fingerprint: str) -> dict[str, Any] | None:
-    """What :func:`publish` was told of the dataset that is there already, if it is this one.
+    """The details that ``publish`` stored, if the destination holds the dataset; else None.
 
     Raises:
-        PublishError: something else is there.
+        PublishError: the destination holds something else.
     """
     filesystem, path = destination.filesystem, destination.path
     try:
@@ -63,24 +64,24 @@ def published(destination: Destination, fingerprint: str) -> dict[str, Any] | No
         return dict(document)
     selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
     names = sorted(info.base_name for info in filesystem.get_file_info(selector))
-    # Copies of a publication that was stopped: it goes on.
+    # Objects without _SUCCESS but with their staging folder: an interrupted publication.
     begun = f"{STAGING}-{fingerprint}" in names and SUCCESS not in names
     foreign = [name for name in names if not name.startswith(STAGING)]
     if foreign and not begun:
         raise PublishError(
-            f"{path} is not empty ({', '.join(foreign[:3])}). Give another destination, or remove "
-            "it first."
+            f"{path} is not empty ({', '.join(foreign[:3])}). Give another destination, or delete "
+            "its content first."
         )
     return None
 
 
 def publish(
-    destination: Destination, fingerprint: str, names: Sequence[str], told: Mapping[str, Any]
+    destination: Destination, fingerprint: str, names: Sequence[str], details: Mapping[str, Any]
 ) -> None:
-    """Make the staged files of these names the dataset, with ``_SUCCESS`` telling of it."""
+    """Publish the staged files ``names`` as the dataset, and store ``details`` in ``_SUCCESS``."""
     filesystem = destination.filesystem
     staging = destination.staging(fingerprint)
-    success = json.dumps({"fingerprint": fingerprint, **told}).encode()
+    success = json.dumps({"fingerprint": fingerprint, **details}).encode()
     if destination.local:
         _drop_others(filesystem, staging, names)
         _write(filesystem, f"{staging}/{SUCCESS}", success)
@@ -101,12 +102,12 @@ def publish(
 
 @contextmanager
 def sole_writer(destination: Destination, fingerprint: str) -> Iterator[None]:
-    """Keep two processes from writing the same local staging folder at once.
+    """Lock a local staging folder against other processes.
 
-    An object store has no such lock: there, whoever starts conversions sees to it.
+    An object store has no such lock: there the caller ensures that one conversion runs at a time.
 
     Raises:
-        PublishError: another process is at it.
+        PublishError: another process holds the lock.
     """
     if not destination.local:
         yield
@@ -118,7 +119,7 @@ def sole_writer(destination: Destination, fingerprint: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PublishError(
-                f"Another process is converting to {destination.path}. Wait for it."
+                f"Another process is writing to {destination.path}. Wait until it ends."
             ) from None
         try:
             yield
@@ -128,7 +129,7 @@ def sole_writer(destination: Destination, fingerprint: str) -> Iterator[None]:
 
 
 def _drop_stagings(destination: Destination) -> None:
-    """Remove what conversions with other options or columns have begun here and left."""
+    """Delete the staging folders of interrupted conversions with other options or columns."""
     folder, _, stem = destination.staging("").rpartition("/")
     selector = pyarrow.fs.FileSelector(folder, allow_not_found=True)
     for info in destination.filesystem.get_file_info(selector):
@@ -137,10 +138,10 @@ def _drop_stagings(destination: Destination) -> None:
 
 
 def _drop_others(filesystem: pyarrow.fs.FileSystem, staging: str, names: Sequence[str]) -> None:
-    kept = {f"{staging}/{name}" for name in names}
+    dataset = {f"{staging}/{name}" for name in names}
     selector = pyarrow.fs.FileSelector(staging, recursive=True)
     for info in filesystem.get_file_info(selector):
-        if info.is_file and info.path not in kept:
+        if info.is_file and info.path not in dataset:
             filesystem.delete_file(info.path)
 
 

@@ -95,7 +95,7 @@ CALLS: list[tuple[Sequence[str], str]] = [
     (["{source}", "lake", "--partition-by", "hash(id)"], "hash takes a number of buckets"),
     (["{source}", "lake", "--partition-by", "hash(nothing,4)"], "there is no column 'nothing'"),
     (["{source}", "lake", "--partition-by", "tags"], "not a single value"),
-    (["{source}", "lake", "--partition-by", "?("], "is no partition expression"),
+    (["{source}", "lake", "--partition-by", "?("], "is not a partition expression"),
 ]
 
 

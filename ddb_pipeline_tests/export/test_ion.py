@@ -57,10 +57,10 @@ def test_change_in_ion() -> None:
     ("text", "reason"),
     [
         ('$ion_1_0 {Item:{id:"0"}', "it is not Ion"),
-        ("$ion_1_0 {Item:{at:2026-11-24T}}", "no values of Ion's type TIMESTAMP"),
-        ("$ion_1_0 {Item:{at:$other::[1.]}}", "is no set of DynamoDB's"),
-        ('$ion_1_0 {Item:{at:$dynamodb_NS::["a"]}}', "is no set of DynamoDB's"),
-        ("$ion_1_0 [1]", "where an item should"),
+        ("$ion_1_0 {Item:{at:2026-11-24T}}", "no values of the Ion type TIMESTAMP"),
+        ("$ion_1_0 {Item:{at:$other::[1.]}}", "is not a set of DynamoDB"),
+        ('$ion_1_0 {Item:{at:$dynamodb_NS::["a"]}}', "is not a set of DynamoDB"),
+        ("$ion_1_0 [1]", "in place of an item"),
     ],
 )
 def test_broken_ion(text: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Exports asked for and waited for; scans written as exports. On the embedded AWS where it can."""
+"""Requests for exports, and scans written as exports, on the embedded AWS where possible."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def ids(s3: Any, folder: str) -> list[int]:
 def test_an_export_is_started_and_waited_for(aws_client: Create, table: str) -> None:
     dynamodb = aws_client("dynamodb")
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
-    with pytest.raises(PointInTimeRecoveryOffError, match="Enable it, or have the table scanned"):
+    with pytest.raises(PointInTimeRecoveryOffError, match="Enable it, or scan the table"):
         start_export(dynamodb, arn, table)
     dynamodb.update_continuous_backups(
         TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
@@ -159,7 +159,7 @@ def test_an_export_that_does_not_end() -> None:
         nonlocal now
         now += seconds
 
-    with stub, pytest.raises(ExportRequestError, match="still runs after 60 s"):
+    with stub, pytest.raises(ExportRequestError, match="still running after 60 s"):
         wait_for_export(
             client, f"{ARN}/export/e", timeout_seconds=60, clock=lambda: now, sleep=sleep
         )

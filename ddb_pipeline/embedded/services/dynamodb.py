@@ -12,7 +12,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ddb_pipeline.dynamodb.scan import Item, ScanPlan, scan_pages
+from ddb_pipeline.dynamodb.scan import ScanPlan, scan_pages
+from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.embedded.clients import shared_client
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.export.layout import export_folder, new_export_id, write_export

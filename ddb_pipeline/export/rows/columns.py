@@ -37,7 +37,6 @@ from ddb_pipeline.hive.types import (
 BINARY: Final = PRIMITIVE_TYPES["binary"]
 BOOLEAN: Final = PRIMITIVE_TYPES["boolean"]
 _NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
-_TEXTS: Final = ("S", "B")
 _LISTS: Final = ("L", *SET_ELEMENTS)
 
 

@@ -36,6 +36,8 @@ Row = dict[str, Any]
 Read = Callable[[Mapping[str, Any]], Any]
 """Converts an attribute value in DynamoDB's typed form to the Python value for its column."""
 
+ITEM: Final = "Item"
+"""The one member of each line of a full export."""
 INTEGER_BITS: Final = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
 
@@ -48,16 +50,16 @@ class ExactRows:
     def __init__(self, columns: Sequence[Column | tuple[str, str]]) -> None:
         self._columns = {name: value_reader(parse_type(text)) for name, text in columns}
 
-    def line(self, line: bytes, member: str = "Item") -> Row:
+    def line(self, line: bytes) -> Row:
         """The row of one line of a data file, without the columns that have no value.
 
         Raises:
             UndecodableValueError: the line has no item, or a value does not fit its column.
         """
-        return _fields(exported_item(line, member), self._columns)
+        return _fields(exported_item(line), self._columns)
 
 
-def exported_item(line: bytes, member: str = "Item") -> dict[str, Any]:
+def exported_item(line: bytes) -> dict[str, Any]:
     """The item on one line of a data file.
 
     Raises:
@@ -69,9 +71,9 @@ def exported_item(line: bytes, member: str = "Item") -> dict[str, Any]:
         raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
     except ValueError as error:
         raise UndecodableValueError(f"the line is not JSON: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get(member), dict):
-        raise UndecodableValueError(f"the line holds no {member}")
-    item: dict[str, Any] = document[member]
+    if not isinstance(document, dict) or not isinstance(document.get(ITEM), dict):
+        raise UndecodableValueError(f"the line holds no {ITEM}")
+    item: dict[str, Any] = document[ITEM]
     return item
 
 

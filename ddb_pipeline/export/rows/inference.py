@@ -29,8 +29,8 @@ _SMALL_DIGITS: Final = 10**15
 class ExportInference:
     """Infers types from an export's items, block by block. Not thread-safe."""
 
-    def __init__(self, member: str = "Item") -> None:
-        self._parser = BlockParser(member)
+    def __init__(self) -> None:
+        self._parser = BlockParser()
         self._seen = Observation()
         self._items = 0
 
@@ -63,7 +63,7 @@ class ExportInference:
     def _add_line(self, line: bytes) -> bool:
         seen = Observation()
         try:
-            observe_item(seen, exported_item(line, self._parser.member))
+            observe_item(seen, exported_item(line))
         except (AttributeValueError, UndecodableValueError):
             return False
         self._seen.absorb(seen)

@@ -17,7 +17,7 @@ import pyarrow.json as pj
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.columns import members
-from ddb_pipeline.export.rows.exact import SET_ELEMENTS, ExactRows
+from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
 from ddb_pipeline.export.rows.masks import Mask, either, valid
 from ddb_pipeline.hive.types import Column, parse_type
 
@@ -74,11 +74,11 @@ class Rows:
 class ExportReader:
     """Converts blocks of a full export's lines to rows. Not thread-safe."""
 
-    def __init__(self, columns: Sequence[Column | tuple[str, str]], member: str = "Item") -> None:
+    def __init__(self, columns: Sequence[Column | tuple[str, str]]) -> None:
         self.schema = arrow_schema(columns)
         self._kinds = {name: parse_type(text) for name, text in columns}
         self._exact = ExactRows(columns)
-        self._parser = BlockParser(member)
+        self._parser = BlockParser()
 
     def rows(self, block: bytes) -> Rows:
         """The rows of a block of whole lines; the last line may lack its newline."""
@@ -111,7 +111,7 @@ class ExportReader:
         rows = []
         for line in lines:
             try:
-                rows.append(self._exact.line(line, self._parser.member))
+                rows.append(self._exact.line(line))
             except UndecodableValueError as error:
                 rejected.append(RejectedLine(line, error.path, error.reason))
         return pa.Table.from_pylist(rows, self.schema)
@@ -136,14 +136,13 @@ class ParsedLines:
 class BlockParser:
     """Parses lines with a schema of the names and tags that occurred so far, and extends it."""
 
-    def __init__(self, member: str) -> None:
-        self.member = member
-        self._known = pa.struct([pa.field(member, pa.struct([]))])
+    def __init__(self) -> None:
+        self._known = pa.struct([pa.field(ITEM, pa.struct([]))])
 
     def parse(self, block: bytes) -> Iterator[ParsedLines]:
         """The lines of a block, in as few parts as possible."""
         document = self._document(block, "error")
-        items = _items_of(document, self.member) if document is not None else None
+        items = _items_of(document)
         if items is not None:
             yield ParsedLines(block, items)
             return
@@ -153,12 +152,12 @@ class BlockParser:
     def _learn(self, piece: bytes) -> Iterator[ParsedLines]:
         document = self._document(piece, "infer")
         if document is not None:
-            learned = merged(self._known, as_tagged(document.schema, self.member))
+            learned = _merged(self._known, _as_tagged(document.schema))
             if learned != self._known:
                 # Parsed again: with an inferred type, a text may have been read as a timestamp.
                 self._known = learned
                 document = self._document(piece, "infer")
-        items = _items_of(document, self.member) if document is not None else None
+        items = _items_of(document)
         if items is not None or piece.count(b"\n") <= FEW_LINES:
             yield ParsedLines(piece, items)
             return
@@ -183,14 +182,16 @@ class BlockParser:
         return table if table.num_rows == _closed_lines(block) else None
 
 
-def _items_of(document: pa.Table, member: str) -> pa.StructArray | None:
-    """The items of the lines; None if a line has another member."""
-    column = document.column(member)
+def _items_of(document: pa.Table | None) -> pa.StructArray | None:
+    """The items of the lines; None if they were not parsed, or a line has another member."""
+    if document is None:
+        return None
+    column = document.column(ITEM)
     if not pa.types.is_struct(column.type):
         return None
     items = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     for name in document.column_names:
-        if name != member and document.column(name).null_count < len(document):
+        if name != ITEM and document.column(name).null_count < len(document):
             return None
     return items
 
@@ -225,11 +226,11 @@ def _pieces(block: bytes, size: int) -> Iterator[bytes]:
         start = end
 
 
-def as_tagged(schema: pa.Schema, member: str) -> pa.StructType:
+def _as_tagged(schema: pa.Schema) -> pa.StructType:
     """An inferred schema with the content types that DynamoDB has for its type tags."""
-    index = schema.get_field_index(member)
+    index = schema.get_field_index(ITEM)
     kind = schema.field(index).type if index >= 0 else pa.struct([])
-    return pa.struct([pa.field(member, _names(kind))])
+    return pa.struct([pa.field(ITEM, _names(kind))])
 
 
 def _names(kind: pa.DataType) -> pa.StructType:
@@ -253,15 +254,15 @@ def _tags(kind: pa.DataType) -> pa.StructType:
     return pa.struct(fields)
 
 
-def merged(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def _merged(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     """The schema of both; the first one's for a map that would have too many names."""
     if pa.types.is_struct(one) and pa.types.is_struct(other):
         fields = {field.name: field for field in one}
         for field in other:
             known = fields.get(field.name)
-            kind = merged(known.type, field.type) if known is not None else field.type
+            kind = _merged(known.type, field.type) if known is not None else field.type
             fields[field.name] = pa.field(field.name, kind)
         return pa.struct(list(fields.values())) if len(fields) <= MAX_LEARNED_NAMES else one
     if pa.types.is_list(one) and pa.types.is_list(other):
-        return pa.list_(merged(one.value_type, other.value_type))
+        return pa.list_(_merged(one.value_type, other.value_type))
     return one
