@@ -1,4 +1,4 @@
-"""What the relevance job is asked to do: parsed from a command line and written to one."""
+"""The relevance job's arguments: parsed from a command line and converted to one."""
 
 import argparse
 import json
@@ -9,29 +9,35 @@ from datetime import datetime, timezone
 from hashlib import sha256
 
 STATISTICS_FORMAT = 1
-"""Raised whenever an hour's statistics mean something else than before."""
+"""Version of the meaning of an hour's statistics; a new version computes all hours again."""
 DEFAULT_SCORER = "ddb_pipeline.spark.scoring:smoothed_relevance"
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class RelevanceError(Exception):
-    """The job cannot do what it is asked; the message says why and what to do."""
+    """The job cannot run with these arguments or data; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogColumns:
-    """Where a search log keeps what the job needs; the defaults fit the demo's logs.
+    """The columns of the search logs that the job reads; the defaults fit the demo's logs.
 
     Attributes:
-        key: the columns that name a log, by commas. The latest image of a log counts.
-        results, clicks: arrays of structs, arrays of document identifiers, or JSON text of either.
-        result_document, click_document: the field with the document; empty where the elements
-            are the documents themselves.
-        result_position: the field with the position, from 1; empty for the order in the array.
-        click_position: the field with the clicked position; empty where a document is enough.
+        key: names, separated by commas, of the columns that identify a log.
+        user: the column with the user's identifier or pseudonym.
+        query: the column with the query's text.
+        searched_at: the column with the time of the search: epoch seconds or milliseconds, a
+            timestamp or its text. Only logs of the history need it; rows of the stream count in
+            the hour of their delivery.
+        results, clicks: the columns with the results shown and the clicks: arrays of structs,
+            arrays of document identifiers, or JSON text of either.
+        result_document, click_document: the struct's field with the document's identifier; empty
+            if the array's elements are the identifiers.
+        result_position: the field with the position, counted from 1; empty if the array's order is
+            the order of the results.
+        click_position: the field with the position clicked; empty if the document identifies the
+            result.
         click_dwell_ms: the field with the milliseconds spent on the document; empty for none.
-        searched_at: epoch seconds or milliseconds, a timestamp or its text; read of the history
-            only, stream rows count in the hour of their delivery.
     """
 
     key: str = "log_id"
@@ -49,31 +55,33 @@ class LogColumns:
     def __post_init__(self) -> None:
         for name in ("key", "user", "query", "searched_at", "results", "clicks"):
             if not getattr(self, name).strip():
-                raise RelevanceError(f"The column mapping names no {name} column.")
+                raise RelevanceError(f"The column mapping has no {name} column.")
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The names of the columns that identify a log."""
         return tuple(name.strip() for name in self.key.split(",") if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
 class RelevanceArguments:
-    """One run of the job.
+    """The arguments of one run of the job.
 
     Attributes:
-        stream: URI of the folder with ``delivery_date=.../delivery_hour=.../`` directories.
+        stream: URI of the folder with ``delivery_date=.../delivery_hour=.../`` folders of Parquet.
         output: URI of the folder for statistics, scores and the manifest that names the valid ones.
-        history: URI of a snapshot's Parquet, for logs from before the stream; empty for none.
-        half_life_days: after so many days a search counts half.
-        window_days: older hours do not count at all.
-        min_users: pairs shown to fewer distinct users never leave the job (k-anonymity).
-        max_position: deeper results count as shown here.
-        satisfied_seconds: a click with this dwell time counts fully (Fox et al., 2005: 30 s).
-        short_click_weight: what a click with no dwell time at all counts.
-        unknown_dwell_weight: what a click counts whose dwell time is missing.
-        scorer: ``module:function`` from evidence to scores; see ``spark.scoring``.
+        history: URI of a snapshot's Parquet with logs older than the stream; empty for none.
+        columns: where the logs have what the job reads.
+        half_life_days: a search of this age, in days, has half the weight of a new one.
+        window_days: searches older than this many days do not count.
+        min_users: the job publishes only pairs shown to this many distinct users (k-anonymity).
+        max_position: results at larger positions count as shown at this one.
+        satisfied_seconds: dwell time from which a click has the weight 1 (Fox et al., 2005: 30 s).
+        short_click_weight: weight of a click without any dwell time.
+        unknown_dwell_weight: weight of a click whose dwell time is not known.
+        scorer: ``module:function`` that computes scores from evidence; see ``spark.scoring``.
         as_of: ISO time up to which searches count; empty for the end of the newest hour.
-        drop_expired: take logs out that time to live has removed from the table.
+        drop_expired: whether logs that time to live removed from the table no longer count.
     """
 
     stream: str
@@ -107,14 +115,14 @@ class RelevanceArguments:
         wrong = [f"--{name}" for name, holds in checks.items() if not holds]
         if wrong:
             raise RelevanceError(
-                f"Not usable: {', '.join(wrong)}. Counts and times are positive, weights lie "
-                "between 0 and 1, a scorer is module:function."
+                f"Invalid values: {', '.join(wrong)}. Counts and times must be positive, weights "
+                "between 0 and 1, a scorer module:function."
             )
         if self.as_of:
             self.as_of_hour()
 
     def as_of_hour(self) -> int | None:
-        """``as_of`` in hours since the epoch, rounded up; None where it is not given."""
+        """Return ``as_of`` in hours since the epoch, rounded up; None if it is empty."""
         if not self.as_of:
             return None
         try:
@@ -125,19 +133,19 @@ class RelevanceArguments:
         return -int(-moment.timestamp() // 3600)
 
     def statistics_digest(self) -> str:
-        """Changes whenever an hour's statistics have to be computed anew."""
+        """Return a hash of the arguments on which an hour's statistics depend."""
         names = ("history", "max_position", "min_users", "satisfied_seconds")
         weights = ("short_click_weight", "unknown_dwell_weight", "drop_expired")
         chosen = {name: getattr(self, name) for name in (*names, *weights)}
         return _digest([STATISTICS_FORMAT, asdict(self.columns), chosen])
 
     def scores_digest(self) -> str:
-        """Changes whenever the same statistics give other scores."""
+        """Return a hash of the arguments on which the scores depend."""
         names = ("half_life_days", "window_days", "min_users", "scorer", "as_of")
         return _digest([self.statistics_digest(), [getattr(self, name) for name in names]])
 
     def command_line(self) -> list[str]:
-        """The arguments that :func:`parse` reads this from; what is as by default is left out."""
+        """Return the words from which :func:`parse` builds these arguments, without defaults."""
         words: list[str] = []
         for flag, value, default in _flags(self):
             if value == default:
@@ -147,14 +155,14 @@ class RelevanceArguments:
 
 
 def parse(argv: Sequence[str]) -> RelevanceArguments:
-    """Read a command line.
+    """Parse a command line.
 
     Raises:
-        RelevanceError: a value is not usable.
-        SystemExit: an argument is unknown or missing; argparse has said which.
+        RelevanceError: a value is invalid.
+        SystemExit: an argument is unknown or missing; argparse has printed which.
     """
     parser = argparse.ArgumentParser(
-        prog="relevance", description="Relevance of documents to queries from search logs."
+        prog="relevance", description="Compute documents' relevance to queries from search logs."
     )
     for each in fields(RelevanceArguments):
         if each.name == "columns":
@@ -174,6 +182,7 @@ def parse(argv: Sequence[str]) -> RelevanceArguments:
 
 
 def _flags(arguments: RelevanceArguments) -> list[tuple[str, object, object]]:
+    """Each argument's flag, value and default."""
     found: list[tuple[str, object, object]] = [
         (_flag(each.name), getattr(arguments, each.name), each.default)
         for each in fields(RelevanceArguments)

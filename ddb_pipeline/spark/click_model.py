@@ -1,21 +1,28 @@
-"""The position-based click model: how likely a position is looked at, from clicks alone.
+"""The position-based click model: estimates from clicks how likely users look at each position.
 
-A result is clicked when its position is examined and the document attracts:
-``P(click) = examination[position] * attraction[query, document]`` (Craswell et al., "An
-Experimental Comparison of Click Position-Bias Models", WSDM 2008; Chuklin et al., "Click Models for
-Web Search", 2015, section 3.3). Both sides are estimated from logged clicks without any
-intervention, as the EM of Wang et al., "Position Bias Estimation for Unbiased
-Learning to Rank in Personal Search", WSDM 2018, does: a ranking that varies shows the same
-document at several positions. The likelihood is theirs. It is climbed by Fisher scoring on one side
-while the other stands, which needs some tens of rounds where EM needs hundreds: with
-``w = 1 / (1 - examination * attraction)``, the inverse variance of a cell up to a common factor,
+A user clicks a result after looking at its position if the document is attractive (Craswell et al.,
+"An Experimental Comparison of Click Position-Bias Models", WSDM 2008; Chuklin et al., "Click Models
+for Web Search", 2015, section 3.3):
 
-    attraction[pair]      = sum w clicks / sum w impressions examination     over its positions
-    examination[position] = sum w clicks / sum w impressions attraction      over its pairs
+    P(click) = examination[position] * attraction[query, document]
 
-Only the product is identified, so the first position's examination is 1. Positions that no
-document links to the first (a campaign that always holds the top) cannot be compared with it by any
-method without intervention: their first is taken to be looked at with ``1 / position``.
+The first factor is the probability that a user looks at the position, the second the probability
+that a user who looks clicks. Both can be estimated from logs alone, because a ranking that varies
+shows the same document at several positions. The likelihood is that of Wang et al., "Position Bias
+Estimation for Unbiased Learning to Rank in Personal Search", WSDM 2018. They maximise it by
+expectation maximisation, which needs hundreds of rounds. This module alternates Fisher scoring
+steps for one factor while the other is fixed, which needs tens of rounds. With
+``w = 1 / (1 - examination * attraction)``, which is proportional to the inverse variance of a
+cell's click rate, the steps are
+
+    attraction[pair]      = sum(w * clicks) / sum(w * impressions * examination)  over positions
+    examination[position] = sum(w * clicks) / sum(w * impressions * attraction)   over pairs
+
+Only the product of the factors can be determined, so the first position's examination is set to 1.
+A position is *linked* to another if enough impressions of the same documents lie at both. For
+positions that are not linked to the first, directly or over others, no method can estimate
+examination relative to the first without an experiment (an example are the top positions, if a
+campaign always fills them). The first of such a group is assumed to have ``1 / position``.
 """
 
 from collections.abc import Sequence
@@ -23,44 +30,50 @@ from dataclasses import dataclass
 from itertools import combinations
 
 FLOOR = 0.01
-"""Smallest examination: bounds the weight of one click (Joachims et al., WSDM 2017, section 4)."""
+"""Smallest examination; limits the weight of one click (Joachims et al., WSDM 2017, section 4)."""
 CEILING = 0.99
-"""Largest click probability, so that weights stay finite."""
+"""Largest click probability, which keeps ``w`` finite."""
 MAX_ROUNDS = 500
 TOLERANCE = 1e-4
-"""Relative change of an examination by which a round must move it, or it was the last."""
+"""Iteration ends after a round that changes no examination by this share of its value."""
 LINK = 50.0
-"""Impressions at each of two positions, of documents seen at both, that link the two."""
+"""Impressions at each of two positions, of documents shown at both, that link the positions."""
 MIN_CLICKS = 20
+"""Clicks without which examination is not estimated."""
 PRIOR_STRENGTH = 1.0
+"""Examined impressions that the prior of an attraction counts as."""
 INNER_ROUNDS = 2
+"""Steps for an attraction after its first, in each round."""
 
 Cell = tuple[int, float, float]
-"""Position from 1, impressions, clicks."""
+"""A pair's counts at one position: the position, counted from 1, impressions and clicks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The chance to look at each position, relative to the first.
+    """The probability that a user looks at each position, relative to the first.
 
     Attributes:
-        by_position: from position 1 on.
-        estimated: False where there was nothing to estimate from and ``1 / position`` stands in.
-        apart: the positions that nothing links to the first.
-        pairs, rounds: what the estimate is made of.
+        by_position: the probabilities, from position 1 on.
+        estimated: False if there were too few clicks and ``1 / position`` is assumed.
+        pairs: number of query-document pairs that the estimate used.
+        rounds: number of rounds until the estimate converged.
+        unlinked: the positions that are not linked to the first.
     """
 
     by_position: tuple[float, ...]
     estimated: bool
     pairs: int
     rounds: int
-    apart: tuple[int, ...] = ()
+    unlinked: tuple[int, ...] = ()
 
 
 def estimate_examination(pairs: Sequence[Sequence[Cell]], positions: int) -> Examination:
-    """Estimate from query-document pairs, each seen at two positions or more.
+    """Estimate examination.
 
-    Where clicks are too few for any estimate, ``1 / position`` is taken.
+    Args:
+        pairs: the cells of query-document pairs, each shown at two positions or more.
+        positions: number of positions.
     """
     clicks = sum(c for pair in pairs for _, _, c in pair)
     impressions = sum(n for pair in pairs for _, n, _ in pair)
@@ -70,19 +83,24 @@ def estimate_examination(pairs: Sequence[Sequence[Cell]], positions: int) -> Exa
     examination = start
     expected = sum(n * start[k - 1] for pair in pairs for k, n, _ in pair)
     prior = min(clicks / expected, CEILING)
-    anchors = linked_to(pairs, positions)
+    anchors = link_positions(pairs, positions)
     rounds, moved = 0, 1.0
     while moved >= TOLERANCE and rounds < MAX_ROUNDS:
-        found = _round(pairs, examination, prior, anchors)
+        found = _examination_step(pairs, examination, prior, anchors)
         moved = max(abs(a / b - 1) for a, b in zip(found, examination, strict=True))
         examination = found
         rounds += 1
-    apart = tuple(k for k, anchor in enumerate(anchors, start=1) if anchor != 1)
-    return Examination(tuple(examination), True, len(pairs), rounds, apart)
+    return Examination(
+        by_position=tuple(examination),
+        estimated=True,
+        pairs=len(pairs),
+        rounds=rounds,
+        unlinked=tuple(k for k, anchor in enumerate(anchors, start=1) if anchor != 1),
+    )
 
 
-def linked_to(pairs: Sequence[Sequence[Cell]], positions: int) -> list[int]:
-    """For each position the first one that documents link it to, by one step or several."""
+def link_positions(pairs: Sequence[Sequence[Cell]], positions: int) -> list[int]:
+    """Return for each position the smallest one it is linked to, directly or over others."""
     links: dict[tuple[int, int], float] = {}
     for cells in pairs:
         for (one, shown, _), (other, shown_there, _) in combinations(cells, 2):
@@ -99,25 +117,34 @@ def linked_to(pairs: Sequence[Sequence[Cell]], positions: int) -> list[int]:
 def attraction(
     cells: Sequence[Cell], examination: Sequence[float], prior: float, rounds: int = INNER_ROUNDS
 ) -> float:
-    """A pair's attraction while examination stands, drawn to ``prior`` by one impression."""
+    """Estimate a pair's attraction for a fixed examination.
+
+    Args:
+        cells: the pair's counts by position.
+        examination: the probabilities by position.
+        prior: the attraction assumed of a pair without impressions; it counts as
+            ``PRIOR_STRENGTH`` impressions.
+        rounds: Fisher scoring steps after the first.
+    """
     found = prior
     for _ in range(rounds + 1):
-        clicked, looked = PRIOR_STRENGTH * prior, PRIOR_STRENGTH
+        clicked, examined = PRIOR_STRENGTH * prior, PRIOR_STRENGTH
         for position, impressions, clicks in cells:
-            seen = examination[position - 1]
-            weight = 1 / (1 - min(seen * found, CEILING))
+            chance = examination[position - 1]
+            weight = 1 / (1 - min(chance * found, CEILING))
             clicked += weight * clicks
-            looked += weight * impressions * seen
-        found = min(clicked / looked, 1.0)
+            examined += weight * impressions * chance
+        found = min(clicked / examined, 1.0)
     return found
 
 
-def _round(
+def _examination_step(
     pairs: Sequence[Sequence[Cell]],
     examination: Sequence[float],
     prior: float,
     anchors: Sequence[int],
 ) -> list[float]:
+    """The next estimate of examination, scaled so that each anchor has ``1 / position``."""
     clicked = [0.0] * len(examination)
     attracted = [0.0] * len(examination)
     for cells in pairs:

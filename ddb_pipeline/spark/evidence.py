@@ -1,5 +1,14 @@
-"""What all hours together say of each query and document, and how sure that is."""
+"""The evidence about each pair: counts over all hours, corrected for position bias, and a prior.
 
+Position bias is that users look less often at results further down, so that clicks alone favour
+what was shown on top. ``click_model`` estimates the *examination* of each position, the probability
+that a user looks at it. From it follows a pair's *exposure*: the number of impressions at an always
+examined position that carry the same information about the pair as its real impressions do. The
+*prior* is what is assumed of a pair before any exposure: a mean relevance, and a strength, which is
+the exposure that the assumption counts as.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +21,13 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 MODEL_PAIRS = 4000
-"""Pairs that examination is estimated from, those shown most: it has few parameters."""
+"""Pairs from which examination is estimated, the most shown ones: it has few parameters."""
 MOST_ATTRACTIVE = 0.95
-"""Largest attraction that cells are weighed by: a click too many is not to undo a cell's weight."""
+"""Largest attraction assumed of a pair: at 1, an always examined cell would have no variance."""
 COUNTS = ("impressions", "clicks", "satisfied", "squares")
-"""What a cell counts at its position."""
+"""The counts of a cell: the last two are the sums of the click weights and of their squares."""
 STRENGTHS = (0.5, 1000.0)
-"""Bounds of the prior's strength, in looks."""
+"""Smallest and largest strength of the prior, in units of exposure."""
 EVIDENCE = (
     "query",
     "document",
@@ -29,18 +38,29 @@ EVIDENCE = (
     "prior_mean",
     "prior_strength",
 )
+"""The columns that a scorer receives; ``scoring`` describes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The prior of relevance over all pairs: its mean, its strength in looks."""
+    """The prior of all pairs: their mean relevance, and its strength in units of exposure."""
 
     mean: float
     strength: float
 
 
-def combined(pairs: "DataFrame", as_of_hour: int, half_life_days: float) -> "DataFrame":
-    """``query, document, cells, users`` over all hours, each hour's counts decayed by its age."""
+def combine_hours(pairs: "DataFrame", as_of_hour: int, half_life_days: float) -> "DataFrame":
+    """Add up the hours' statistics, each hour's counts decayed by its age.
+
+    Args:
+        pairs: rows of ``hour_statistics.PAIRS``.
+        as_of_hour: the hour since the epoch at whose beginning a search has the age 0.
+        half_life_days: the age at which a search has the weight 1/2.
+
+    Returns:
+        ``query, document, cells, users``: one row a pair, ``users`` being the number of distinct
+        users, exact up to the threshold of anonymity.
+    """
     age = F.greatest(F.lit(as_of_hour) - 1 - F.col("counted_hour"), F.lit(0))
     decay = F.pow(F.lit(0.5), age / F.lit(24.0 * half_life_days))
     cells = (
@@ -56,8 +76,8 @@ def combined(pairs: "DataFrame", as_of_hour: int, half_life_days: float) -> "Dat
     return cells.join(users, ["query", "document"])
 
 
-def model_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]]:
-    """The cells of the most shown pairs that were seen at two positions or more."""
+def most_shown_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]]:
+    """Collect the cells of the most shown pairs that were shown at two positions or more."""
     rows = (
         pairs.where(F.size("cells") > 1)
         .orderBy(F.desc(_total("impressions")), "query", "document")
@@ -68,63 +88,80 @@ def model_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]
     return [[(c["position"], c["impressions"], c["clicks"]) for c in row["cells"]] for row in rows]
 
 
-def weighed(pairs: "DataFrame", examination: tuple[float, ...]) -> "DataFrame":
-    """Adds ``impressions``, ``clicks``, ``exposure``, ``satisfied`` and ``squares`` to each pair.
+def with_exposure(pairs: "DataFrame", examination: tuple[float, ...]) -> "DataFrame":
+    """Add ``impressions``, ``clicks``, ``exposure``, ``satisfied`` and ``squares`` to each pair.
 
-    ``exposure`` is how many certain looks its impressions are worth, ``satisfied`` the
-    dwell-weighted clicks on that scale; their ratio is the maximum likelihood estimate of
-    ``click_model``. A cell's impression is worth
-    ``examination * (1 - attraction) / (1 - examination * attraction)`` looks, the ratio of what
-    both tell of attraction (their Fisher information).
+    An impression counts as ``examination * (1 - attraction) / (1 - examination * attraction)`` of
+    exposure: the ratio of the Fisher information about the attraction in that impression and in
+    one that is certainly examined. ``satisfied`` is the sum of the click weights, ``squares`` of
+    their squares, both on the scale of exposure: ``satisfied / exposure`` is the maximum likelihood
+    estimate of ``click_model``.
     """
-    looks = F.array(*(F.lit(float(value)) for value in examination))
-
-    def seen(cell: "Column") -> "Column":
-        return F.element_at(looks, cell["position"])
-
-    def weight(cell: "Column", attraction: "Column") -> "Column":
-        return F.lit(1.0) / (F.lit(1.0) - seen(cell) * attraction)
-
-    def clicked(attraction: "Column", name: str) -> "Column":
-        return _sum(lambda cell: weight(cell, attraction) * cell[name])
-
-    def looked(attraction: "Column") -> "Column":
-        return _sum(lambda cell: weight(cell, attraction) * cell["impressions"] * seen(cell))
-
-    overall = F.lit(_overall_attraction(pairs, looks))
+    chances = F.array(*(F.lit(float(value)) for value in examination))
+    overall = _overall_attraction(pairs, chances)
     found = pairs.withColumns(
         {"impressions": _total("impressions"), "clicks": _total("clicks")}
-    ).withColumn("attraction", overall)
+    ).withColumn("attraction", F.lit(overall))
     for _ in range(INNER_ROUNDS + 1):
-        now = F.col("attraction")
-        strength = F.lit(PRIOR_STRENGTH)
-        ratio = (clicked(now, "clicks") + strength * overall) / (looked(now) + strength)
-        found = found.withColumn("attraction", F.least(ratio, F.lit(MOST_ATTRACTIVE)))
-    now = F.col("attraction")
-    missed = F.lit(1.0) - now
+        found = found.withColumn("attraction", _next_attraction(chances, overall))
+    missed = F.lit(1.0) - F.col("attraction")
     return found.withColumns(
         {
-            "exposure": missed * looked(now),
-            "satisfied": missed * clicked(now, "satisfied"),
-            "squares": missed * clicked(now, "squares"),
+            "exposure": missed * _weighted_examinations(chances),
+            "satisfied": missed * _weighted_sum(chances, "satisfied"),
+            "squares": missed * _weighted_sum(chances, "squares"),
         }
     )
 
 
-def _overall_attraction(pairs: "DataFrame", looks: "Column") -> float:
-    seen = _sum(lambda cell: cell["impressions"] * F.element_at(looks, cell["position"]))
-    row = pairs.agg(F.sum(_total("clicks")).alias("clicks"), F.sum(seen).alias("seen")).first()
-    if row is None or not row["seen"]:
+def _next_attraction(chances: "Column", overall: float) -> "Column":
+    """One step of ``click_model.attraction`` from the column ``attraction``."""
+    prior, strength = F.lit(overall), F.lit(PRIOR_STRENGTH)
+    clicked = _weighted_sum(chances, "clicks") + strength * prior
+    ratio = clicked / (_weighted_examinations(chances) + strength)
+    return F.least(ratio, F.lit(MOST_ATTRACTIVE))
+
+
+def _weighted_sum(chances: "Column", name: str) -> "Column":
+    """The sum of a count over a pair's cells, by their weights."""
+    return _sum(lambda cell: _cell_weight(cell, chances) * cell[name])
+
+
+def _weighted_examinations(chances: "Column") -> "Column":
+    """The sum of the expected examinations over a pair's cells, by their weights."""
+    return _sum(
+        lambda cell: _cell_weight(cell, chances) * cell["impressions"] * _chance(cell, chances)
+    )
+
+
+def _cell_weight(cell: "Column", chances: "Column") -> "Column":
+    """The weight ``w`` of ``click_model``."""
+    return F.lit(1.0) / (F.lit(1.0) - _chance(cell, chances) * F.col("attraction"))
+
+
+def _chance(cell: "Column", chances: "Column") -> "Column":
+    """The probability that a user looks at the cell's position."""
+    return F.element_at(chances, cell["position"])
+
+
+def _overall_attraction(pairs: "DataFrame", chances: "Column") -> float:
+    """Clicks per expected examination over all pairs."""
+    examined = _sum(lambda cell: cell["impressions"] * _chance(cell, chances))
+    row = pairs.agg(
+        F.sum(_total("clicks")).alias("clicks"), F.sum(examined).alias("examined")
+    ).first()
+    if row is None or not row["examined"]:
         return 0.0
-    return float(min(row["clicks"] / row["seen"], MOST_ATTRACTIVE))
+    return float(min(row["clicks"] / row["examined"], MOST_ATTRACTIVE))
 
 
 def estimate_prior(pairs: "DataFrame") -> Prior:
-    """The prior from how the pairs of a query differ beyond the noise of their looks.
+    """Estimate the prior from how much the pairs of a query differ.
 
-    Its strength is the variance of one look over the variance between pairs, by the method of
-    moments (Bühlmann and Straub, "Glaubwürdigkeit für Schadensätze", 1970). The variance of a look
-    comes from the clicks' weights and their squares, as a click counts between 0 and 1.
+    The strength is the variance within a pair, for one unit of exposure, divided by the variance
+    between the pairs of a query; both are estimated by the method of moments (Bühlmann and Straub,
+    "Glaubwürdigkeit für Schadensätze", 1970). The variance within a pair follows from the click
+    weights and their squares.
     """
     rate = F.col("satisfied") / F.col("exposure")
     query = Window.partitionBy("query")
@@ -147,20 +184,25 @@ def estimate_prior(pairs: "DataFrame") -> Prior:
     sums = {} if row is None else {k[4:-1]: v or 0.0 for k, v in row.asDict().items()}
     if not sums.get("satisfied"):
         return Prior(0.0, STRENGTHS[1])
-    looks = sums["exposure"]
-    # All of the variance about a query's mean: that of a look, and that between pairs.
-    together = (sums["squares"] - sums["mean_squares"]) / looks
-    room = looks - sums["share"] - sums["freedom"]
-    between = (sums["spread"] - sums["freedom"] * together) / room if room > 0 else 0.0
+    exposure = sums["exposure"]
+    # The variance about a query's mean: the variance within pairs and between them together.
+    together = (sums["squares"] - sums["mean_squares"]) / exposure
+    divisor = exposure - sums["share"] - sums["freedom"]
+    between = (sums["spread"] - sums["freedom"] * together) / divisor if divisor > 0 else 0.0
     between = min(between, together)
     strength = together / between - 1 if between > 0 else STRENGTHS[1]
     return Prior(
-        min(sums["satisfied"] / looks, CEILING), min(max(strength, STRENGTHS[0]), STRENGTHS[1])
+        mean=min(sums["satisfied"] / exposure, CEILING),
+        strength=min(max(strength, STRENGTHS[0]), STRENGTHS[1]),
     )
 
 
 def with_prior(pairs: "DataFrame", prior: Prior) -> "DataFrame":
-    """Adds each pair's ``prior_mean``, its query's own rate drawn to the overall one."""
+    """Add ``prior_mean`` and ``prior_strength`` to each pair.
+
+    The mean is the query's own rate of satisfied clicks, shrunk to the overall mean by the prior's
+    strength.
+    """
     query = Window.partitionBy("query")
     strength = F.lit(prior.strength)
     mean = (F.sum("satisfied").over(query) + strength * F.lit(prior.mean)) / (
@@ -170,8 +212,10 @@ def with_prior(pairs: "DataFrame", prior: Prior) -> "DataFrame":
 
 
 def _total(name: str) -> "Column":
+    """The sum of a count over a pair's cells."""
     return _sum(lambda cell: cell[name])
 
 
-def _sum(value: "object") -> "Column":
-    return F.aggregate("cells", F.lit(0.0), lambda total, cell: total + value(cell))  # type: ignore[operator]
+def _sum(value: "Callable[[Column], Column]") -> "Column":
+    """The sum of a value over a pair's cells."""
+    return F.aggregate("cells", F.lit(0.0), lambda total, cell: total + value(cell))

@@ -1,4 +1,4 @@
-"""What the export job is asked for, on its command line."""
+"""The export job's arguments: parsed from a command line and converted to one."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 
 class ExportJobError(Exception):
-    """The job cannot be done; the message says why and what to do."""
+    """The job cannot run or has failed; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportArguments:
-    """What the job is asked for; either ``infer_to``, or ``destination`` and ``schema``.
+    """The arguments of one run: ``infer_to`` to infer a schema, the others to convert.
 
     Attributes:
         source: URI of the export's folder.
         destination: URI of the dataset's folder.
-        schema: URI of the columns.
-        infer_to: URI where the columns that all items tell of are to be written.
-        partition_by: as ``parse_partition_by`` takes it; empty for none.
-        compression, file_mb: of the Parquet files.
+        schema: URI of the file with the dataset's columns, JSON.
+        infer_to: URI of the file to which columns inferred from all items are written.
+        partition_by: partitioning as ``parse_partition_by`` reads it; empty for none.
+        compression, file_mb: codec and size of the Parquet files.
     """
 
     source: str
@@ -37,7 +37,7 @@ class ExportArguments:
             )
 
     def command_line(self) -> list[str]:
-        """The arguments that :func:`parse` reads this from."""
+        """Return the words from which :func:`parse` builds these arguments."""
         words: list[str] = []
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
@@ -47,14 +47,14 @@ class ExportArguments:
 
 
 def parse(argv: Sequence[str]) -> ExportArguments:
-    """Read a command line.
+    """Parse a command line.
 
     Raises:
-        ExportJobError: what was asked for is not one thing.
-        SystemExit: an argument is unknown or missing; argparse has said which.
+        ExportJobError: it asks for neither or both of inference and conversion.
+        SystemExit: an argument is unknown or missing; argparse has printed which.
     """
     parser = argparse.ArgumentParser(
-        prog="export_job", description="A DynamoDB export to Parquet by Spark."
+        prog="export_job", description="Convert an export of a DynamoDB table to Parquet."
     )
     parser.add_argument("--source", required=True)
     for name in ("destination", "schema", "infer-to", "partition-by"):

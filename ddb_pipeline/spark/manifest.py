@@ -1,7 +1,8 @@
-"""The manifest: which version of each hour's statistics, and which scores, are valid.
+"""The manifest: names the valid version of each hour's statistics and of the scores.
 
-Versions are written once and never changed; replacing the manifest is what publishes them. A run
-that dies leaves the manifest before it, and folders that nobody reads until they are cleared.
+A run writes a new version folder and never changes one; replacing the manifest publishes it. A run
+that fails leaves the previous manifest, and a folder that no manifest names and that a later run
+deletes.
 """
 
 import json
@@ -18,9 +19,11 @@ from ddb_pipeline.spark.storage import StoredFile
 
 MANIFEST = "manifest.json"
 HISTORY = "history"
-"""Stands in for the delivery hour of rows that come from a snapshot."""
+"""The key of a snapshot's statistics among those of the delivery hours."""
 FORMAT = 1
+"""Version of the manifest's format."""
 KEEP_UNREFERENCED = timedelta(hours=24)
+"""Age from which a version folder that no manifest names is deleted; a job may be writing it."""
 _HOUR = re.compile(r"delivery_date(?:=|%3D)(\d{4}-\d{2}-\d{2})/delivery_hour(?:=|%3D)(\d{2})/")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -31,9 +34,10 @@ class HourEntry:
 
     Attributes:
         source: digest of the hour's files.
-        keys, pairs, superseded: the version folders with the hour's log keys, its statistics and
-            the keys whose later events lie in other hours; empty where there are none.
-        counts: rows, logs and what could not be used, by name.
+        keys, pairs, superseded: the version folders with the hour's last events, its statistics
+            and its superseded events (those whose logs have later events in other hours); empty
+            for none.
+        counts: numbers of rows, logs and unusable rows, by name.
     """
 
     source: str
@@ -45,7 +49,15 @@ class HourEntry:
 
 @dataclass(frozen=True, slots=True)
 class ScoresEntry:
-    """The valid scores: their version folder, what made them, and what the job told of them."""
+    """The valid scores.
+
+    Attributes:
+        version: their version folder.
+        digest: hash of the arguments that they were computed with.
+        as_of: ISO time up to which searches count in them.
+        rows: their number.
+        previous: the version folder of the scores before them; empty for none.
+    """
 
     version: str
     digest: str
@@ -56,42 +68,43 @@ class ScoresEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All hours' valid statistics under one configuration, and the scores made of them."""
+    """The valid statistics of all hours, computed with one configuration, and the valid scores."""
 
     configuration: str = ""
     hours: Mapping[str, HourEntry] = field(default_factory=dict)
     scores: ScoresEntry | None = None
 
     def versions(self) -> set[str]:
-        """Every version folder that is referred to."""
+        """Return every version folder that the manifest names."""
         found = {v for e in self.hours.values() for v in (e.keys, e.pairs, e.superseded) if v}
         if self.scores is not None:
             found |= {v for v in (self.scores.version, self.scores.previous) if v}
         return found
 
-    def under(self, configuration: str) -> "Manifest":
-        """This one, or one without hours where its statistics were made otherwise."""
+    def for_configuration(self, configuration: str) -> "Manifest":
+        """Return this manifest, without hours if they have another configuration."""
         if self.configuration == configuration:
             return self
         return replace(self, configuration=configuration, hours={})
 
 
 def to_text(manifest: Manifest) -> str:
+    """Format a manifest as JSON."""
     return json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True)
 
 
 def from_text(text: str, uri: str) -> Manifest:
-    """Read a manifest.
+    """Parse a manifest; ``uri`` is for error messages.
 
     Raises:
-        RelevanceError: it is not one, or one of a later format.
+        RelevanceError: the text is not a manifest, or has another format.
     """
     try:
         document: dict[str, Any] = json.loads(text)
         if document["format"] != FORMAT:
             raise RelevanceError(
-                f"{uri} has format {document['format']}, this job knows {FORMAT}. Run the job's "
-                "newer version, or remove the folder to compute everything anew."
+                f"{uri} has format {document['format']}, this job supports {FORMAT}. Run a newer "
+                "version of the job, or remove the folder to compute everything again."
             )
         scores = document["scores"]
         return Manifest(
@@ -102,20 +115,21 @@ def from_text(text: str, uri: str) -> Manifest:
     except (KeyError, TypeError, ValueError) as error:
         raise RelevanceError(
             f"{uri} is not a manifest of this job ({error!r}). Remove the folder to compute "
-            "everything anew."
+            "everything again."
         ) from error
 
 
 def new_version(now: datetime | None = None) -> str:
+    """Return a unique name for a version folder, which begins with the time."""
     moment = now or datetime.now(timezone.utc)
     return f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def clearable(folders: Iterable[str], kept: set[str], now: datetime) -> list[str]:
-    """Version folders that no manifest refers to and that no running job can be writing."""
+def deletable_versions(folders: Iterable[str], used: set[str], now: datetime) -> list[str]:
+    """Select the version folders that are not in use and that no running job can be writing."""
     found = []
     for name in folders:
-        if name in kept or not _VERSION.fullmatch(name):
+        if name in used or not _VERSION.fullmatch(name):
             continue
         written = datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
         if now - written > KEEP_UNREFERENCED:
@@ -123,8 +137,8 @@ def clearable(folders: Iterable[str], kept: set[str], now: datetime) -> list[str
     return found
 
 
-def by_hour(files: Sequence[StoredFile]) -> dict[str, list[StoredFile]]:
-    """Files by their delivery hour, ``2026-11-24-10``; those of no hour are left out."""
+def files_by_hour(files: Sequence[StoredFile]) -> dict[str, list[StoredFile]]:
+    """Group files by their delivery hour, such as ``2026-11-24-10``; drop files without one."""
     hours: dict[str, list[StoredFile]] = {}
     for file in files:
         found = _HOUR.search(file.uri)
@@ -134,18 +148,18 @@ def by_hour(files: Sequence[StoredFile]) -> dict[str, list[StoredFile]]:
 
 
 def digest_of(files: Sequence[StoredFile]) -> str:
-    """Changes whenever a file is added, replaced or removed."""
+    """Return a hash that changes whenever a file is added, replaced or removed."""
     named = [[file.uri.rpartition("/")[2], file.size, file.modified] for file in sorted(files)]
     return sha256(json.dumps(named).encode("utf-8")).hexdigest()[:16]
 
 
 def epoch_hour(hour: str) -> int:
-    """``2026-11-24-10`` as hours since the epoch."""
+    """Convert a delivery hour, such as ``2026-11-24-10``, to hours since the epoch."""
     moment = datetime.strptime(f"{hour}+0000", "%Y-%m-%d-%H%z")
     return int(moment.timestamp()) // 3600
 
 
-def partition(hour: str) -> str:
-    """An hour's directory under a version folder."""
+def hour_partition(hour: str) -> str:
+    """Return an hour's folder below a version folder."""
     date, name = (HISTORY, "all") if hour == HISTORY else (hour[:10], hour[11:])
     return f"delivery_date={date}/delivery_hour={name}"

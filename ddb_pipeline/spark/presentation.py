@@ -1,17 +1,18 @@
-"""Scores for a reader: tables as Markdown, the distribution as an image. Pure."""
+"""Formats scores for Dagster's UI: tables in Markdown, the distribution as an image. Pure."""
 
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, FLOOR = 400, 110
+"""Width of the histogram and height of its longest bar, in pixels."""
 BAR, AXIS = "#4f6bd6", "#6b7280"
 LONGEST_QUERY = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Mover:
-    """A pair's score now and in the scores before; ``before`` None where it had none."""
+    """A pair's score now and in the previous version of the scores (None if it had none)."""
 
     query: str
     document: str
@@ -21,7 +22,7 @@ class Mover:
 
 
 def movers_table(movers: Sequence[Mover], nothing: str) -> str:
-    """Pairs as a Markdown table; ``nothing`` where there are none."""
+    """Format pairs as a Markdown table, or return ``nothing`` if there are none."""
     if not movers:
         return nothing
     lines = [
@@ -40,22 +41,22 @@ def movers_table(movers: Sequence[Mover], nothing: str) -> str:
 
 
 def examination_table(examination: Sequence[float], estimated: bool) -> str:
-    """The chance to look at each position as a Markdown table."""
+    """Format the examination of each position as a Markdown table."""
     shown = " | ".join(f"{value:.2f}" for value in examination)
     head = " | ".join(str(position) for position in range(1, len(examination) + 1))
-    note = "" if estimated else "\n\nToo few clicks to estimate from: 1 / position is taken."
+    note = "" if estimated else "\n\nToo few clicks for an estimate; 1 / position is assumed."
     line = "|".join(["---", *["--:"] * len(examination)])
     return f"| position | {head} |\n|{line}|\n| examination | {shown} |{note}"
 
 
 def histogram_image(counts: Sequence[int], low: float, high: float, title: str) -> str:
-    """A histogram of equal bins from ``low`` to ``high`` as a Markdown image over its title."""
+    """Draw a histogram of equal bins from ``low`` to ``high`` as a Markdown image and title."""
     image = _encoded(histogram_svg(counts, low, high))
     return f"![{title}](data:image/svg+xml;base64,{image})\n\n{title}"
 
 
 def histogram_svg(counts: Sequence[int], low: float, high: float) -> str:
-    """The same as an SVG document: small, so that Dagster shows it without being asked."""
+    """Draw a histogram as an SVG document, so small that Dagster's UI shows it at once."""
     top = max([*counts, 1])
     wide = WIDTH // max(len(counts), 1)
     bars = "".join(

@@ -1,11 +1,12 @@
-"""The job: search logs of the lake to relevance scores of documents for queries.
+"""The job that computes documents' relevance to queries from the search logs in the lake.
 
     spark-submit --py-files ddb_pipeline_spark.zip relevance.py --stream URI --output URI ...
     python -m ddb_pipeline.spark.relevance --stream URI --output URI ...
 
-Under the output: ``statistics/<version>/`` (hours' sufficient statistics, guarded like the lake),
-``scores/<version>/`` (what may be handed on) and ``manifest.json``, which names the valid versions
-and is replaced last. A run that has nothing to do changes nothing.
+It writes below the output folder: ``statistics/<version>/``, the hours' statistics, which need the
+same protection as the lake; ``scores/<version>/``, the scores, which may be handed on; and, last,
+``manifest.json``, which names the valid versions. A run without changes writes nothing. The terms
+are defined in the docstring of ``ddb_pipeline.spark``.
 """
 
 import sys
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 BINS = 20
+"""Bins of the histogram of scores."""
 SHOWN_MOVERS = 10
+"""Rows of the table of the pairs whose score changed most."""
 SCORES = (
     "query",
     "document",
@@ -41,13 +44,14 @@ SCORES = (
 )
 
 UNUSABLE = {
-    "no_log_key": "row(s) have no log key and cannot be told from repeated deliveries: left out",
-    "no_query": "row(s) have no query: left out",
-    "no_results": "row(s) have no result with a document: left out",
-    "no_search_time": "row(s) of the history have no search time: left out",
-    "without_user": "log(s) have no user: they count, but not towards anonymity",
-    "unmatched_clicks": "click(s) are on a document that was not shown: left out",
+    "no_log_key": "row(s) were ignored, because without a log key they may be repeated deliveries",
+    "no_query": "row(s) were ignored, because they have no query",
+    "no_results": "row(s) were ignored, because they have no result with a document",
+    "no_search_time": "row(s) of the history were ignored, because they have no search time",
+    "without_user": "log(s) without a user count, but not towards the threshold of anonymity",
+    "unmatched_clicks": "click(s) were ignored, because their document was not shown",
 }
+"""The warnings about counts of the statistics."""
 
 
 class RelevanceJob:
@@ -63,20 +67,20 @@ class RelevanceJob:
         self.version = new_version()
 
     def run(self) -> Manifest:
-        """Bring statistics and scores up to date; answers with the manifest that is valid now.
+        """Bring statistics and scores up to date and return the valid manifest.
 
         Raises:
-            RelevanceError: there are no logs, they lack a column, or the scorer fails.
+            RelevanceError: there are no logs, they lack a column, or the scorer failed.
         """
         scoring.load_scorer(self.arguments.scorer)
         published = self.published()
-        before = published.under(self.arguments.statistics_digest())
+        before = published.for_configuration(self.arguments.statistics_digest())
         increment = Increment(self.spark, self.arguments, self.version, self.reporter.log)
-        after = increment.updated(before)
+        after = increment.update(before)
         if not after.hours:
             raise RelevanceError(
-                f"There is no Parquet under {self.arguments.stream} within "
-                f"{self.arguments.window_days} days: nothing to score. Hours are expected as "
+                f"There is no Parquet under {self.arguments.stream} in the window of "
+                f"{self.arguments.window_days} days. Its hours must be folders named "
                 "delivery_date=.../delivery_hour=.../."
             )
         scores = published.scores
@@ -84,7 +88,7 @@ class RelevanceJob:
             self.reporter.log("No hour has changed since the scores were computed.")
             folder = self.uri(f"scores/{scores.version}")
             unchanged = {"dagster/row_count": scores.rows, "dagster/uri": folder, "unchanged": True}
-            self.reporter.materialized({**self.totals(after), **unchanged}, scores.version)
+            self.reporter.report_result({**self.totals(after), **unchanged}, scores.version)
             return published
         as_of = self.as_of(after)
         rows, metadata = self.score(increment.pairs(after), as_of, scores)
@@ -97,28 +101,29 @@ class RelevanceJob:
         )
         after = replace(after, scores=entry)
         self.publish(after, published)
-        self.reporter.materialized({**self.totals(after), **metadata}, self.version)
+        self.reporter.report_result({**self.totals(after), **metadata}, self.version)
         return after
 
     def published(self) -> Manifest:
+        """Read the valid manifest; an empty one before the first run."""
         uri = self.uri(manifest.MANIFEST)
         text = self.storage.read_text(uri)
         return Manifest() if text is None else manifest.from_text(text, uri)
 
     def publish(self, after: Manifest, before: Manifest) -> None:
-        """Replace the manifest, then clear versions that nothing refers to any more.
+        """Replace the manifest, then delete old versions.
 
-        What the manifest before referred to stays for a day: somebody may be reading it.
+        Versions that this or the previous manifest names are not deleted: a reader may use them.
         """
         self.storage.write_text(self.uri(manifest.MANIFEST), manifest.to_text(after))
-        kept = after.versions() | before.versions()
+        used = after.versions() | before.versions()
         for name in ("statistics", "scores"):
             folders = self.storage.folders(self.uri(name))
-            for version in manifest.clearable(folders, kept, datetime.now(timezone.utc)):
+            for version in manifest.deletable_versions(folders, used, datetime.now(timezone.utc)):
                 self.storage.delete_folder(self.uri(f"{name}/{version}"))
 
     def as_of(self, after: Manifest) -> int:
-        """The hour since the epoch at which searches stop to count: that after the newest."""
+        """Return the hour since the epoch up to which searches count: the one after the newest."""
         hours = [epoch_hour(hour) + 1 for hour in after.hours if hour != HISTORY]
         now = int(datetime.now(timezone.utc).timestamp()) // 3600
         return self.arguments.as_of_hour() or max(hours, default=now)
@@ -126,15 +131,15 @@ class RelevanceJob:
     def score(
         self, statistics: "DataFrame", as_of: int, previous: ScoresEntry | None
     ) -> tuple[int, dict[str, Any]]:
-        """Write the scores as this run's version; answers with how many, and what to show."""
+        """Write the scores as this run's version; return their number and their metadata."""
         oldest = as_of - 24 * self.arguments.window_days
         window = statistics.where(F.col("counted_hour").between(oldest, as_of - 1))
-        pairs = evidence.combined(window, as_of, self.arguments.half_life_days).persist()
+        pairs = evidence.combine_hours(window, as_of, self.arguments.half_life_days).persist()
         examination = self.examination(pairs)
-        weighed = evidence.weighed(pairs, examination.by_position).persist()
-        prior = evidence.estimate_prior(weighed)
-        known = scoring.anonymous(evidence.with_prior(weighed, prior), self.arguments.min_users)
-        scores = scoring.scored(known, self.arguments.scorer).select(*SCORES).persist()
+        exposed = evidence.with_exposure(pairs, examination.by_position).persist()
+        prior = evidence.estimate_prior(exposed)
+        known = scoring.anonymous(evidence.with_prior(exposed, prior), self.arguments.min_users)
+        scores = scoring.with_scores(known, self.arguments.scorer).select(*SCORES).persist()
         scoring.check_scores(scores, self.arguments.scorer)
         rows = scores.count()
         moment = F.lit(_iso(as_of)).cast("timestamp")
@@ -155,29 +160,29 @@ class RelevanceJob:
             "top_movers": markdown(self.movers(scores, previous)),
             "score_distribution": markdown(self.histogram(scores, rows)),
         }
-        for frame in (pairs, weighed, scores):
+        for frame in (pairs, exposed, scores):
             frame.unpersist()
         return rows, metadata
 
     def examination(self, pairs: "DataFrame") -> Examination:
-        deepest = pairs.select(F.max(F.element_at("cells", -1)["position"]))
-        positions = deepest.first()
+        """Estimate the examination of each position; warn if it cannot be estimated."""
+        deepest = pairs.select(F.max(F.element_at("cells", -1)["position"])).first()
         found = estimate_examination(
-            evidence.model_pairs(pairs), max(int((positions and positions[0]) or 1), 1)
+            evidence.most_shown_pairs(pairs), max(int((deepest and deepest[0]) or 1), 1)
         )
         if not found.estimated:
             self.reporter.warn(
-                "Too few clicks to estimate the position bias from; 1 / position is taken."
+                "There are too few clicks to estimate the position bias; 1 / position is assumed."
             )
-        if found.apart:
+        if found.unlinked:
             self.reporter.warn(
-                f"Positions {', '.join(map(str, found.apart))} share no documents with the first: "
-                "how much less they are looked at is not known, 1 / position is taken."
+                f"Positions {', '.join(map(str, found.unlinked))} share too few documents with "
+                "the first position to estimate their position bias; 1 / position is assumed."
             )
         return found
 
     def movers(self, scores: "DataFrame", previous: ScoresEntry | None) -> str:
-        """The pairs whose score moved most since the scores before, or the highest at first."""
+        """Format the pairs whose score changed most; in the first run, the highest scores."""
         col = F.col
         if previous is None or not previous.rows:
             top = scores.withColumn("before", F.lit(None).cast("double"))
@@ -192,12 +197,19 @@ class RelevanceJob:
             found = moved.where(col("moved") > 0).orderBy(F.desc("moved"), "query", "document")
         rows = found.limit(SHOWN_MOVERS).collect()
         chosen = [
-            presentation.Mover(r["query"], r["document"], r["before"], r["score"], r["confidence"])
+            presentation.Mover(
+                query=r["query"],
+                document=r["document"],
+                before=r["before"],
+                score=r["score"],
+                confidence=r["confidence"],
+            )
             for r in rows
         ]
-        return presentation.movers_table(chosen, "No score has moved.")
+        return presentation.movers_table(chosen, "No score has changed.")
 
     def histogram(self, scores: "DataFrame", rows: int) -> str:
+        """Draw the distribution of the scores."""
         bounds = scores.agg(F.min("score"), F.max("score")).first()
         if not rows or bounds is None:
             return "No pair was shown to enough users."
@@ -212,7 +224,7 @@ class RelevanceJob:
         )
 
     def totals(self, after: Manifest) -> dict[str, Any]:
-        """What was read, counted over all hours; warns of rows that cannot be used."""
+        """Add up the counts of all hours; warn about rows that cannot be used."""
         sums: dict[str, int] = {}
         for entry in after.hours.values():
             for name, count in entry.counts.items():
@@ -228,6 +240,7 @@ class RelevanceJob:
         return {"hours": len(after.hours), **counts}
 
     def uri(self, name: str) -> str:
+        """Return the URI of a name below the output folder."""
         return f"{self.arguments.output.rstrip('/')}/{name}"
 
 
@@ -235,8 +248,9 @@ def _iso(hour: int) -> str:
     return f"{datetime.fromtimestamp(hour * 3600, tz=timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+def main() -> None:
+    """Run the job with the arguments of the command line."""
+    arguments = parse(sys.argv[1:])
     with open_reporter() as reporter:
         spark = open_session("relevance")
         try:

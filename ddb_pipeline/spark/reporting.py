@@ -1,4 +1,4 @@
-"""What a job tells while it runs: to Dagster where Dagster Pipes launched it, else on stderr."""
+"""Reports a job's log lines and result: to Dagster by Dagster Pipes, or else to standard error."""
 
 import os
 import sys
@@ -8,17 +8,20 @@ from typing import Any, Protocol
 
 
 class Reporter(Protocol):
-    """Takes a job's log lines and, once, the metadata of what it made."""
+    """Receives a job's log lines and, once, the metadata of its result."""
 
-    def log(self, message: str) -> None: ...
+    def log(self, message: str) -> None:
+        """Report a line of information."""
 
-    def warn(self, message: str) -> None: ...
+    def warn(self, message: str) -> None:
+        """Report a warning."""
 
-    def materialized(self, metadata: Mapping[str, Any], data_version: str) -> None: ...
+    def report_result(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Report that the job's asset was materialised."""
 
 
-class StandardError:
-    """Lines on standard error: a job of spark-submit's own."""
+class StandardErrorReporter(Reporter):
+    """Prints lines to standard error, for a job that spark-submit runs without Dagster."""
 
     def log(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)  # noqa: T201
@@ -26,15 +29,15 @@ class StandardError:
     def warn(self, message: str) -> None:
         self.log(f"Warning: {message}")
 
-    def materialized(self, metadata: Mapping[str, Any], data_version: str) -> None:
+    def report_result(self, metadata: Mapping[str, Any], data_version: str) -> None:
         for name, value in sorted(metadata.items()):
             if not isinstance(value, Mapping):
                 self.log(f"{name}: {value}")
         self.log(f"data version: {data_version}")
 
 
-class Pipes:
-    """Dagster's event log, by the protocol of Dagster Pipes."""
+class PipesReporter(Reporter):
+    """Sends everything to Dagster's event log by the protocol of Dagster Pipes."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -45,7 +48,7 @@ class Pipes:
     def warn(self, message: str) -> None:
         self._context.log.warning(message)
 
-    def materialized(self, metadata: Mapping[str, Any], data_version: str) -> None:
+    def report_result(self, metadata: Mapping[str, Any], data_version: str) -> None:
         self._context.report_asset_materialization(
             metadata=dict(metadata), data_version=data_version
         )
@@ -53,19 +56,19 @@ class Pipes:
 
 @contextmanager
 def open_reporter() -> Iterator[Reporter]:
-    """Dagster Pipes where it launched this process and is installed, else standard error."""
+    """Open a reporter: Dagster Pipes if it launched this process, standard error otherwise."""
     try:
         from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, open_dagster_pipes
     except ImportError:
-        yield StandardError()
+        yield StandardErrorReporter()
         return
     if DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ:
-        yield StandardError()
+        yield StandardErrorReporter()
         return
     with open_dagster_pipes() as context:
-        yield Pipes(context)
+        yield PipesReporter(context)
 
 
 def markdown(text: str) -> dict[str, str]:
-    """Metadata that Dagster renders."""
+    """Return Markdown as metadata that Dagster's UI renders."""
     return {"raw_value": text, "type": "md"}

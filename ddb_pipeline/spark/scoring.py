@@ -1,18 +1,19 @@
-"""From evidence to scores: the default formula, a company's own, and who may be in the outcome.
+"""Computes scores from evidence, by the default formula or by a scorer of the user's own.
 
-A scorer is a function ``module:function`` of one DataFrame, a row a query and document, that
-answers with ``query``, ``document``, ``score`` and ``confidence``. It gets:
+A scorer is a function, named as ``module:function``. It receives one DataFrame with a row for each
+pair of query and document, and returns ``query``, ``document``, ``score`` and ``confidence``. The
+columns it receives are, besides ``query`` and ``document``:
 
 ``impressions``, ``clicks``
     decayed counts;
 ``exposure``
-    how many certain looks its impressions are worth, position bias taken out;
+    the number of impressions at an always examined position that carry the same information;
 ``satisfied``
-    dwell-weighted clicks on the scale of ``exposure``;
+    the sum of the click weights, on the scale of ``exposure``;
 ``prior_mean``, ``prior_strength``
-    what is known of any document of the query, in looks' worth of evidence.
+    the relevance assumed of any document of the query, and the exposure that it counts as.
 
-It never sees pairs below the anonymity threshold, and what it answers of others is dropped.
+A scorer receives no pair below the threshold of anonymity; its scores of other pairs are dropped.
 """
 
 import importlib
@@ -29,28 +30,28 @@ if TYPE_CHECKING:
 
     Scorer = Callable[["DataFrame"], "DataFrame"]
 
-ANSWER = ("query", "document", "score", "confidence")
+SCORER_COLUMNS = ("query", "document", "score", "confidence")
 
 
 def smoothed_relevance(evidence: "DataFrame") -> "DataFrame":
-    """Expected relevance of a look, between 0 and 1.
+    """The default scorer: the expected click weight of an examined impression, from 0 to 1.
 
     ``score = (satisfied + prior_strength * prior_mean) / (exposure + prior_strength)``: clicks over
     expected clicks (Zhang and Jones, "Comparing Click Logs and Editorial Labels for Training Query
-    Rewriting", WWW 2007), drawn to the prior by its credibility. For plain clicks that is the
-    posterior mean under a Beta prior (Wang et al., "Click-Through Rate Estimation for Rare Events
-    in Online Advertising", 2011).
+    Rewriting", WWW 2007), shrunk to the prior. For clicks of weight 1 it is the posterior mean
+    under a Beta prior (Wang et al., "Click-Through Rate Estimation for Rare Events in Online
+    Advertising", 2011).
 
-    ``confidence = exposure / (exposure + prior_strength)``, the share of the score that the data
-    has (Bühlmann's credibility): 0 is the prior alone.
+    ``confidence = exposure / (exposure + prior_strength)``: the share of the score that is based on
+    the pair's own exposure (Bühlmann's credibility). At 0 the score is the prior's mean.
     """
-    looks = F.col("exposure") + F.col("prior_strength")
-    known = F.col("satisfied") + F.col("prior_strength") * F.col("prior_mean")
+    exposure = F.col("exposure") + F.col("prior_strength")
+    weight = F.col("satisfied") + F.col("prior_strength") * F.col("prior_mean")
     return evidence.select(
         "query",
         "document",
-        F.least(known / looks, F.lit(1.0)).alias("score"),
-        (F.col("exposure") / looks).alias("confidence"),
+        F.least(weight / exposure, F.lit(1.0)).alias("score"),
+        (F.col("exposure") / exposure).alias("confidence"),
     )
 
 
@@ -58,58 +59,58 @@ def load_scorer(name: str) -> "Scorer":
     """Import ``module:function``.
 
     Raises:
-        RelevanceError: there is no such module or function.
+        RelevanceError: the module or the function does not exist.
     """
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
     except ImportError as error:
         raise RelevanceError(
-            f"Scorer {name!r}: module {module!r} cannot be imported ({error}). It must be "
-            "installed beside the job, or be among its --py-files."
+            f"Scorer {name!r}: module {module!r} cannot be imported ({error}). Install it where "
+            "the job runs, or add it to the job's --py-files."
         ) from error
     except AttributeError:
-        raise RelevanceError(f"Scorer {name!r}: {module!r} has no {function!r}.") from None
+        raise RelevanceError(f"Scorer {name!r}: {module!r} has no function {function!r}.") from None
     if not callable(found):
         raise RelevanceError(f"Scorer {name!r} is not a function.")
     return found  # type: ignore[no-any-return]
 
 
 def anonymous(pairs: "DataFrame", min_users: int) -> "DataFrame":
-    """The pairs that were shown to ``min_users`` distinct users or more."""
+    """Select the pairs that were shown to ``min_users`` distinct users or more."""
     return pairs.where(F.col("users") >= min_users)
 
 
-def scored(evidence: "DataFrame", name: str) -> "DataFrame":
-    """Scores of the evidence's pairs by the scorer of that name, beside the evidence.
+def with_scores(evidence: "DataFrame", name: str) -> "DataFrame":
+    """Add ``score`` and ``confidence``, computed by the scorer with this name, to the evidence.
 
     Raises:
-        RelevanceError: the scorer failed, lacks a column, names a pair twice, or answers with
-            scores that are no finite numbers or confidences not between 0 and 1.
+        RelevanceError: the scorer failed, or its DataFrame lacks a column.
     """
     scorer = load_scorer(name)
     evidence = evidence.select(*EVIDENCE)
     try:
-        answer = scorer(evidence)
-        missing = [column for column in ANSWER if column not in answer.columns]
+        found = scorer(evidence)
+        missing = [column for column in SCORER_COLUMNS if column not in found.columns]
     except Exception as error:
         raise RelevanceError(f"Scorer {name!r} failed: {type(error).__name__}: {error}") from error
     if missing:
-        raise RelevanceError(f"Scorer {name!r} answers without the column {missing[0]!r}.")
-    answer = answer.select(
+        raise RelevanceError(f"Scorer {name!r} returned no column {missing[0]!r}.")
+    scores = found.select(
         "query",
         "document",
         F.col("score").cast("double").alias("score"),
         F.col("confidence").cast("double").alias("confidence"),
     )
-    return evidence.join(answer, ["query", "document"])
+    return evidence.join(scores, ["query", "document"])
 
 
 def check_scores(scores: "DataFrame", name: str) -> None:
-    """Look at scores before they are published.
+    """Check a scorer's result before it is published.
 
     Raises:
-        RelevanceError: see ``scored``.
+        RelevanceError: a score is not a finite number, a confidence is not between 0 and 1, or a
+            pair has two scores.
     """
     score, confidence = F.col("score"), F.col("confidence")
     bad_score = score.isNull() | F.isnan(score) | (F.abs(score) == float("inf"))
@@ -122,12 +123,12 @@ def check_scores(scores: "DataFrame", name: str) -> None:
     ).first()
     assert row is not None
     problems = {
-        "score(s) that are no finite number": row["scores"],
+        "score(s) that are not finite numbers": row["scores"],
         "confidence(s) not between 0 and 1": row["confidences"],
-        "row(s) for a pair that has one": row["rows"] - row["pairs"],
+        "row(s) for a pair that has another": row["rows"] - row["pairs"],
     }
     found = [f"{count} {what}" for what, count in problems.items() if count]
     if found:
         raise RelevanceError(
-            f"Scorer {name!r} answers with {', '.join(found)}; none was published."
+            f"Scorer {name!r} returned {', '.join(found)}. No score was published."
         )

@@ -1,7 +1,7 @@
-"""Search logs as they lie in the lake, made uniform: one row an event, whatever types it has.
+"""Reads search logs from the lake and converts them to one schema, one row an event.
 
-A lake's columns are typed by what a crawl saw: numbers come as bigint, double or text, lists as
-arrays or JSON. Everything is cast here with care, and rows that cannot be used carry the reason.
+The types of the lake's columns follow from what a crawl saw: a number can be a bigint, a double or
+text, a list an array or JSON. A row that cannot be used has the reason in the column ``problem``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,36 +25,48 @@ SEQUENCE, EXPIRED = "ddb_sequence_number", "ddb_expired"
 SEQUENCE_DIGITS = 40
 """DynamoDB's sequence numbers have 21 to 40 digits (DynamoDB Streams API reference)."""
 
-RESULT = "array<struct<document:string,position:int>>"
-CLICK = "array<struct<document:string,position:int,dwell_ms:double>>"
+RESULT = T.StructType().add("document", T.StringType()).add("position", T.IntegerType())
+CLICK = T.StructType([*RESULT.fields, T.StructField("dwell_ms", T.DoubleType())])
 MERGE_ERRORS = ("CANNOT_MERGE_SCHEMAS", "Failed merging schema", "Failed to merge")
+"""In the messages by which Spark 3 and 4 report files whose types differ."""
 
 NO_KEY, NO_QUERY, NO_RESULTS, NO_TIME = "no_log_key", "no_query", "no_results", "no_search_time"
 PROBLEMS = (NO_KEY, NO_QUERY, NO_RESULTS, NO_TIME)
-"""Why a row cannot be used, the first that applies."""
+"""The reasons why a row cannot be used; a row has the first that applies."""
 
 
 def read_logs(
     spark: "SparkSession", files: Sequence[StoredFile], columns: LogColumns, *, drop_expired: bool
 ) -> "DataFrame":
-    """The events in these files: ``hour``, ``counted_hour``, ``log_key``, ``event_order``,
-    ``removed``, ``problem``, ``user``, ``query``, ``results`` and ``clicks``.
+    """Read the events in these files.
 
-    ``hour`` is the delivery hour (``2026-11-24-10``) or ``history``; ``counted_hour`` the hour
-    since the epoch in which the search counts. ``event_order`` is greater for later events of a
-    log. Removals by time to live are left out unless ``drop_expired``.
+    Args:
+        spark: the Spark session.
+        files: Parquet files of the stream or the history.
+        columns: where the logs have what the job reads.
+        drop_expired: whether to read removals by time to live, too, which take logs out.
+
+    Returns:
+        ``hour``: the delivery hour, such as ``2026-11-24-10``, or ``history``;
+        ``counted_hour``: the hour since the epoch in which the search counts;
+        ``log_key``: identifies the log; ``event_order``: greater for a later event of the log;
+        ``removed``: whether the event removes the log; ``problem``: why the row cannot be used;
+        ``user``, ``query``, ``results`` and ``clicks``.
 
     Raises:
-        RelevanceError: none of the files has a column that is needed.
+        RelevanceError: no file has a column that is needed, or a column has another type.
     """
-    frames = list(_frames(spark, files))
+    frames = list(_read_parquet(spark, files))
     _check_columns(frames, columns)
-    events = [_uniform(frame, columns, drop_expired) for frame in frames]
+    events = [_events(frame, columns, drop_expired) for frame in frames]
     return reduce(lambda one, other: one.unionByName(other), events)
 
 
-def _frames(spark: "SparkSession", files: Sequence[StoredFile]) -> Iterator["DataFrame"]:
-    """The files in as few frames as their types allow: types drift with time, so by halves."""
+def _read_parquet(spark: "SparkSession", files: Sequence[StoredFile]) -> Iterator["DataFrame"]:
+    """Read the files into few DataFrames, each with files whose types can be merged.
+
+    A column's type changes at some time, so files in the order of time are divided in halves.
+    """
     ordered = sorted(files, key=lambda file: file.modified)
     reader = spark.read.option("mergeSchema", "true")
     try:
@@ -63,12 +75,12 @@ def _frames(spark: "SparkSession", files: Sequence[StoredFile]) -> Iterator["Dat
         if not any(text in str(error) for text in MERGE_ERRORS) or len(ordered) == 1:
             raise
         middle = len(ordered) // 2
-        yield from _frames(spark, ordered[:middle])
-        yield from _frames(spark, ordered[middle:])
+        yield from _read_parquet(spark, ordered[:middle])
+        yield from _read_parquet(spark, ordered[middle:])
 
 
 def _check_columns(frames: Sequence["DataFrame"], columns: LogColumns) -> None:
-    there = {name.lower() for frame in frames for name in frame.columns}
+    found = {name.lower() for frame in frames for name in frame.columns}
     needed = {
         "key": columns.keys,
         "user": (columns.user,),
@@ -76,26 +88,20 @@ def _check_columns(frames: Sequence["DataFrame"], columns: LogColumns) -> None:
         "results": (columns.results,),
     }
     for option, names in needed.items():
-        missing = [name for name in names if name.lower() not in there]
+        missing = [name for name in names if name.lower() not in found]
         if missing:
             raise RelevanceError(
-                f"No file of the logs has the column {missing[0]!r}. Say with --column-{option} "
-                f"which one it is; there are: {', '.join(sorted(there))}."
+                f"No file of the logs has the column {missing[0]!r}. Name the right one with "
+                f"--column-{option}; the columns are: {', '.join(sorted(found))}."
             )
 
 
-def _uniform(frame: "DataFrame", columns: LogColumns, drop_expired: bool) -> "DataFrame":
+def _events(frame: "DataFrame", columns: LogColumns, drop_expired: bool) -> "DataFrame":
     path = F.col("_metadata.file_path")
-    hour = F.concat_ws(
-        "-",
-        F.regexp_extract(path, r"delivery_date(?:=|%3D)(\d{4}-\d{2}-\d{2})/", 1),
-        F.regexp_extract(path, r"delivery_hour(?:=|%3D)(\d{2})/", 1),
-    )
-    hour = F.when(F.length(hour) == 13, hour).otherwise(F.lit(HISTORY))
     expired = F.coalesce(_scalar(frame, EXPIRED).cast("boolean"), F.lit(False))
     removed = F.coalesce(_scalar(frame, EVENT_NAME) == "REMOVE", F.lit(False))
     events = frame.select(
-        hour.alias("hour"),
+        _hour_of(path).alias("hour"),
         path.alias("path"),
         _log_key(frame, columns).alias("log_key"),
         removed.alias("removed"),
@@ -111,22 +117,24 @@ def _uniform(frame: "DataFrame", columns: LogColumns, drop_expired: bool) -> "Da
         events = events.where(~F.col("expired"))
     delivered = (F.unix_timestamp(F.col("hour"), "yyyy-MM-dd-HH") / 3600).cast("long")
     counted = F.when(F.col("hour") == HISTORY, F.col("searched_hour")).otherwise(delivered)
+    names = ("hour", "counted_hour", "log_key", "removed", "user", "query", "results", "clicks")
     return events.withColumn("counted_hour", counted).select(
-        "hour",
-        "counted_hour",
-        "log_key",
-        _event_order().alias("event_order"),
-        "removed",
-        _problem().alias("problem"),
-        "user",
-        "query",
-        "results",
-        "clicks",
+        *names, _event_order().alias("event_order"), _problem().alias("problem")
     )
 
 
+def _hour_of(path: "Column") -> "Column":
+    """The delivery hour in a file's path, or ``history`` if it has none."""
+    hour = F.concat_ws(
+        "-",
+        F.regexp_extract(path, r"delivery_date(?:=|%3D)(\d{4}-\d{2}-\d{2})/", 1),
+        F.regexp_extract(path, r"delivery_hour(?:=|%3D)(\d{2})/", 1),
+    )
+    return F.when(F.length(hour) == 13, hour).otherwise(F.lit(HISTORY))
+
+
 def _event_order() -> "Column":
-    """Sequence number, else hour and file, else what has been clicked since."""
+    """Orders by sequence number, then by hour and file name, then by the number of clicks."""
     position = F.concat(
         F.when(F.col("hour") == HISTORY, F.lit("")).otherwise(F.col("hour")),
         F.lit(" "),
@@ -140,6 +148,7 @@ def _event_order() -> "Column":
 
 
 def _problem() -> "Column":
+    """The first of ``PROBLEMS`` that applies to a row; null for a row that can be used."""
     usable = F.coalesce(F.size("results"), F.lit(0)) > 0
     return (
         F.when(F.col("log_key").isNull(), NO_KEY)
@@ -151,7 +160,7 @@ def _problem() -> "Column":
 
 
 def _log_key(frame: "DataFrame", columns: LogColumns) -> "Column":
-    """The key columns as one text, else the event's id; null where neither is there."""
+    """The key columns as one text, or else the event's id; null if it has neither."""
     parts = [_text(frame, name) for name in columns.keys]
     complete = reduce(lambda one, other: one & other, [part.isNotNull() for part in parts])
     key = parts[0] if len(parts) == 1 else F.to_json(F.array(*parts))
@@ -159,26 +168,29 @@ def _log_key(frame: "DataFrame", columns: LogColumns) -> "Column":
 
 
 def _text(frame: "DataFrame", name: str) -> "Column":
-    """An identifier as text; null where it is missing or empty."""
-    kind = _type(frame.schema, name)
-    text = F.lit(None).cast("string") if kind is None else _identifier(F.col(f"`{name}`"), kind)
+    """An identifier as text; null if it is missing or empty."""
+    field = _field(frame.schema, name)
+    text = (
+        _scalar(frame, name) if field is None else _identifier(_scalar(frame, name), field.dataType)
+    )
     return F.when(F.length(text) > 0, text)
 
 
 def _scalar(frame: "DataFrame", name: str) -> "Column":
-    if _type(frame.schema, name) is None:
+    """A column of the frame; null if it has none of that name."""
+    if _field(frame.schema, name) is None:
         return F.lit(None).cast("string")
     return F.col(f"`{name}`")
 
 
 def _query(column: "Column") -> "Column":
-    """A query as it is compared: lower case, single spaces; null where nothing is left."""
+    """A query in lower case and with single spaces; null if it has no other characters."""
     text = F.lower(F.trim(F.regexp_replace(column.cast("string"), r"\s+", " ")))
     return F.when(F.length(text) > 0, text)
 
 
 def _epoch_hour(column: "Column") -> "Column":
-    """Hours since the epoch of seconds, milliseconds, a timestamp or the text of any of them."""
+    """The hour since the epoch of a time: seconds, milliseconds, a timestamp, or text of these."""
     text = column.cast("string")
     number = text.cast("double")
     seconds = F.when(F.abs(number) >= 1e12, number / 1000).otherwise(number)
@@ -187,7 +199,7 @@ def _epoch_hour(column: "Column") -> "Column":
 
 
 def _identifier(column: "Column", kind: T.DataType) -> "Column":
-    """An identifier as text: numbers without exponent or fraction."""
+    """An identifier as text; whole numbers have neither exponent nor fraction."""
     if isinstance(kind, (T.DoubleType, T.FloatType, T.DecimalType)):
         whole = column.cast(T.DecimalType(38, 0))
         return F.when(column == whole, whole.cast("string")).otherwise(column.cast("string"))
@@ -195,6 +207,7 @@ def _identifier(column: "Column", kind: T.DataType) -> "Column":
 
 
 def _results(frame: "DataFrame", columns: LogColumns) -> "Column":
+    """The results shown, with positions; null if the column is missing."""
     fields = {"document": columns.result_document, "position": columns.result_position}
     entries = _entries(frame, columns.results, fields, RESULT)
     numbered = F.transform(
@@ -210,6 +223,7 @@ def _results(frame: "DataFrame", columns: LogColumns) -> "Column":
 
 
 def _clicks(frame: "DataFrame", columns: LogColumns) -> "Column":
+    """The clicks; null if the column is missing."""
     fields = {
         "document": columns.click_document,
         "position": columns.click_position,
@@ -218,51 +232,61 @@ def _clicks(frame: "DataFrame", columns: LogColumns) -> "Column":
     return _entries(frame, columns.clicks, fields, CLICK)
 
 
-def _entries(frame: "DataFrame", name: str, fields: dict[str, str], kind: str) -> "Column":
-    """An array column as an array of ``kind``'s structs; null where it is missing."""
-    target = T._parse_datatype_string(kind)
-    assert isinstance(target, T.ArrayType)
-    assert isinstance(target.elementType, T.StructType)
-    found = _type(frame.schema, name)
-    if found is None:
-        return F.lit(None).cast(target)
-    column = F.col(f"`{name}`")
-    if isinstance(found, T.StringType):
-        found = _json_type(fields)
-        column = F.from_json(column, found)
-    if not isinstance(found, T.ArrayType):
-        raise RelevanceError(
-            f"Column {name!r} is {found.simpleString()}; it must be an array, or JSON of one."
-        )
-    element = found.elementType
+def _entries(
+    frame: "DataFrame", name: str, fields: dict[str, str], target: T.StructType
+) -> "Column":
+    """Convert a column to an array of structs; null if the column is missing.
+
+    Args:
+        frame: the frame with the column.
+        name: the column's name.
+        fields: the target's field names, each with the name that it has in the column.
+        target: the type of the structs.
+    """
+    field = _field(frame.schema, name)
+    if field is None:
+        return F.lit(None).cast(T.ArrayType(target))
+    column, element = _array(field, fields)
     parts: list[Column] = []
-    for field in target.elementType.fields:
-        source = fields[field.name]
-        inner = _type(element, source) if source and isinstance(element, T.StructType) else None
-        if inner is not None:
-            values = column[_exact(element, source)]
-        elif field.name == "document" and not isinstance(element, T.StructType):
-            values, inner = column, element
-        elif field.name == "document":
+    for part in target.fields:
+        source = _field(element, fields[part.name])
+        if source is not None:
+            values, kind = column[source.name], source.dataType
+        elif part.name != "document":
+            values, kind = F.transform(column, lambda _: F.lit(None).cast("string")), None
+        elif isinstance(element, T.StructType):
             raise RelevanceError(
-                f"An element of {name!r} is {element.simpleString()}, without {source!r}."
+                f"The elements of {name!r} are {element.simpleString()}, without the field "
+                f"{fields[part.name]!r}."
             )
         else:
-            # A null for every element.
-            values, inner = F.transform(column, lambda _: F.lit(None).cast("string")), None
-        parts.append(_cast_all(values, inner, field.dataType).alias(field.name))
-    zipped = F.arrays_zip(*parts)
-    return zipped.cast(target)
+            values, kind = column, element
+        parts.append(_cast_elements(values, kind, part.dataType).alias(part.name))
+    return F.arrays_zip(*parts).cast(T.ArrayType(target))
 
 
-def _cast_all(values: "Column", found: T.DataType | None, wanted: T.DataType) -> "Column":
-    if isinstance(wanted, T.StringType) and found is not None:
-        return F.transform(values, lambda value: _identifier(value, found))
-    # By way of double: "3.0" is no int for Spark.
-    return F.transform(values, lambda value: value.cast("double").cast(wanted))
+def _array(field: T.StructField, fields: dict[str, str]) -> tuple["Column", T.DataType]:
+    """A column as an array, with the type of its elements; text is parsed as JSON."""
+    column, kind = F.col(f"`{field.name}`"), field.dataType
+    if isinstance(kind, T.StringType):
+        kind = _json_type(fields)
+        column = F.from_json(column, kind)
+    if not isinstance(kind, T.ArrayType):
+        raise RelevanceError(
+            f"Column {field.name!r} is {kind.simpleString()}; it must be an array, or JSON of one."
+        )
+    return column, kind.elementType
+
+
+def _cast_elements(values: "Column", kind: T.DataType | None, target: T.DataType) -> "Column":
+    if isinstance(target, T.StringType) and kind is not None:
+        return F.transform(values, lambda value: _identifier(value, kind))
+    # First to double, because Spark does not cast the text "3.0" to int.
+    return F.transform(values, lambda value: value.cast("double").cast(target))
 
 
 def _json_type(fields: dict[str, str]) -> T.ArrayType:
+    """The type of JSON text: an array of documents or of structs with text fields."""
     if not fields["document"]:
         return T.ArrayType(T.StringType())
     return T.ArrayType(
@@ -270,15 +294,7 @@ def _json_type(fields: dict[str, str]) -> T.ArrayType:
     )
 
 
-def _type(kind: T.DataType, name: str) -> T.DataType | None:
-    """The type of a field by its name in any case; None where there is none."""
-    if isinstance(kind, T.StructType):
-        for field in kind.fields:
-            if field.name.lower() == name.lower():
-                return field.dataType
-    return None
-
-
-def _exact(kind: T.DataType, name: str) -> str:
-    assert isinstance(kind, T.StructType)
-    return next(field.name for field in kind.fields if field.name.lower() == name.lower())
+def _field(kind: T.DataType, name: str) -> T.StructField | None:
+    """A struct's field by its name in any case; None if there is none."""
+    fields = kind.fields if isinstance(kind, T.StructType) else []
+    return next((field for field in fields if field.name.lower() == name.lower()), None)

@@ -1,4 +1,4 @@
-"""The Spark session of a job, with the same semantics on every Spark that runs it."""
+"""The Spark session of a job, with the same SQL semantics on Spark 3 and Spark 4."""
 
 from typing import TYPE_CHECKING
 
@@ -7,16 +7,16 @@ if TYPE_CHECKING:
 
 SEMANTICS = {
     "spark.sql.session.timeZone": "UTC",
-    # Off on Spark 3, on from Spark 4: a value that cannot be cast is to be counted, not to fail.
+    # By default false on Spark 3, true on Spark 4. The jobs count values that cannot be cast.
     "spark.sql.ansi.enabled": "false",
-    # What Hive 2.3 reads, too.
+    # The type of timestamps that Hive 2.3 can read, too.
     "spark.sql.parquet.outputTimestampType": "INT96",
     "spark.sql.parquet.compression.codec": "snappy",
 }
 
 
 def open_session(name: str) -> "SparkSession":
-    """The session that spark-submit or EMR has configured, else a new one as configured here."""
+    """Return the session that spark-submit or EMR configured, or else a new one."""
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.appName(name).getOrCreate()
@@ -25,6 +25,7 @@ def open_session(name: str) -> "SparkSession":
 
 
 def with_semantics(session: "SparkSession") -> "SparkSession":
+    """Set ``SEMANTICS`` in a session and return the session."""
     for key, value in SEMANTICS.items():
         session.conf.set(key, value)
     return session

@@ -1,4 +1,9 @@
-"""Files as Spark's own Hadoop file systems see them: the same for folders and for S3."""
+"""Lists, reads and writes files through Spark's Hadoop file systems, the same for folders and S3.
+
+This module is the only one that uses private names of pyspark: ``SparkContext._gateway`` and
+``SparkContext._jsc``, read in pyspark 4.3.0. pyspark has no public API for Hadoop's file systems,
+and another library's S3 client would need its own configuration and credentials.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +14,7 @@ from ddb_pipeline.spark.arguments import RelevanceError
 
 @dataclass(frozen=True, slots=True, order=True)
 class StoredFile:
-    """A file under a URI; ``size`` in bytes, ``modified`` in epoch milliseconds."""
+    """A file: its URI, its size in bytes, its time of change in epoch milliseconds."""
 
     uri: str
     size: int
@@ -17,20 +22,19 @@ class StoredFile:
 
 
 class Storage:
-    """Lists, reads and writes through the JVM of a Spark session; needs no other client."""
+    """The files that a Spark session can access."""
 
     def __init__(self, spark: Any) -> None:
-        self._jvm = spark._jvm
         self._gateway = spark.sparkContext._gateway
-        self._configuration = spark._jsc.hadoopConfiguration()
+        self._jvm = self._gateway.jvm
+        self._configuration = spark.sparkContext._jsc.hadoopConfiguration()
 
     def files(self, folder: str) -> list[StoredFile]:
-        """Parquet files under a folder at any depth, in order; none where there is no folder.
+        """List the files under a folder at any depth, sorted; [] if the folder does not exist.
 
-        Names that begin with ``_`` or ``.`` are not data, as for every reader of such folders.
+        Empty files and names that begin with ``_`` or ``.`` are left out: they are not data.
         """
-        path = self._path(folder)
-        filesystem = self._filesystem(path)
+        path, filesystem = self._located(folder)
         if not filesystem.exists(path):
             return []
         return sorted(self._listed(filesystem.listFiles(path, True)))
@@ -45,17 +49,15 @@ class Storage:
                 )
 
     def folders(self, folder: str) -> list[str]:
-        """The names of the folders directly under a folder; none where it is not there."""
-        path = self._path(folder)
-        filesystem = self._filesystem(path)
+        """List the names of a folder's direct subfolders; [] if the folder does not exist."""
+        path, filesystem = self._located(folder)
         if not filesystem.exists(path):
             return []
         return sorted(s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory())
 
     def read_text(self, uri: str) -> str | None:
-        """A file's text; None where there is none."""
-        path = self._path(uri)
-        filesystem = self._filesystem(path)
+        """Read a file as UTF-8 text; None if it does not exist."""
+        path, filesystem = self._located(uri)
         if not filesystem.exists(path):
             return None
         stream = filesystem.open(path)
@@ -65,14 +67,14 @@ class Storage:
             stream.close()
 
     def write_text(self, uri: str, text: str) -> None:
-        """Replace a file as a whole: readers see the one before or this one.
+        """Replace a file atomically: a reader sees the previous text or this one.
 
-        S3 does that by itself. Elsewhere a file beside it is renamed over it, which only a
-        ``FileContext`` does in one step.
+        S3 replaces objects atomically. On other file systems a new file is renamed to the name,
+        which only ``FileContext`` does in one step.
         """
-        path = self._path(uri)
-        target = path if uri.startswith("s3") else self._path(f"{uri}.new")
-        stream = self._filesystem(path).create(target, True)
+        path, filesystem = self._located(uri)
+        target = path if uri.startswith("s3") else self._located(f"{uri}.new")[0]
+        stream = filesystem.create(target, True)
         try:
             stream.write(bytearray(text.encode("utf-8")))
         finally:
@@ -86,13 +88,13 @@ class Storage:
             context.rename(target, path, rename)
 
     def delete_folder(self, uri: str) -> None:
-        path = self._path(uri)
-        self._filesystem(path).delete(path, True)
+        """Delete a folder and everything below it."""
+        path, filesystem = self._located(uri)
+        filesystem.delete(path, True)
 
-    def _path(self, uri: str) -> Any:
+    def _located(self, uri: str) -> tuple[Any, Any]:
+        """A URI's path and its file system."""
         if "://" not in uri and not uri.startswith(("/", "file:")):
             raise RelevanceError(f"{uri!r} is neither a URI nor an absolute path.")
-        return self._jvm.org.apache.hadoop.fs.Path(uri)
-
-    def _filesystem(self, path: Any) -> Any:
-        return path.getFileSystem(self._configuration)
+        path = self._jvm.org.apache.hadoop.fs.Path(uri)
+        return path, path.getFileSystem(self._configuration)

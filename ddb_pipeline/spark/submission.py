@@ -1,6 +1,6 @@
-"""One Spark job, submitted in two ways: a child process here, or EMR Serverless. Pure.
+"""How a Spark job is submitted: the command of a child process or a request to EMR Serverless.
 
-Both run the same script with the same arguments.
+Both run the same script with the same arguments. Pure.
 """
 
 import shlex
@@ -12,22 +12,27 @@ from typing import Any
 from ddb_pipeline.spark.java import Java
 
 EMR_PYTHON = "/usr/bin/python3.11"
-"""In the images of EMR 7.x beside the default Python 3.9 (Amazon EMR release guide, 7.13.0)."""
+"""EMR 7.x has it besides the default Python 3.9 (Amazon EMR release guide, 7.13.0)."""
 LIBRARIES_FOLDER = "libraries"
 LIBRARIES_PATH = {
     "spark.emr-serverless.driverEnv.PYTHONPATH": f"./{LIBRARIES_FOLDER}",
     "spark.executorEnv.PYTHONPATH": f"./{LIBRARIES_FOLDER}",
 }
-"""Where Spark unpacks an archive: the working folder of driver and executors."""
+"""Spark unpacks archives into the working folders of the driver and the executors."""
 MAX_ARGUMENT = 10280
-"""Characters of one entry point argument (EMR Serverless API, SparkSubmit)."""
+"""Most characters of one entry point argument (EMR Serverless API, SparkSubmit)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SparkJob:
-    """A job: the module that is its script, its arguments, Spark properties that it needs.
+    """A job to submit.
 
-    ``libraries`` tells that its Python needs more than Spark's, see ``deploy.spark_libraries``.
+    Attributes:
+        name: its name in messages and on EMR Serverless.
+        module: the module that is its script.
+        arguments: its command line.
+        properties: the Spark properties that it needs.
+        libraries: whether it imports the libraries of ``deploy.spark_libraries``.
     """
 
     name: str
@@ -39,23 +44,26 @@ class SparkJob:
 
 @dataclass(frozen=True, slots=True)
 class LocalSpark:
-    """What a local job may use: the heap of its one process, and its threads."""
+    """The limits of a local job: the heap of its one process and its threads."""
 
     driver_memory: str = "1g"
     cores: int = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmrApplication:
     """An EMR Serverless application that runs jobs.
 
     Attributes:
-        python: the interpreter in the application's image, or inside ``archives``.
-        libraries: URI of the archive that ``ddb-pipeline package --spark-libraries`` writes.
-        archives: URIs of packed environments (``s3://.../env.tar.gz#environment``), for jobs that
-            need more than Spark.
+        application_id, job_role_arn: the application, and the role that its jobs have.
+        log_group: CloudWatch log group of the jobs' output; empty for none.
+        python: path of the interpreter in the application's image or in one of ``archives``.
+        archives: URIs of packed environments (``s3://.../env.tar.gz#environment``).
         py_files: URIs of further code, such as a scorer's.
         properties: Spark properties of every job, such as worker sizes.
+        timeout_minutes: EMR Serverless stops a job after this time.
+        libraries: URI of the archive that ``ddb-pipeline package --spark-libraries`` writes;
+            empty for none.
     """
 
     application_id: str
@@ -71,26 +79,26 @@ class EmrApplication:
 
 @dataclass(frozen=True, slots=True)
 class UploadedCode:
-    """Where a job's script and the zip of what it imports lie, as S3 URIs."""
+    """The S3 URIs of a job's script and of the archive with the modules that it imports."""
 
     script: str
     modules: str
 
 
 def local_command(job: SparkJob) -> list[str]:
-    """The command of the child process."""
+    """Return the command of the child process."""
     return [sys.executable, "-m", job.module, *job.arguments]
 
 
 def local_environment(job: SparkJob, spark: LocalSpark, java: Java) -> dict[str, str]:
-    """What the child process finds in its environment beside this one's."""
+    """Return the variables that the child process needs besides this process's environment."""
     properties = {
-        # Spark listens on every interface unless told; nobody but its own Python is to reach it.
+        # By default Spark listens on every interface; only its own Python process connects to it.
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # Right for a cluster, slow where a few threads do the work in one process.
+        # The default of 200 is for clusters and slow in one process with few threads.
         "spark.sql.shuffle.partitions": str(max(spark.cores, 2)),
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=160m",
         **job.properties,
@@ -107,31 +115,19 @@ def local_environment(job: SparkJob, spark: LocalSpark, java: Java) -> dict[str,
 
 
 def emr_job_run(job: SparkJob, application: EmrApplication, code: UploadedCode) -> dict[str, Any]:
-    """The request of ``StartJobRun``.
+    """Return the request of ``StartJobRun``.
 
     Raises:
-        ValueError: an argument is longer than EMR takes.
+        ValueError: an argument is longer than EMR Serverless accepts.
     """
     for argument in job.arguments:
         if len(argument) > MAX_ARGUMENT:
             raise ValueError(
                 f"Job {job.name}: an argument has {len(argument)} characters, EMR Serverless "
-                f"takes {MAX_ARGUMENT}: {argument[:80]}…"
+                f"accepts {MAX_ARGUMENT}: {argument[:80]}…"
             )
-    archives = list(application.archives)
-    if job.libraries and application.libraries:
-        archives.append(f"{application.libraries}#{LIBRARIES_FOLDER}")
-    properties = {
-        "spark.emr-serverless.driverEnv.PYSPARK_DRIVER_PYTHON": application.python,
-        "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": application.python,
-        "spark.executorEnv.PYSPARK_PYTHON": application.python,
-        **({"spark.archives": ",".join(archives)} if archives else {}),
-        **(LIBRARIES_PATH if job.libraries and application.libraries else {}),
-        **application.properties,
-        **job.properties,
-    }
     words = ["--py-files", ",".join((code.modules, *application.py_files))]
-    words += _properties(properties)
+    words += _properties(_emr_properties(job, application))
     request: dict[str, Any] = {
         "applicationId": application.application_id,
         "executionRoleArn": application.job_role_arn,
@@ -151,6 +147,22 @@ def emr_job_run(job: SparkJob, application: EmrApplication, code: UploadedCode) 
             "monitoringConfiguration": {"cloudWatchLoggingConfiguration": logging}
         }
     return request
+
+
+def _emr_properties(job: SparkJob, application: EmrApplication) -> dict[str, str]:
+    with_libraries = job.libraries and application.libraries
+    archives = list(application.archives)
+    if with_libraries:
+        archives.append(f"{application.libraries}#{LIBRARIES_FOLDER}")
+    return {
+        "spark.emr-serverless.driverEnv.PYSPARK_DRIVER_PYTHON": application.python,
+        "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": application.python,
+        "spark.executorEnv.PYSPARK_PYTHON": application.python,
+        **({"spark.archives": ",".join(archives)} if archives else {}),
+        **(LIBRARIES_PATH if with_libraries else {}),
+        **application.properties,
+        **job.properties,
+    }
 
 
 def _properties(properties: Mapping[str, str]) -> Sequence[str]:

@@ -1,16 +1,16 @@
-"""How good the relevance scores are, against relevance that is known because it was planted.
+"""Measures the relevance scores against relevance that is known because the logs are simulated.
 
     python -m ddb_pipeline_tests.benchmarks.relevance [--searches 30000] [--seeds 1 2 3]
 
-Search logs are simulated with a stated position bias, click noise and ranker, written as the lake
-holds them, and scored by the job itself. Printed is NDCG@10 of four rankings of the documents that
-were shown for each query, averaged over queries (grades 0 to 4 by planted relevance, gain
-``2 ** grade - 1``, as in Chapelle and Chang, "Yahoo! Learning to Rank Challenge Overview", 2011):
+The job computes scores from simulated logs with a stated position bias, click noise and ranker.
+Printed is the NDCG@10 of four rankings of each query's documents, averaged over queries (grades 0
+to 4 by true relevance, gain ``2 ** grade - 1``, as in Chapelle and Chang, "Yahoo! Learning to Rank
+Challenge Overview", 2011):
 
-shown    by mean position: the ranker that made the logs
-ctr      clicks / impressions of each pair, as it is commonly computed
-ours     the job's scores; pairs below the anonymity threshold come last
-oracle   as ours, but told the true chance to look at each position
+shown    by mean position: the ranker that is in the logs
+ctr      by clicks / impressions, the usual click-through rate
+ours     by the job's scores; pairs below the threshold of anonymity come last
+oracle   as ours, with the true examination of each position
 """
 
 import argparse
@@ -30,7 +30,7 @@ from ddb_pipeline.spark.increment import Increment
 from ddb_pipeline.spark.java import find_java
 from ddb_pipeline.spark.manifest import Manifest
 from ddb_pipeline.spark.relevance import RelevanceJob
-from ddb_pipeline.spark.reporting import StandardError
+from ddb_pipeline.spark.reporting import StandardErrorReporter
 from ddb_pipeline.spark.session import open_session
 from ddb_pipeline.spark.submission import LocalSpark, SparkJob, local_environment
 from ddb_pipeline_tests.support.planted_logs import FIRST_DOCUMENT, Planted, write_logs
@@ -41,13 +41,15 @@ Pair = tuple[int, int]
 Scores = Mapping[Pair, float]
 
 
-class Quiet(StandardError):
+class QuietReporter(StandardErrorReporter):
+    """Prints nothing."""
+
     def log(self, message: str) -> None:
         pass
 
 
 def ndcg(truth: Scores, scores: Scores) -> float:
-    """NDCG@10 over queries; pairs without a score come last."""
+    """Return the mean NDCG@10 over queries; pairs without a score come last."""
     queries: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for pair, true in truth.items():
         queries[pair[0]].append((scores.get(pair, -math.inf), round(GRADES * true)))
@@ -61,11 +63,11 @@ def ndcg(truth: Scores, scores: Scores) -> float:
 
 
 def gain(grades: list[int]) -> float:
-    return sum((2**g - 1) / math.log2(place + 2) for place, g in enumerate(grades[:DEPTH]))
+    return math.fsum((2**g - 1) / math.log2(rank + 2) for rank, g in enumerate(grades[:DEPTH]))
 
 
 def counted(planted: Planted, searches: int) -> tuple[dict[Pair, float], dict[Pair, float]]:
-    """What is had without any model: click-through rate, and (negative) mean position."""
+    """Compute each pair's click-through rate and its negative mean position."""
     shown: dict[Pair, list[int]] = defaultdict(list)
     clicks: dict[Pair, int] = defaultdict(int)
     for _, row in planted.rows(searches):
@@ -75,8 +77,8 @@ def counted(planted: Planted, searches: int) -> tuple[dict[Pair, float], dict[Pa
             pair = pair_of(query, result["document"])
             shown[pair].append(result["position"])
             clicks[pair] += result["document"] in clicked
-    rates = {pair: clicks[pair] / len(places) for pair, places in shown.items()}
-    return rates, {pair: -statistics.mean(places) for pair, places in shown.items()}
+    rates = {pair: clicks[pair] / len(positions) for pair, positions in shown.items()}
+    return rates, {pair: -statistics.mean(positions) for pair, positions in shown.items()}
 
 
 def pair_of(query: int, document: int) -> Pair:
@@ -88,15 +90,15 @@ def by_pair(rows: list[Any]) -> dict[Pair, float]:
 
 
 def oracle(spark: Any, arguments: RelevanceArguments, after: Manifest, planted: Planted) -> Scores:
-    """The job's own steps from its statistics, with the true examination."""
+    """Compute scores as the job does, but with the true examination."""
     statistics_ = Increment(spark, arguments, "", lambda _: None).pairs(after)
-    as_of = RelevanceJob(spark, arguments, Quiet()).as_of(after)
-    pairs = evidence.combined(statistics_, as_of, arguments.half_life_days)
+    as_of = RelevanceJob(spark, arguments, QuietReporter()).as_of(after)
+    pairs = evidence.combine_hours(statistics_, as_of, arguments.half_life_days)
     true = tuple(planted.examination(k) for k in range(1, planted.shown + 1))
-    weighed = evidence.weighed(pairs, true).persist()
-    known = evidence.with_prior(weighed, evidence.estimate_prior(weighed))
+    exposed = evidence.with_exposure(pairs, true).persist()
+    known = evidence.with_prior(exposed, evidence.estimate_prior(exposed))
     known = scoring.anonymous(known, arguments.min_users)
-    return by_pair(scoring.scored(known, arguments.scorer).collect())
+    return by_pair(scoring.with_scores(known, arguments.scorer).collect())
 
 
 def measured(spark: Any, planted: Planted, searches: int) -> dict[str, float]:
@@ -104,7 +106,7 @@ def measured(spark: Any, planted: Planted, searches: int) -> dict[str, float]:
         stream, output = Path(folder) / "stream", Path(folder) / "relevance"
         write_logs(stream, planted, searches)
         arguments = RelevanceArguments(str(stream), str(output))
-        after = RelevanceJob(spark, arguments, Quiet()).run()
+        after = RelevanceJob(spark, arguments, QuietReporter()).run()
         assert after.scores is not None
         rows = spark.read.parquet(f"{output}/scores/{after.scores.version}").collect()
         rates, shown = counted(planted, searches)

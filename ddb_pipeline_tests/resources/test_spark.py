@@ -33,7 +33,7 @@ REMOTE = """
 from ddb_pipeline.spark.reporting import open_reporter
 with open_reporter() as reporter:
     reporter.log("scoring")
-    reporter.materialized({"dagster/row_count": 7}, "v1")
+    reporter.report_result({"dagster/row_count": 7}, "v1")
 """
 OUTPUTS = {
     "SparkApplicationId": "app1",

@@ -1,4 +1,4 @@
-"""The shared Spark session as the jobs configure theirs."""
+"""The test run's Spark session, configured as the jobs configure theirs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ddb_pipeline.spark.session import with_semantics
 @pytest.fixture(scope="session")
 def session(spark: Any) -> Any:
     found = with_semantics(spark.newSession())
-    # Replanning between stages pays on real data only.
+    # Adaptive planning only costs time on a few rows.
     found.conf.set("spark.sql.adaptive.enabled", "false")
     found.sparkContext.setLogLevel("ERROR")
     return found

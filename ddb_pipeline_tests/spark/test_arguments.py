@@ -1,4 +1,4 @@
-"""The job's command line: read, written, refused."""
+"""The relevance job's command line: written, parsed, and its invalid values."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import pytest
 
 from ddb_pipeline.spark.arguments import LogColumns, RelevanceArguments, RelevanceError, parse
 
-PLACES = {"stream": "s3://lake/stream/", "output": "s3://lake/relevance/"}
+URIS: dict[str, Any] = {"stream": "s3://lake/stream/", "output": "s3://lake/relevance/"}
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        RelevanceArguments(**PLACES),
+        RelevanceArguments(**URIS),
         RelevanceArguments(
-            **PLACES,
+            **URIS,
             history="s3://lake/snapshot/",
             columns=LogColumns(
                 key="tenant,id", user="visitor", result_document="", click_position=""
@@ -27,7 +27,7 @@ PLACES = {"stream": "s3://lake/stream/", "output": "s3://lake/relevance/"}
         ),
     ],
 )
-def test_a_command_line_reads_back(arguments: RelevanceArguments) -> None:
+def test_parsing_a_command_line_restores_the_arguments(arguments: RelevanceArguments) -> None:
     assert parse(arguments.command_line()) == arguments
 
 
@@ -42,20 +42,20 @@ def test_a_command_line_reads_back(arguments: RelevanceArguments) -> None:
         ({"stream": ""}, "--stream"),
     ],
 )
-def test_what_is_not_usable_is_named(changed: dict[str, Any], named: str) -> None:
+def test_an_invalid_value_is_named(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(RelevanceError, match=named):
-        RelevanceArguments(**{**PLACES, **changed})
+        RelevanceArguments(**{**URIS, **changed})
 
 
-def test_a_mapping_without_a_needed_column() -> None:
+def test_a_mapping_without_a_required_column_is_an_error() -> None:
     with pytest.raises(RelevanceError, match="no query column"):
         LogColumns(query=" ")
 
 
-def test_what_changes_statistics_and_what_only_scores() -> None:
-    plain = RelevanceArguments(**PLACES)
-    halved = RelevanceArguments(**PLACES, half_life_days=7)
-    renamed = RelevanceArguments(**PLACES, columns=LogColumns(query="phrase"))
+def test_digests_of_statistics_and_scores_depend_on_their_arguments() -> None:
+    plain = RelevanceArguments(**URIS)
+    halved = RelevanceArguments(**URIS, half_life_days=7)
+    renamed = RelevanceArguments(**URIS, columns=LogColumns(query="phrase"))
     assert plain.statistics_digest() == halved.statistics_digest()
     assert plain.statistics_digest() != renamed.statistics_digest()
     assert plain.scores_digest() != halved.scores_digest()
@@ -71,4 +71,4 @@ def test_what_changes_statistics_and_what_only_scores() -> None:
     ],
 )
 def test_as_of_is_an_hour_rounded_up(as_of: str, hour: int | None) -> None:
-    assert RelevanceArguments(**PLACES, as_of=as_of).as_of_hour() == hour
+    assert RelevanceArguments(**URIS, as_of=as_of).as_of_hour() == hour

@@ -1,4 +1,4 @@
-"""Hour by hour comes out the same as all at once, whatever became of the logs meanwhile."""
+"""Statistics computed hour by hour equal those of all hours at once, however logs change."""
 
 import shutil
 from itertools import count
@@ -26,7 +26,7 @@ _SEQUENCE = count(10**22)
 
 
 def event(log: str, document: int, *, name: str = "INSERT", **changed: Any) -> Row:
-    """A change of a log that shows one document, clicked by default."""
+    """Make an event of a log that shows one document; by default the document was clicked."""
     sequence = next(_SEQUENCE)
     removed = name == "REMOVE"
     return {
@@ -45,7 +45,7 @@ def event(log: str, document: int, *, name: str = "INSERT", **changed: Any) -> R
 
 
 class Lake:
-    """A stream folder and one job's output over it."""
+    """A folder with the stream's Parquet, and one job's output from it."""
 
     def __init__(self, session: Any, folder: Path) -> None:
         self.session = session
@@ -53,19 +53,20 @@ class Lake:
         self.manifest = Manifest()
         self._versions = (f"v{number}" for number in count())
 
-    def land(self, hour: int, rows: list[Row], name: str, schema: pa.Schema = EVENTS) -> None:
-        write_hour(self.folder / "stream", FIRST_HOUR + hour, rows, name, schema)
+    def deliver(self, hour: int, rows: list[Row], name: str, schema: pa.Schema = EVENTS) -> None:
+        stream = self.folder / "stream"
+        write_hour(stream, FIRST_HOUR + hour, rows, name=name, schema=schema)
 
     def arguments(self, output: str, **changed: Any) -> RelevanceArguments:
         return RelevanceArguments(str(self.folder / "stream"), str(self.folder / output), **changed)
 
     def update(self, **changed: Any) -> list[str]:
-        """Update the statistics; answers with the hours that were computed."""
+        """Update the statistics and return the hours that were computed."""
         version = next(self._versions)
         increment = Increment(
             self.session, self.arguments("output", **changed), version, lambda _: None
         )
-        self.manifest = increment.updated(self.manifest)
+        self.manifest = increment.update(self.manifest)
         return [h[-2:] for h, e in self.manifest.hours.items() if version in (e.pairs, e.keys)]
 
     def statistics(self) -> list[Any]:
@@ -73,15 +74,15 @@ class Lake:
         return sorted(map(str, increment.pairs(self.manifest).collect()))
 
     def from_scratch(self, **changed: Any) -> list[Any]:
-        """The same of all hours at once."""
+        """Compute the statistics of all hours at once."""
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         increment = Increment(
             self.session, self.arguments("scratch", **changed), "all", lambda _: None
         )
-        return sorted(map(str, increment.pairs(increment.updated(Manifest())).collect()))
+        return sorted(map(str, increment.pairs(increment.update(Manifest())).collect()))
 
     def shown(self) -> dict[int, int]:
-        """By document, how often it was shown."""
+        """Count each document's impressions."""
         increment = Increment(self.session, self.arguments("output"), "", lambda _: None)
         found: dict[int, int] = {}
         for row in increment.pairs(self.manifest).collect():
@@ -96,20 +97,20 @@ def lake(session: Any, tmp_path: Path) -> Lake:
     return Lake(session, tmp_path)
 
 
-def test_a_new_hour_costs_that_hour(lake: Lake) -> None:
-    lake.land(0, [event("a", 1), event("b", 1)], "x")
+def test_a_new_hour_computes_only_itself(lake: Lake) -> None:
+    lake.deliver(0, [event("a", 1), event("b", 1)], "x")
     assert len(lake.update()) == 1
-    lake.land(1, [event("c", 2)], "x")
+    lake.deliver(1, [event("c", 2)], "x")
     assert len(lake.update()) == 1
     assert lake.shown() == {1: 2, 2: 1}
     assert lake.update() == []
 
 
-def test_a_log_counts_where_its_last_event_lies(lake: Lake) -> None:
-    """Repeated deliveries, a click that comes later, a delete: within an hour and across."""
+def test_a_log_counts_in_the_hour_of_its_last_event(lake: Lake) -> None:
+    """Repeated deliveries, later clicks and removals, in the same hour and in another."""
     first = [event(log, 1) for log in "abcdef"]
-    lake.land(0, [*first, first[0], event("g", 9), event("g", 1, name="MODIFY")], "x")
-    lake.land(0, [first[1]], "delivered-again")
+    lake.deliver(0, [*first, first[0], event("g", 9), event("g", 1, name="MODIFY")], "x")
+    lake.deliver(0, [first[1]], "delivered-again")
     lake.update()
     assert lake.shown() == {1: 7}
     late = [
@@ -118,23 +119,23 @@ def test_a_log_counts_where_its_last_event_lies(lake: Lake) -> None:
         event("e", 0, name="REMOVE"),
         event("h", 3),
     ]
-    lake.land(1, late, "x")
+    lake.deliver(1, late, "x")
     assert len(lake.update()) == 2
     assert lake.shown() == {1: 5, 2: 1, 3: 1}
-    lake.land(2, [event("d", 0, name="REMOVE"), event("e", 4)], "x")
+    lake.deliver(2, [event("d", 0, name="REMOVE"), event("e", 4)], "x")
     lake.update()
     assert lake.shown() == {1: 5, 3: 1, 4: 1}
     assert lake.statistics() == lake.from_scratch()
 
 
-def test_an_hour_that_lands_late_or_goes(lake: Lake) -> None:
+def test_an_hour_may_be_delivered_late_or_removed(lake: Lake) -> None:
     before = event("a", 1)
-    lake.land(1, [event("a", 2, name="MODIFY"), event("b", 2)], "x")
+    lake.deliver(1, [event("a", 2, name="MODIFY"), event("b", 2)], "x")
     lake.update()
-    lake.land(0, [before, event("c", 1)], "x")
+    lake.deliver(0, [before, event("c", 1)], "x")
     assert len(lake.update()) == 1
     assert lake.shown() == {1: 1, 2: 2}
-    lake.land(1, [event("d", 3)], "more")
+    lake.deliver(1, [event("d", 3)], "more")
     assert len(lake.update()) == 1
     assert lake.shown() == {1: 1, 2: 2, 3: 1}
     shutil.rmtree(hour_folder(lake.folder / "stream", FIRST_HOUR + 1))
@@ -142,9 +143,9 @@ def test_an_hour_that_lands_late_or_goes(lake: Lake) -> None:
     assert lake.shown() == {1: 2}
 
 
-def test_time_to_live_takes_nothing_out_unless_asked(lake: Lake) -> None:
-    lake.land(0, [event("a", 1), event("b", 1)], "x")
-    lake.land(1, [event("a", 0, name="REMOVE", ddb_expired=True)], "x")
+def test_logs_removed_by_time_to_live_count_unless_drop_expired_is_set(lake: Lake) -> None:
+    lake.deliver(0, [event("a", 1), event("b", 1)], "x")
+    lake.deliver(1, [event("a", 0, name="REMOVE", ddb_expired=True)], "x")
     lake.update()
     assert lake.shown() == {1: 2}
     lake.manifest = Manifest()
@@ -152,40 +153,40 @@ def test_time_to_live_takes_nothing_out_unless_asked(lake: Lake) -> None:
     assert lake.shown() == {1: 1}
 
 
-def test_without_event_columns_the_last_file_counts(lake: Lake) -> None:
+def test_without_event_columns_the_last_file_name_decides(lake: Lake) -> None:
     plain = SCHEMA
-    lake.land(0, [event("a", 1), event("b", 1), event("b", 1)], "stream-1-2026-00", plain)
-    lake.land(0, [event("a", 2)], "stream-1-2026-01", plain)
-    lake.land(1, [event("b", 3)], "stream-1-2026-02", plain)
+    lake.deliver(0, [event("a", 1), event("b", 1), event("b", 1)], "stream-1-2026-00", plain)
+    lake.deliver(0, [event("a", 2)], "stream-1-2026-01", plain)
+    lake.deliver(1, [event("b", 3)], "stream-1-2026-02", plain)
     lake.update()
     assert lake.shown() == {2: 1, 3: 1}
 
 
-def test_a_snapshot_stands_in_for_what_the_stream_does_not_hold(lake: Lake) -> None:
+def test_logs_of_the_history_count_until_the_stream_has_an_event_of_them(lake: Lake) -> None:
     history = lake.folder / "history"
     rows = [event("a", 1, searched_at=3_600_000 * (FIRST_HOUR - 30)), event("b", 1)]
     write_hour(history, FIRST_HOUR, [*rows, event("c", 1, searched_at=None)], schema=SCHEMA)
     file = next(history.rglob("*.parquet")).rename(history / "snapshot.parquet")
-    lake.land(0, [event("b", 2, name="MODIFY")], "x")
+    lake.deliver(0, [event("b", 2, name="MODIFY")], "x")
     lake.update(history=str(history))
     assert lake.shown() == {1: 1, 2: 1}
     assert lake.manifest.hours["history"].counts["no_search_time"] == 1
-    lake.land(1, [event("a", 0, name="REMOVE")], "x")
+    lake.deliver(1, [event("a", 0, name="REMOVE")], "x")
     lake.update(history=str(history))
     assert lake.shown() == {2: 1}
     assert lake.statistics() == lake.from_scratch(history=str(history))
     assert file.exists()
 
 
-def test_only_the_window_counts(lake: Lake) -> None:
-    lake.land(0, [event("a", 1)], "x")
-    lake.land(30, [event("b", 2)], "x")
+def test_hours_before_the_window_do_not_count(lake: Lake) -> None:
+    lake.deliver(0, [event("a", 1)], "x")
+    lake.deliver(30, [event("b", 2)], "x")
     lake.update(window_days=1)
     assert lake.shown() == {2: 1}
 
 
-def test_a_sketch_keeps_no_more_users_than_the_threshold(lake: Lake) -> None:
-    lake.land(0, [event(f"log {number}", 1) for number in range(9)], "x")
+def test_statistics_have_no_more_hashes_of_users_than_the_threshold(lake: Lake) -> None:
+    lake.deliver(0, [event(f"log {number}", 1) for number in range(9)], "x")
     lake.update(min_users=3)
     (row,) = (
         Increment(lake.session, lake.arguments("output"), "", print).pairs(lake.manifest).collect()
@@ -198,12 +199,12 @@ def full_disk(*_: object) -> None:
     raise OSError("the disk is full")
 
 
-def test_a_run_that_dies_changes_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake.land(0, [event("a", 1)], "x")
+def test_a_failed_run_changes_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.deliver(0, [event("a", 1)], "x")
     lake.update()
-    lake.land(1, [event("a", 2, name="MODIFY")], "x")
+    lake.deliver(1, [event("a", 2, name="MODIFY")], "x")
     with monkeypatch.context() as patched:
-        patched.setattr(Increment, "computed", full_disk)
+        patched.setattr(Increment, "compute", full_disk)
         with pytest.raises(OSError, match="disk is full"):
             lake.update()
     assert lake.shown() == {1: 1}

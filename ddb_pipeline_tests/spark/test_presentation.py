@@ -1,4 +1,4 @@
-"""Tables and the image of the scores' distribution."""
+"""The tables and the histogram that Dagster's UI shows."""
 
 import base64
 import re
@@ -13,21 +13,25 @@ from ddb_pipeline.spark.presentation import (
 )
 
 
-def test_movers() -> None:
+def test_the_table_of_movers_escapes_and_shortens_queries() -> None:
     table = movers_table(
-        [Mover("a|b", "7", None, 0.5, 0.25), Mover("q" * 60, "8", 0.75, 0.5, 1.0)], "none"
+        [
+            Mover(query="a|b", document="7", before=None, score=0.5, confidence=0.25),
+            Mover(query="q" * 60, document="8", before=0.75, score=0.5, confidence=1.0),
+        ],
+        "none",
     )
     assert "| a\\|b | 7 | – | 0.500 | new | 0.25 |" in table
     assert f"| {'q' * 40}… | 8 | 0.750 | 0.500 | -0.250 | 1.00 |" in table
     assert movers_table([], "none") == "none"
 
 
-def test_examination() -> None:
+def test_the_table_of_examination_has_a_note_without_an_estimate() -> None:
     assert "| examination | 1.00 | 0.43 |" in examination_table((1.0, 0.43), True)
     assert "Too few clicks" in examination_table((1.0, 0.5), False)
 
 
-def test_a_histogram_is_an_image_whose_bars_are_the_counts() -> None:
+def test_the_bars_of_a_histogram_are_proportional_to_the_counts() -> None:
     (path,) = [e for e in ET.fromstring(histogram_svg([0, 5, 10], 0.0, 1.0)) if "d" in e.attrib]
     heights = [int(height) for height in re.findall(r"v-(\d+)", path.attrib["d"])]
     assert heights == [55, 110]

@@ -1,7 +1,6 @@
-"""The job from logs to published scores."""
+"""The relevance job, from logs to published scores."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,21 @@ from ddb_pipeline_tests.support.planted_logs import (
     write_hour,
     write_logs,
 )
+from ddb_pipeline_tests.support.recording_reporter import RecordingReporter
 
 PLANTED = Planted(seed=5, queries=3, documents=12, shown=6, hours=2, users=100)
 SEARCHES = 600
+Scored = tuple[Path, RecordingReporter]
 
 
-class Recorder:
-    """Keeps what the job tells."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
-        self.metadata: dict[str, Any] = {}
-        self.version = ""
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def materialized(self, metadata: Mapping[str, Any], data_version: str) -> None:
-        self.metadata, self.version = dict(metadata), data_version
-
-
-def run(session: Any, folder: Path, **changed: Any) -> tuple[Manifest, Recorder]:
-    recorder = Recorder()
+def run(session: Any, folder: Path, **changed: Any) -> tuple[Manifest, RecordingReporter]:
+    reporter = RecordingReporter()
     arguments = RelevanceArguments(str(folder / "stream"), str(folder / "output"), **changed)
-    return RelevanceJob(session, arguments, recorder).run(), recorder
+    return RelevanceJob(session, arguments, reporter).run(), reporter
 
 
 def published(folder: Path) -> list[dict[str, Any]]:
-    """The scores that the manifest names."""
+    """Read the scores that the manifest names."""
     document = json.loads((folder / "output" / "manifest.json").read_text("utf-8"))
     found = pq.read_table(folder / "output" / "scores" / document["scores"]["version"])
     return list(found.to_pylist())
@@ -66,16 +48,16 @@ def search(user: str, query: str, documents: list[int], clicked: list[int]) -> R
 
 
 @pytest.fixture(scope="module")
-def scored(session: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder]:
+def scored(session: Any, tmp_path_factory: pytest.TempPathFactory) -> Scored:
     folder = tmp_path_factory.mktemp("relevance")
     write_logs(folder / "stream", PLANTED, SEARCHES)
     return folder, run(session, folder)[1]
 
 
-def test_scores_follow_relevance_and_not_position(scored: tuple[Path, Recorder]) -> None:
+def test_scores_order_documents_by_relevance(scored: Scored) -> None:
     rows = published(scored[0])
     found = {(row["query"], int(row["document"])): row["score"] for row in rows}
-    ahead = total = 0
+    right = total = 0
     for query in range(PLANTED.queries):
         for one in range(PLANTED.documents):
             for other in range(PLANTED.documents):
@@ -86,36 +68,36 @@ def test_scores_follow_relevance_and_not_position(scored: tuple[Path, Recorder])
                     if not all(key in found for key in keys):
                         continue
                     total += 1
-                    ahead += found[keys[0]] > found[keys[1]]
+                    right += found[keys[0]] > found[keys[1]]
     assert total > 50
-    assert ahead / total > 0.9
+    assert right / total > 0.9
 
 
-def test_what_the_job_tells(scored: tuple[Path, Recorder]) -> None:
-    folder, told = scored
+def test_the_job_reports_metadata(scored: Scored) -> None:
+    folder, reporter = scored
     rows = published(folder)
-    assert told.metadata["dagster/row_count"] == len(rows)
-    assert told.metadata["queries"] == PLANTED.queries
-    assert told.metadata["logs/rows"] == told.metadata["logs/logs"] == SEARCHES
-    assert "data:image/svg+xml" in told.metadata["score_distribution"]["raw_value"]
-    assert "| 1.00 |" in told.metadata["position_bias"]["raw_value"]
-    assert told.metadata["top_movers"]["raw_value"].count("new") == 10
-    assert told.warnings == []
+    assert reporter.metadata["dagster/row_count"] == len(rows)
+    assert reporter.metadata["queries"] == PLANTED.queries
+    assert reporter.metadata["logs/rows"] == reporter.metadata["logs/logs"] == SEARCHES
+    assert "data:image/svg+xml" in reporter.metadata["score_distribution"]["raw_value"]
+    assert "| 1.00 |" in reporter.metadata["position_bias"]["raw_value"]
+    assert reporter.metadata["top_movers"]["raw_value"].count("new") == 10
+    assert reporter.warnings == []
     assert len({row["as_of"] for row in rows}) == 1
 
 
-def test_a_second_run_changes_nothing(session: Any, scored: tuple[Path, Recorder]) -> None:
-    folder, told = scored
+def test_a_run_without_changes_publishes_nothing(session: Any, scored: Scored) -> None:
+    folder, reporter = scored
     before = (folder / "output" / "manifest.json").read_text("utf-8")
     _, again = run(session, folder)
     assert (folder / "output" / "manifest.json").read_text("utf-8") == before
-    assert again.version == told.version
+    assert again.version == reporter.version
     assert again.metadata["unchanged"] is True
 
 
-def test_only_pairs_of_enough_users_leave_the_job(session: Any, tmp_path: Path) -> None:
+def test_only_pairs_shown_to_enough_users_are_published(session: Any, tmp_path: Path) -> None:
     rows = [search(f"user {n}", "common", [1, 2], [1]) for n in range(5)]
-    # Ten searches, but of four users only.
+    # Ten searches by four users.
     rows += [
         {**search(f"user {n % 4}", "rare", [1], [1]), "log_id": f"rare {n}"} for n in range(10)
     ]
@@ -123,20 +105,20 @@ def test_only_pairs_of_enough_users_leave_the_job(session: Any, tmp_path: Path) 
     rows += [nobody | {"log_id": f"nobody {n}"} for n in range(9)]
     write_hour(tmp_path / "stream", FIRST_HOUR, rows[:7])
     write_hour(tmp_path / "stream", FIRST_HOUR + 1, rows[7:])
-    _, told = run(session, tmp_path)
+    _, reporter = run(session, tmp_path)
     assert {(r["query"], r["document"]) for r in published(tmp_path)} == {
         ("common", "1"),
         ("common", "2"),
     }
-    assert told.metadata["pairs_below_k"] == 2
-    assert "rare" not in json.dumps([told.metadata, told.lines, told.warnings])
-    assert any(line.startswith("9 log(s) have no user") for line in told.warnings)
+    assert reporter.metadata["pairs_below_k"] == 2
+    assert "rare" not in json.dumps([reporter.metadata, reporter.lines, reporter.warnings])
+    assert any(line.startswith("9 log(s) without a user") for line in reporter.warnings)
     run(session, tmp_path, min_users=4)
     assert ("rare", "1") in {(r["query"], r["document"]) for r in published(tmp_path)}
 
 
 def by_clicks(evidence: Any) -> Any:
-    """A scorer of one's own: clicks, with certainty; and a pair that it was not asked about."""
+    """Score by clicks, and add a pair that was not in the evidence."""
     scores = evidence.selectExpr("query", "document", "clicks AS score", "1.0 AS confidence")
     return scores.union(evidence.sparkSession.sql("SELECT 'secret', '1', 9.0, 1.0"))
 
@@ -153,17 +135,17 @@ def broken(evidence: Any) -> Any:
     raise KeyError("weights")
 
 
-def test_a_scorer_of_ones_own(session: Any, tmp_path: Path) -> None:
+def test_a_scorer_of_the_users_own_is_checked(session: Any, tmp_path: Path) -> None:
     rows = [search(f"user {n}", "common", [1, 2], [1, 2] if n < 2 else [1]) for n in range(5)]
     write_hour(tmp_path / "stream", FIRST_HOUR, rows)
     run(session, tmp_path, scorer=f"{__name__}:by_clicks")
     assert {r["document"]: r["score"] for r in published(tmp_path)} == {"1": 5.0, "2": 2.0}
     before = published(tmp_path)
     for name, message in {
-        "not_a_number": r"2 score\(s\) that are no finite number, 2 confidence",
-        "without_confidence": "without the column 'confidence'",
+        "not_a_number": r"2 score\(s\) that are not finite numbers, 2 confidence",
+        "without_confidence": "returned no column 'confidence'",
         "broken": "failed: KeyError: 'weights'",
-        "missing": "has no 'missing'",
+        "missing": "has no function 'missing'",
     }.items():
         with pytest.raises(RelevanceError, match=message):
             run(session, tmp_path, scorer=f"{__name__}:{name}")
@@ -172,19 +154,19 @@ def test_a_scorer_of_ones_own(session: Any, tmp_path: Path) -> None:
     assert published(tmp_path) == before
 
 
-def test_scores_that_moved(session: Any, tmp_path: Path) -> None:
+def test_the_pairs_whose_scores_changed_most_are_reported(session: Any, tmp_path: Path) -> None:
     rows = [search(f"user {n}", "common", [1, 2], [1]) for n in range(6)]
     write_hour(tmp_path / "stream", FIRST_HOUR, rows)
     run(session, tmp_path)
     later = [{**search(f"user {n}", "common", [1, 2], [2]), "log_id": f"l{n}"} for n in range(6)]
     write_hour(tmp_path / "stream", FIRST_HOUR + 1, later)
-    _, told = run(session, tmp_path)
-    assert told.lines == ["1 hour(s) changed, 0 gone, of 2."]
-    moved = told.metadata["top_movers"]["raw_value"].splitlines()
-    assert len(moved) == 4
-    assert any("| common | 1 |" in line and "| -0." in line for line in moved)
+    _, reporter = run(session, tmp_path)
+    assert reporter.lines == ["1 hour(s) changed and 0 removed, of 2."]
+    table = reporter.metadata["top_movers"]["raw_value"].splitlines()
+    assert len(table) == 4
+    assert any("| common | 1 |" in line and "| -0." in line for line in table)
 
 
-def test_no_logs_at_all(session: Any, tmp_path: Path) -> None:
+def test_without_logs_the_job_fails(session: Any, tmp_path: Path) -> None:
     with pytest.raises(RelevanceError, match=r"no Parquet under .*delivery_date="):
         run(session, tmp_path)

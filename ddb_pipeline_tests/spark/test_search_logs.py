@@ -1,4 +1,4 @@
-"""Logs of many shapes and types become one; what cannot be used says why."""
+"""Search logs of various types are read as one schema; unusable rows have a reason."""
 
 import json
 from decimal import Decimal
@@ -34,7 +34,7 @@ def log(document: Any, position: Any, dwell: Any) -> dict[str, Any]:
     }
 
 
-def shape(document: pa.DataType, position: pa.DataType, dwell: pa.DataType) -> pa.Schema:
+def schema_with(document: pa.DataType, position: pa.DataType, dwell: pa.DataType) -> pa.Schema:
     result = pa.struct([("document", document), ("position", position)])
     click = pa.struct([("document", document), ("position", position), ("dwell_ms", dwell)])
     fields = {"results": pa.list_(result), "clicks": pa.list_(click)}
@@ -44,16 +44,18 @@ def shape(document: pa.DataType, position: pa.DataType, dwell: pa.DataType) -> p
 @pytest.mark.parametrize(
     ("schema", "row"),
     [
-        (shape(pa.int64(), pa.int64(), pa.int64()), log(DOCUMENT, 1, 2500)),
-        (shape(pa.string(), pa.string(), pa.string()), log(str(DOCUMENT), "1", "2500")),
+        (schema_with(pa.int64(), pa.int64(), pa.int64()), log(DOCUMENT, 1, 2500)),
+        (schema_with(pa.string(), pa.string(), pa.string()), log(str(DOCUMENT), "1", "2500")),
         (
-            shape(pa.decimal128(38, 2), pa.decimal128(38, 0), pa.float64()),
+            schema_with(pa.decimal128(38, 2), pa.decimal128(38, 0), pa.float64()),
             log(Decimal(DOCUMENT), Decimal(1), 2500.0),
         ),
     ],
     ids=["numbers", "text", "decimals"],
 )
-def test_numbers_in_any_type(session: Any, tmp_path: Path, schema: pa.Schema, row: Any) -> None:
+def test_numbers_may_have_any_type(
+    session: Any, tmp_path: Path, schema: pa.Schema, row: Any
+) -> None:
     write_hour(tmp_path, FIRST_HOUR, [row], schema=schema)
     (found,) = read(session, tmp_path)
     assert found["results"] == [{"document": str(DOCUMENT), "position": 1}]
@@ -62,7 +64,9 @@ def test_numbers_in_any_type(session: Any, tmp_path: Path, schema: pa.Schema, ro
     assert (found["problem"], found["counted_hour"]) == (None, FIRST_HOUR)
 
 
-def test_json_text_and_plain_lists(session: Any, tmp_path: Path) -> None:
+def test_results_and_clicks_may_be_json_text_or_lists_of_documents(
+    session: Any, tmp_path: Path
+) -> None:
     row = log(DOCUMENT, 1, 2500)
     row |= {"results": json.dumps(row["results"]), "clicks": json.dumps(row["clicks"])}
     text = pa.schema([pa.field(f.name, pa.string()) for f in SCHEMA])
@@ -82,10 +86,10 @@ def test_json_text_and_plain_lists(session: Any, tmp_path: Path) -> None:
     assert found["clicks"] == [{"document": "b", "position": None, "dwell_ms": None}]
 
 
-def test_types_that_drift_from_file_to_file(session: Any, tmp_path: Path) -> None:
-    """As after a widened column: none of these files reads under another's schema."""
+def test_types_may_differ_from_file_to_file(session: Any, tmp_path: Path) -> None:
+    """As after a column was widened: Spark cannot read these files under one schema."""
     write_hour(tmp_path, FIRST_HOUR, [log(1, 1, 10)], "a")
-    text = shape(pa.string(), pa.int64(), pa.int64())
+    text = schema_with(pa.string(), pa.int64(), pa.int64())
     write_hour(tmp_path, FIRST_HOUR, [log("two", 1, 10)], "b", schema=text)
     write_hour(tmp_path, FIRST_HOUR + 1, [log(3, 1, 10)], "c")
     found = {row["results"][0]["document"] for row in read(session, tmp_path)}
@@ -106,14 +110,14 @@ def test_types_that_drift_from_file_to_file(session: Any, tmp_path: Path) -> Non
         ({"user": None}, None),
     ],
 )
-def test_what_cannot_be_used(
+def test_an_unusable_row_has_a_problem(
     session: Any, tmp_path: Path, changed: dict[str, Any], problem: str | None
 ) -> None:
     write_hour(tmp_path, FIRST_HOUR, [{**log(1, 1, 1), **changed}])
     assert [row["problem"] for row in read(session, tmp_path)] == [problem]
 
 
-def test_a_missing_column_is_named_with_those_there_are(session: Any, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_column_lists_the_columns(session: Any, tmp_path: Path) -> None:
     write_hour(tmp_path, FIRST_HOUR, [log(1, 1, 1)])
     with pytest.raises(RelevanceError, match=r"'phrase'.*--column-query.*log_id.*searched_at"):
         read(session, tmp_path, LogColumns(query="phrase"))
@@ -123,10 +127,10 @@ def test_a_missing_column_is_named_with_those_there_are(session: Any, tmp_path: 
     ("columns", "message"),
     [
         (LogColumns(results="query", clicks="searched_at"), "'searched_at' is bigint"),
-        (LogColumns(result_document="item"), "without 'item'"),
+        (LogColumns(result_document="item"), "without the field 'item'"),
     ],
 )
-def test_columns_of_another_shape(
+def test_a_column_of_another_type_is_an_error(
     session: Any, tmp_path: Path, columns: LogColumns, message: str
 ) -> None:
     write_hour(tmp_path, FIRST_HOUR, [log(1, 1, 1)])

@@ -1,4 +1,4 @@
-"""Files by way of Spark's own file systems."""
+"""Files accessed through Spark's file systems."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from ddb_pipeline.spark.arguments import RelevanceError
 from ddb_pipeline.spark.storage import Storage
 
 
-def test_a_text_is_replaced_as_a_whole(session: Any, tmp_path: Path) -> None:
+def test_writing_replaces_a_text_and_leaves_no_other_file(session: Any, tmp_path: Path) -> None:
     storage = Storage(session)
     uri = (tmp_path / "deeper" / "manifest.json").as_uri()
     assert storage.read_text(uri) is None
@@ -20,7 +20,7 @@ def test_a_text_is_replaced_as_a_whole(session: Any, tmp_path: Path) -> None:
     assert visible == ["manifest.json"]
 
 
-def test_what_counts_as_data(session: Any, tmp_path: Path) -> None:
+def test_files_without_data_are_not_listed(session: Any, tmp_path: Path) -> None:
     for name in ("b/x.parquet", "a.parquet", "_SUCCESS", ".hidden", "empty.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"12")
@@ -34,7 +34,8 @@ def test_what_counts_as_data(session: Any, tmp_path: Path) -> None:
     assert storage.folders(str(tmp_path)) == ["b"]
     storage.delete_folder(str(tmp_path / "b"))
     assert storage.folders(str(tmp_path)) == []
-    assert storage.files(str(tmp_path / "nowhere")) == storage.folders(str(tmp_path / "no")) == []
+    assert not storage.files(str(tmp_path / "nowhere"))
+    assert not storage.folders(str(tmp_path / "nowhere"))
 
 
 def test_a_relative_path_is_refused(session: Any) -> None:

@@ -1,4 +1,4 @@
-"""The same job for a child process and for EMR Serverless."""
+"""How the same job is submitted to a child process and to EMR Serverless."""
 
 import shlex
 import sys
@@ -28,7 +28,7 @@ JOB = SparkJob(
 CODE = UploadedCode("s3://lake/spark-code/1/relevance.py", "s3://lake/spark-code/1/modules.zip")
 
 
-def test_a_child_process() -> None:
+def test_the_command_and_environment_of_a_child_process() -> None:
     assert local_command(JOB) == [sys.executable, "-m", JOB.module, *JOB.arguments]
     found = local_environment(JOB, LocalSpark("512m", 1), Java(Path("/jdk"), 17, "PATH"))
     assert found["JAVA_HOME"] == "/jdk"
@@ -40,11 +40,11 @@ def test_a_child_process() -> None:
     assert words[-1] == "pyspark-shell"
 
 
-def test_emr_serverless_takes_the_request() -> None:
+def test_the_request_is_valid_for_emr_serverless() -> None:
     application = EmrApplication(
-        "00f1application",
-        "arn:aws:iam::000000000000:role/spark",
-        "/aws/emr-serverless/logs",
+        application_id="00f1application",
+        job_role_arn="arn:aws:iam::000000000000:role/spark",
+        log_group="/aws/emr-serverless/logs",
         archives=("s3://lake/env.tar.gz#environment",),
         py_files=("s3://lake/acme.zip",),
         properties={"spark.executor.memory": "8g"},
@@ -71,14 +71,17 @@ def test_emr_serverless_takes_the_request() -> None:
         aws_secret_access_key="test",
     )
     with Stubber(emr) as stub:
-        answer = {"applicationId": "00f1application", "jobRunId": "1", "arn": "arn:aws:e:::1/1/j/1"}
-        stub.add_response("start_job_run", {**answer, "arn": f"{'a' * 60}"})
+        response = {"applicationId": "00f1application", "jobRunId": "1", "arn": "a" * 60}
+        stub.add_response("start_job_run", response)
         assert emr.start_job_run(clientToken="t", **request)["jobRunId"] == "1"
 
 
-def test_libraries_for_a_job_that_needs_them() -> None:
+def test_only_a_job_that_needs_the_libraries_has_them() -> None:
     application = EmrApplication(
-        "a", "r", archives=("s3://b/env.zip#env",), libraries="s3://lake/spark-code/libraries.zip"
+        application_id="a",
+        job_role_arn="r",
+        archives=("s3://b/env.zip#env",),
+        libraries="s3://lake/spark-code/libraries.zip",
     )
 
     def properties(job: SparkJob) -> dict[str, str]:
@@ -97,7 +100,7 @@ def test_libraries_for_a_job_that_needs_them() -> None:
     assert "spark.executorEnv.PYTHONPATH" not in without
 
 
-def test_an_argument_that_emr_refuses() -> None:
+def test_an_argument_too_long_for_emr_serverless_is_an_error() -> None:
     long = SparkJob("j", "m", ("x" * 20_000,))
     with pytest.raises(ValueError, match=r"Job j: an argument has 20000 characters"):
-        emr_job_run(long, EmrApplication("a", "r"), CODE)
+        emr_job_run(long, EmrApplication(application_id="a", job_role_arn="r"), CODE)

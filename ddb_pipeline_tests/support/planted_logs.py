@@ -1,8 +1,8 @@
-"""Search logs whose relevance is known, as the lake holds them: for tests and the benchmark.
+"""Simulated search logs with known relevance, as Parquet of the lake: for tests and a benchmark.
 
-A ranker of middling quality shows results; a user looks at a position with a chance that falls
-with depth, and clicks what is looked at by its relevance, or by mistake. Who reads the logs sees
-only what was shown and clicked.
+A ranker shows results with some error. A user looks at a position with a probability that falls
+with the position, and clicks a result by its relevance or by mistake. The logs contain only what
+was shown and clicked.
 """
 
 import math
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FIRST_HOUR = 1_790_000_000 // 3600
-"""Hours since the epoch at which the logs begin."""
+"""The hour of the first logs, since the epoch."""
 FIRST_DOCUMENT = 2**53 + 1
 
 RESULT = pa.struct([("document", pa.int64()), ("position", pa.int64()), ("score", pa.float64())])
@@ -37,16 +37,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Planted:
-    """Parameters of the logs.
+    """The simulation's parameters and its true relevance.
 
     Attributes:
-        bias: the chance to look at a position is ``1 / position ** bias``.
-        noise: the chance to click what is looked at without any regard to relevance.
-        ranker_error: standard deviation of what the ranker holds wrong of a document, always.
-        ranker_noise: the same of what it adds anew in each search (personalisation, tests).
-        pinned: documents of each query that its ranker shows first, relevant or not.
-        pinned_share: in how many of the searches it does so.
+        bias: a user looks at a position with the probability ``1 / position ** bias``.
+        noise: probability that a user who looks clicks regardless of relevance.
+        ranker_error: standard deviation of the ranker's lasting error about a document.
+        ranker_noise: standard deviation of its error in a single search.
+        pinned: number of documents of each query that are shown first, relevant or not.
+        pinned_share: share of the searches in which they are.
         popularity: exponent of Zipf's law over queries.
+        truth: the relevance of each pair, from 0 to 1.
+        believed: the relevance that the ranker assumes.
     """
 
     seed: int
@@ -74,16 +76,19 @@ class Planted:
                 self.believed[query, document] = true + rng.gauss(0, self.ranker_error)
 
     def examination(self, position: int) -> float:
+        """Return the probability that a user looks at a position."""
         return 1 / position**self.bias
 
     def document_id(self, query: int, document: int) -> int:
+        """Return a document's identifier in the logs."""
         return FIRST_DOCUMENT + 1000 * query + document
 
     def query_text(self, query: int) -> str:
+        """Return a query's text in the logs."""
         return f"query {query}"
 
     def rows(self, count: int) -> Iterator[tuple[int, Row]]:
-        """``count`` searches, each with its hour since the epoch."""
+        """Simulate ``count`` searches; yield each with its hour since the epoch."""
         rng = random.Random(f"searches {self.seed}")
         weights = [1 / (1 + query) ** self.popularity for query in range(self.queries)]
         chosen = rng.choices(range(self.queries), weights, k=count)
@@ -128,13 +133,14 @@ class Planted:
             for d in range(self.documents)
         }
         first = list(range(self.pinned if rng.random() < self.pinned_share else 0))
-        # Pinned documents change places among themselves, as those of rotating campaigns do.
+        # The order of pinned documents varies, as in rotating campaigns.
         rng.shuffle(first)
         others = sorted(believed.keys() - set(first), key=lambda d: -believed[d])
         return [*first, *others][: self.shown]
 
 
 def hour_folder(stream: Path, hour: int) -> Path:
+    """Return the folder of an hour since the epoch."""
     moment = datetime.fromtimestamp(hour * 3600, tz=timezone.utc)
     return stream / f"delivery_date={moment:%Y-%m-%d}" / f"delivery_hour={moment:%H}"
 
@@ -146,7 +152,7 @@ def write_hour(
     name: str = "part-0",
     schema: pa.Schema = SCHEMA,
 ) -> Path:
-    """Rows as one Parquet object of the hour (since the epoch)."""
+    """Write rows as one Parquet file of an hour since the epoch."""
     folder = hour_folder(stream, hour)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
@@ -155,6 +161,7 @@ def write_hour(
 
 
 def write_logs(stream: Path, planted: Planted, count: int) -> None:
+    """Write ``count`` simulated searches, one file an hour."""
     by_hour: dict[int, list[Row]] = {}
     for hour, row in planted.rows(count):
         by_hour.setdefault(hour, []).append(row)
