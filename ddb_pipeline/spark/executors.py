@@ -1,4 +1,4 @@
-"""An export's tasks on Spark's executors: the same work as on one machine, one task a partition."""
+"""Runs the tasks of an export's conversion on Spark's executors, one task a partition."""
 
 import pickle
 import threading
@@ -13,78 +13,67 @@ from ddb_pipeline.export.tasks import ReportItems, Result, RunTasks, Task, Work
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TELL_SECONDS = 2.0
+PROGRESS_SECONDS = 2.0
+"""Interval between reports of progress."""
 
 
 class ExecutorError(Exception):
-    """A task failed on an executor; the message is the last line of what it raised."""
-
-
-def on_executors(
-    spark: "SparkSession",
-    tasks: Sequence[Task],
-    work: Work[Result],
-    report_items: ReportItems,
-) -> Iterator[Result]:
-    """Work on tasks, each by one Python worker; ``work`` is sent there.
-
-    A task that Spark runs twice writes the same files with the same bytes. ``report_items`` is
-    called with a task's items when the task is done.
-
-    Raises:
-        ExecutorError: a task failed as often as Spark tries it.
-    """
-    from pyspark.errors import PythonException
-
-    if not tasks:
-        return
-    counted = spark.sparkContext.accumulator(0)
-    shared = spark.sparkContext.broadcast((tuple(tasks), work))
-
-    def converted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        all_tasks, work_on = shared.value
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                outcome = work_on(all_tasks[number], counted.add)
-                yield pa.RecordBatch.from_pydict({"outcome": [pickle.dumps(outcome)]})
-
-    frame = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(converted, "outcome binary")
-    with _telling(counted, report_items):
-        try:
-            rows = frame.collect()
-        except PythonException as error:
-            raise ExecutorError(last_line(str(error))) from error
-    for row in rows:
-        yield pickle.loads(row.outcome)
+    """A task failed on an executor; the message is the last line of its traceback."""
 
 
 def on_spark(spark: "SparkSession") -> RunTasks:
-    """What ``convert_export`` and ``infer_export`` take to work on executors."""
+    """Return the function by which ``convert_export`` and ``infer_export`` run tasks on Spark.
+
+    Each task runs in one of Spark's Python workers. A task that Spark runs twice writes the same
+    files with the same bytes. The function reports the items of a task that Spark has run, and
+    raises ``ExecutorError`` when Spark gives up a task after several failures.
+    """
+    from pyspark.errors import PythonException
 
     def run(
         tasks: Sequence[Task], work: Work[Result], report_items: ReportItems
     ) -> Iterator[Result]:
-        return on_executors(spark, tasks, work, report_items)
+        if not tasks:
+            return
+        counted = spark.sparkContext.accumulator(0)
+        shared = spark.sparkContext.broadcast((tuple(tasks), work))
+
+        def run_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            all_tasks, work_on = shared.value
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    result = work_on(all_tasks[number], counted.add)
+                    yield pa.RecordBatch.from_pydict({"result": [pickle.dumps(result)]})
+
+        numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
+        frame = numbers.mapInArrow(run_partition, "result binary")
+        with _reporting(counted, report_items):
+            try:
+                rows = frame.collect()
+            except PythonException as error:
+                raise ExecutorError(last_line(str(error))) from error
+        for row in rows:
+            yield pickle.loads(row.result)
 
     return run
 
 
 @contextmanager
-def _telling(counted: Any, report_items: ReportItems) -> Iterator[None]:
-    """Pass on what the accumulator counts, while it grows."""
+def _reporting(counted: Any, report_items: ReportItems) -> Iterator[None]:
+    """Report the growth of an accumulator at intervals and at the end."""
     stopped = threading.Event()
-    told = 0
+    reported = 0
 
-    def tell() -> None:
-        nonlocal told
+    def report() -> None:
+        nonlocal reported
         now = counted.value
-        if now > told:
-            report_items(now - told)
-            told = now
+        if now > reported:
+            report_items(now - reported)
+            reported = now
 
     def watch() -> None:
-        while not stopped.wait(TELL_SECONDS):
-            tell()
+        while not stopped.wait(PROGRESS_SECONDS):
+            report()
 
     watcher = threading.Thread(target=watch, name="export-progress", daemon=True)
     watcher.start()
@@ -93,10 +82,10 @@ def _telling(counted: Any, report_items: ReportItems) -> Iterator[None]:
     finally:
         stopped.set()
         watcher.join()
-        tell()
+        report()
 
 
 def last_line(text: str) -> str:
-    """The error itself, at the end of a worker's traceback."""
+    """Return the last line of a worker's traceback, which is the error itself."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else text

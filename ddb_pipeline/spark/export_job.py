@@ -1,38 +1,33 @@
-"""The job: an export of a DynamoDB table to Parquet, its data files converted by Spark's executors.
+"""The job that converts an export of a DynamoDB table to Parquet on Spark's executors.
 
     spark-submit --py-files modules.zip export_job.py \\
         --source URI --destination URI --schema URI [--partition-by EXPRESSION]
     spark-submit --py-files modules.zip export_job.py --source URI --infer-to URI
 
 Source and destination are ``s3://`` or ``file://`` URIs, the schema is JSON: ``[["name", "type"],
-...]``. The converter, the files that it writes and their publication are those of one machine
-(``ddb_pipeline.export.convert``): a job that was stopped goes on where it was, and nothing is
-visible before all of it is. Python workers read and write by pyarrow with the credentials that
-they find (the job role's on EMR), and need pyarrow, numpy, isal and amazon.ion.
+...]``. The converter, its files and their publication are those of ``ddb_pipeline.export.convert``:
+a job that was stopped continues where it stopped, and readers see nothing before the dataset is
+complete. The Python workers access files with pyarrow and the default credentials (on EMR, the job
+role's); they need pyarrow, numpy, isal and amazon.ion.
 """
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.fs
 
 from ddb_pipeline.arrow_types import NoParquetTypeError, arrow_schema
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
-from ddb_pipeline.export.convert import (
-    ConversionFailedError,
-    Progress,
-    convert_export,
-    infer_export,
-)
-from ddb_pipeline.export.manifest import ExportError
+from ddb_pipeline.export.convert import OnProgress, Progress, convert_export, infer_export
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
 from ddb_pipeline.hive.types import HiveTypeError
-from ddb_pipeline.parquet.partition_by import PartitionError, parse_partition_by
+from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
-from ddb_pipeline.parquet.publish import Destination, PublishError
+from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline.spark.executors import ExecutorError, on_spark
 from ddb_pipeline.spark.export_arguments import ExportArguments, ExportJobError, parse
 from ddb_pipeline.spark.reporting import Reporter, open_reporter
@@ -41,22 +36,15 @@ from ddb_pipeline.spark.session import open_session
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-EXPECTED = (
-    ConversionFailedError,
-    ExecutorError,
-    ExportError,
-    HiveTypeError,
-    NoParquetTypeError,
-    PartitionError,
-    PublishError,
-)
+EXPECTED = (DdbPipelineError, ExecutorError, HiveTypeError, NoParquetTypeError)
+"""Errors whose message explains what to do."""
 
 
 def run(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -> None:
-    """Do what is asked for.
+    """Run the job: infer the columns or convert the export.
 
     Raises:
-        ExportJobError: it cannot be done.
+        ExportJobError: the job failed for a reason that the message explains.
     """
     try:
         if arguments.infer_to:
@@ -68,19 +56,23 @@ def run(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -
 
 
 def infer(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -> None:
+    """Infer the columns from all items and write them to ``arguments.infer_to``."""
     open_object, export = open_export(*located(arguments.source))
     found = infer_export(
-        open_object, export, run_tasks=on_spark(spark), on_progress=telling(reporter, "Read")
+        open_object, export, run_tasks=on_spark(spark), on_progress=log_progress(reporter, "Read")
     )
     schema = inferred_schema(found)
-    told = list(schema_notes(schema))
-    for note in told:
+    for note in schema_notes(schema):
         reporter.warn(note)
     write_columns_file(*located(arguments.infer_to), schema.columns)
-    reporter.log(f"{found.items} items, {len(schema.columns)} columns: {arguments.infer_to}")
+    reporter.log(
+        f"Wrote {len(schema.columns)} columns, inferred from {found.items} items, to "
+        f"{arguments.infer_to}"
+    )
 
 
 def convert(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter) -> None:
+    """Convert the export to a dataset at ``arguments.destination``."""
     try:
         columns = read_columns_file(*located(arguments.schema))
     except (FileNotFoundError, ValueError) as error:
@@ -98,33 +90,33 @@ def convert(spark: "SparkSession", arguments: ExportArguments, reporter: Reporte
             partition_by=parse_partition_by(by, arrow_schema(columns)) if by else None,
         ),
         run_tasks=on_spark(spark),
-        on_progress=telling(reporter, "Converted"),
+        on_progress=log_progress(reporter, "Converted"),
     )
     reporter.log(
-        f"{conversion.rows} rows in {len(conversion.parts)} files, {conversion.rejected} lines "
-        f"rejected: {arguments.destination}"
+        f"Wrote {conversion.rows} rows in {len(conversion.parts)} files to "
+        f"{arguments.destination}; {conversion.rejected} line(s) were rejected."
     )
 
 
-def telling(reporter: Reporter, done: str) -> Any:
-    """Progress as log lines, one each time that a tenth more is done."""
-    told = -1
+def log_progress(reporter: Reporter, done: str) -> OnProgress:
+    """Return a callback that logs progress whenever another tenth of the items is done."""
+    logged = -1
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
+    def log(progress: Progress) -> None:
+        nonlocal logged
         tenths = 10 * progress.items // max(progress.total_items, 1)
-        if tenths > told:
-            told = tenths
+        if tenths > logged:
+            logged = tenths
             reporter.log(f"{done} {progress.items} of {progress.total_items} items.")
 
-    return tell
+    return log
 
 
 def located(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """The file system of a URI, and the path in it.
+    """Return the file system of a URI and the path in it.
 
     Raises:
-        ExportJobError: it is no URI of a file system that pyarrow knows.
+        ExportJobError: the URI is not one of a file system that pyarrow supports.
     """
     try:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
@@ -134,6 +126,7 @@ def located(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def main(argv: Sequence[str]) -> None:
+    """Run the job with the arguments of the command line."""
     with open_reporter() as reporter:
         arguments = parse(argv)
         spark = open_session("export_job")

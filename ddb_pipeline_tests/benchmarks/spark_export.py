@@ -1,17 +1,16 @@
-"""An export converted by local Spark against the same on one machine: same files, what it costs.
+"""Compares the conversion of an export by local Spark with that of one machine: files and cost.
 
     python -m ddb_pipeline_tests.benchmarks.spark_export [--items 1000000] [--folder F]
 
-Converts the export of ``benchmarks.export`` in this process on one core, then by the Spark job with
-one and with two cores, compares the datasets byte by byte, and reckons what 10 TB would take.
-Spark's start, of a job with next to no items, is told apart.
+Converts the export of ``benchmarks.export`` in one process on one core, then by the Spark job with
+one core and with two, compares the datasets byte by byte, and projects the time for 10 TB. The
+time to start Spark, measured with an export of 8 items, is subtracted and printed separately.
 """
 
 import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
@@ -31,7 +30,7 @@ from ddb_pipeline_tests.support.export_items import write_benchmark_export
 TERABYTES = 10
 EMR_CORES = 400
 STARTUP_SECONDS = 120
-LISTED = (
+ASSUMPTIONS = (
     "each vCPU converts as fast as one core here, S3 keeps up (a core reads under 20 MB/s of "
     "gzip and writes under 15 MB/s), data files are of equal size, and workers start within "
     f"{STARTUP_SECONDS} s"
@@ -39,7 +38,7 @@ LISTED = (
 
 
 def by_spark(folder: Path, target: Path, cores: int) -> float:
-    """Seconds of the job, Spark's start included."""
+    """Run the job; return its seconds, including the start of Spark."""
     arguments = ExportArguments(
         folder.as_uri(), target.as_uri(), (folder / "columns.json").as_uri()
     )
@@ -58,16 +57,18 @@ def dataset(folder: Path) -> dict[str, bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, help="Kept, and used again if it is there.")
+    parser.add_argument(
+        "--folder", type=Path, help="Folder of the export, used again if it exists."
+    )
     arguments = parser.parse_args()
-    say = partial(print, flush=True)
+    log = partial(print, flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         write_benchmark_export(folder, arguments.items)
         here = Path(temporary) / "here"
-        measured("inference", folder, here, 1, 8)
-        one = measured("ddb_pipeline", folder, here, 1, 8)
-        say(f"one machine, 1 core: {one['rows'] / one['wall']:,.0f} rows/s")
+        measured("inference", folder, here, workers=1, files=8)
+        one = measured("ddb_pipeline", folder, here, workers=1, files=8)
+        log(f"one machine, 1 core: {one['rows'] / one['wall']:,.0f} rows/s")
         few = Path(temporary) / "few"
         write_benchmark_export(few, 8)
         (few / "columns.json").write_text((folder / "columns.json").read_text())
@@ -78,16 +79,16 @@ def main() -> None:
             seconds = by_spark(folder, target, cores)
             rates[cores] = arguments.items / (seconds - start)
             same = dataset(here) == dataset(target)
-            say(
+            log(
                 f"Spark, {cores} core(s): {rates[cores]:,.0f} rows/s, start {start:.1f} s; "
                 f"the same files, byte by byte: {same}"
             )
-        say(f"2 cores are {rates[2] / rates[1]:.2f} times as fast as one")
+        log(f"2 cores are {rates[2] / rates[1]:.2f} times as fast as one")
         project(one["rows"] / one["cpu"], arguments.items, folder)
 
 
 def project(rate: float, items: int, folder: Path) -> None:
-    """What a large table would take, from the bytes of this export's items."""
+    """Print the projected time for a large table with items like this export's."""
     columns = len(json.loads((folder / "columns.json").read_text()))
     compressed = sum(path.stat().st_size for path in (folder / "data").iterdir())
     item_bytes = 600
@@ -97,9 +98,9 @@ def project(rate: float, items: int, folder: Path) -> None:
         f"Projection: {TERABYTES} TB of such items ({total:,.0f} of {item_bytes} bytes of JSON, "
         f"{columns} columns, {compressed / items:.0f} bytes gzipped) are "
         f"{total / rate / 3600:,.0f} core hours, on {EMR_CORES} vCPUs {seconds / 60:.0f} minutes, "
-        f"if {LISTED}."
+        f"if {ASSUMPTIONS}."
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

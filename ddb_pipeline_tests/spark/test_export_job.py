@@ -1,4 +1,4 @@
-"""The export job on Spark's Python workers: the same dataset as one machine's."""
+"""The export job on Spark's Python workers writes the same dataset as one machine."""
 
 import json
 from collections.abc import Callable
@@ -20,21 +20,7 @@ from ddb_pipeline.spark.executors import last_line
 from ddb_pipeline.spark.export_arguments import ExportArguments, ExportJobError, parse
 from ddb_pipeline.spark.export_job import located, run
 from ddb_pipeline_tests.support.exports import LOCAL, opened, order, write_local_export
-
-
-class Told:
-    """Keeps what a job tells."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def warn(self, message: str) -> None:
-        self.lines.append(f"warning: {message}")
-
-    def materialized(self, metadata: Any, data_version: str) -> None: ...
+from ddb_pipeline_tests.support.recording_reporter import RecordingReporter
 
 
 @pytest.fixture
@@ -43,8 +29,8 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return plan_tasks(files, 1)
 
     monkeypatch.setattr(convert_export_module, "plan_tasks", plan)
-    odd = [{"id": {"S": "odd"}, "n": {"N": "1.5"}}]
-    return write_local_export(tmp_path, [*map(order, range(500)), *odd])
+    rejected = {"id": {"S": "rejected"}, "n": {"N": "1.5"}}
+    return write_local_export(tmp_path, [*map(order, range(500)), rejected])
 
 
 COLUMNS = [
@@ -61,7 +47,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("part-*")}
 
 
-def test_the_dataset_is_the_one_of_one_machine(session: Any, source: Path, tmp_path: Path) -> None:
+def test_the_dataset_is_the_same_as_on_one_machine(
+    session: Any, source: Path, tmp_path: Path
+) -> None:
     write_columns_file(*located((tmp_path / "columns.json").as_uri()), COLUMNS)
     target = tmp_path / "spark"
     arguments = ExportArguments(
@@ -70,28 +58,28 @@ def test_the_dataset_is_the_one_of_one_machine(session: Any, source: Path, tmp_p
         schema=(tmp_path / "columns.json").as_uri(),
         partition_by="hash(id,2)",
     )
-    told = Told()
-    run(session, parse(arguments.command_line()), told)
-    assert told.lines[-1].startswith("500 rows in ")
-    assert "1 lines rejected" in told.lines[-1]
-    assert any(line.startswith("Converted ") for line in told.lines)
+    reporter = RecordingReporter()
+    run(session, parse(arguments.command_line()), reporter)
+    assert reporter.lines[-1].startswith("Wrote 500 rows in ")
+    assert reporter.lines[-1].endswith("; 1 line(s) were rejected.")
+    assert any(line.startswith("Converted ") for line in reporter.lines)
     here = tmp_path / "here"
     options = PartOptions(partition_by=PartitionBy("hash", "id", 2))
     conversion = convert_export(
         *opened(source), COLUMNS, Destination(LOCAL, str(here)), options=options
     )
     assert files_of(here) == files_of(target)
-    # What Spark published is known to the same call on one machine, which does nothing.
+    # The same conversion on one machine finds the published dataset and does nothing.
     again = convert_export(
         *opened(source), COLUMNS, Destination(LOCAL, str(target)), options=options
     )
     assert again == conversion
 
 
-def test_types_of_all_items(session: Any, source: Path, tmp_path: Path) -> None:
+def test_columns_are_inferred_from_all_items(session: Any, source: Path, tmp_path: Path) -> None:
     columns = tmp_path / "new" / "columns.json"
-    told = Told()
-    run(session, ExportArguments(source.as_uri(), infer_to=columns.as_uri()), told)
+    reporter = RecordingReporter()
+    run(session, ExportArguments(source.as_uri(), infer_to=columns.as_uri()), reporter)
     assert json.loads(columns.read_text()) == [
         ["day", "string"],
         ["id", "string"],
@@ -100,10 +88,10 @@ def test_types_of_all_items(session: Any, source: Path, tmp_path: Path) -> None:
         ["tags", "set<string>"],
         ["total", "double"],
     ]
-    assert told.lines[-1].startswith("501 items, 6 columns: ")
+    assert reporter.lines[-1].startswith("Wrote 6 columns, inferred from 501 items, to ")
 
 
-def test_a_damaged_file_ends_the_job_with_the_reason(
+def test_a_damaged_file_fails_the_job_with_the_reason(
     session: Any, source: Path, tmp_path: Path
 ) -> None:
     data = max((source / "data").iterdir())
@@ -113,7 +101,7 @@ def test_a_damaged_file_ends_the_job_with_the_reason(
         source.as_uri(), (tmp_path / "lake").as_uri(), (tmp_path / "columns.json").as_uri()
     )
     with pytest.raises(ExportJobError, match="it is not a complete gzip file") as raised:
-        run(session, arguments, Told())
+        run(session, arguments, RecordingReporter())
     assert data.name in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "lake").exists()
@@ -121,7 +109,7 @@ def test_a_damaged_file_ends_the_job_with_the_reason(
         convert_export(*opened(source), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
 
 
-def test_an_object_store_as_its_environment_names_it(
+def test_s3_is_configured_by_the_environment(
     session: Any,
     source: Path,
     aws_client: Callable[[str], Any],
@@ -145,29 +133,31 @@ def test_an_object_store_as_its_environment_names_it(
     arguments = ExportArguments(
         "s3://spark-export/export", "s3://spark-export/lake", "s3://spark-export/columns.json"
     )
-    run(session, arguments, Told())
-    filesystem, path = located("s3://spark-export/lake")
-    assert pq.read_table(path, filesystem=filesystem).num_rows == 500
+    run(session, arguments, RecordingReporter())
+    filesystem, folder = located("s3://spark-export/lake")
+    assert pq.read_table(folder, filesystem=filesystem).num_rows == 500
 
 
-WRONG: list[tuple[dict[str, str], str]] = [
+INVALID_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"source": "s3://b/e"}, "--infer-to"),
     ({"source": "s3://b/e", "destination": "s3://b/d"}, "--schema"),
     ({"source": "s3://b/e", "infer_to": "x", "destination": "d", "schema": "s"}, "Give"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "reason"), WRONG)
-def test_arguments_that_ask_for_no_one_thing(arguments: dict[str, str], reason: str) -> None:
+@pytest.mark.parametrize(("arguments", "reason"), INVALID_ARGUMENTS)
+def test_arguments_must_ask_for_either_inference_or_conversion(
+    arguments: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(ExportJobError, match=reason):
         ExportArguments(**arguments)
 
 
-def test_a_place_that_is_no_uri() -> None:
+def test_a_source_that_is_not_a_uri_is_an_error() -> None:
     with pytest.raises(ExportJobError, match=r"Give an s3:// or file:// URI"):
         located("nowhere/relative")
 
 
-def test_last_line() -> None:
-    assert last_line("Traceback\n  File x\nValueError: odd\n\n") == "ValueError: odd"
+def test_last_line_is_the_error_of_a_traceback() -> None:
+    assert last_line("Traceback\n  File x\nValueError: wrong\n\n") == "ValueError: wrong"
     assert last_line("") == ""

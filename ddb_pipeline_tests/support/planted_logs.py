@@ -77,7 +77,7 @@ class Planted:
 
     def examination(self, position: int) -> float:
         """Return the probability that a user looks at a position."""
-        return 1 / position**self.bias
+        return float(1 / position**self.bias)
 
     def document_id(self, query: int, document: int) -> int:
         """Return a document's identifier in the logs."""
