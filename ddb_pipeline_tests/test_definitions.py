@@ -1,4 +1,4 @@
-"""The code location loads, whatever is configured, and speaks to nobody while it does."""
+"""The code location loads with any configuration, and makes no request while it loads."""
 
 from pathlib import Path
 
@@ -38,13 +38,13 @@ def test_definitions_load(settings: Settings) -> None:
     assert not (settings.home / "embedded").exists()
 
 
-def test_sensors_run_by_themselves_in_embedded_mode_only(settings: Settings) -> None:
+def test_sensors_and_schedules_run_by_default_in_the_embedded_aws_only(settings: Settings) -> None:
     repository = build_defs(settings).get_repository_def()
     statuses = {sensor.default_status.value for sensor in repository.sensor_defs}
     statuses |= {schedule.default_status.value for schedule in repository.schedule_defs}
     assert statuses == ({"STOPPED"} if settings.target.value == "aws" else {"RUNNING"})
 
 
-def test_demo_traffic_never_reaches_a_real_account(settings: Settings) -> None:
+def test_demo_traffic_is_written_to_the_embedded_aws_only(settings: Settings) -> None:
     names = {sensor.name for sensor in build_defs(settings).get_repository_def().sensor_defs}
     assert ("demo_traffic" in names) == (settings.target.value == "embedded")

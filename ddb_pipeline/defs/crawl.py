@@ -39,7 +39,7 @@ MAX_HELD_OBJECTS = 1000
 def crawl(
     cloud: CloudResource, pipeline: PipelineConfig, log: dg.DagsterLogManager
 ) -> CatalogTable:
-    """Crawl as ``crawl_with`` says; returns the catalog table as the crawl left it."""
+    """Crawl with what ``crawl_with`` names; returns the catalog table as the crawl left it."""
     if pipeline.crawl_with is CrawlWith.GLUE:
         run = run_crawler(
             cloud.glue,

@@ -64,7 +64,7 @@ def export_job(settings: Settings) -> dg.JobDefinition:
 def export(
     context: dg.OpExecutionContext, cloud: CloudResource, pipeline: PipelineConfig
 ) -> tuple[str, int]:
-    """Export as ``export_with`` says; returns ``bucket/prefix`` and the number of items.
+    """Export as configured by ``export_with``; returns ``bucket/prefix`` and the item count.
 
     Raises:
         ExportRequestError: the export was refused or failed.

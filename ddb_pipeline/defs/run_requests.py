@@ -161,11 +161,12 @@ class Cursor:
 
         Partition keys sort by time: hours do, and so do ids of exports.
         """
-        kept: dict[Subject, Requested] = {}
-        for pipeline in pipelines:
-            subjects = sorted(subject for subject in self.requested if subject.pipeline == pipeline)
-            kept |= {subject: self.requested[subject] for subject in subjects[-partitions:]}
-        return replace(self, requested=kept)
+        subjects: dict[str, list[Subject]] = {pipeline: [] for pipeline in pipelines}
+        for subject in sorted(self.requested):
+            if subject.pipeline in subjects:
+                subjects[subject.pipeline].append(subject)
+        newest = [each for found in subjects.values() for each in found[-partitions:]]
+        return replace(self, requested={subject: self.requested[subject] for subject in newest})
 
 
 def _requests(data: Mapping[str, Mapping[str, Any]]) -> dict[Subject, Requested]:
@@ -245,11 +246,14 @@ class RunRequests:
         unresolved: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> bool:
-        """Request a run of a pipeline's assets for this version, unless it is not time for one.
+        """Request a run of a pipeline's assets, if :func:`next_request` returns one.
 
-        Returns whether one is requested. ``unresolved`` means that this very version needs a run,
-        whatever an earlier one achieved: a successful run counts as failed then. For the other
-        arguments see :func:`next_request`.
+        Args:
+            unresolved: this very version shows that a run is needed, so that a successful earlier
+                run for it counts as failed.
+            tags: further tags of the run.
+
+        Returns whether a run is requested.
         """
         subject = Subject(pipeline.name)
         state = self._states.get(subject, RunState.UNKNOWN)

@@ -83,7 +83,7 @@ def normalize(
 
 
 def valid_hive_types(columns: tuple[tuple[str, str], ...]) -> dg.AssetCheckResult:
-    """Fails where Hive cannot parse a type; the metadata says why."""
+    """Fails where Hive cannot parse a type; the metadata has Hive's reason."""
     refused = {}
     for name, text in columns:
         try:

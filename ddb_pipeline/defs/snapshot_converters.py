@@ -188,7 +188,7 @@ class BySpark:
         )
         if conversion is None:
             raise ConversionFailedError(
-                f"The Spark job succeeded, but {snapshot.location} holds no dataset."
+                f"The Spark job succeeded, but {snapshot.location} contains no dataset."
             )
         return conversion
 

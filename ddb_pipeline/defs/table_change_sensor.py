@@ -29,7 +29,7 @@ RECONCILE_AWS_SECONDS = 300
 
 
 def glue_table_change_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Level-triggered: an event only wakes the sensor; the tables' state says what to do.
+    """Requests runs by the tables' state; an event only causes the comparison.
 
     Events may be lost, repeated or late: without any, all tables are still compared once an
     interval, and at every tick while a requested run has not succeeded.

@@ -1,4 +1,4 @@
-"""Versions of what the lake holds: texts that change whenever objects do."""
+"""Versions of the lake's content: digests that change whenever objects do."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping

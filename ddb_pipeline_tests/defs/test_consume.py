@@ -1,4 +1,4 @@
-"""The consumer job on the embedded AWS: the stream delivered without a Lambda, run after run."""
+"""The consumer job on the embedded AWS: each run continues where the last one ended."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +47,7 @@ def consume(settings: Settings, **config: Any) -> dict[str, Any]:
 
 
 @pytest.mark.embedded
-def test_run_after_run(settings: Settings, cloud: CloudResource) -> None:
+def test_a_run_continues_where_the_last_one_ended(settings: Settings, cloud: CloudResource) -> None:
     assert cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"] == []
     first = consume(settings, max_records=25)
     assert (first["records"], first["caught_up"]) == (25, False)
@@ -61,19 +61,19 @@ def test_run_after_run(settings: Settings, cloud: CloudResource) -> None:
 
 
 @pytest.mark.embedded
-def test_without_the_table(settings: Settings, cloud: CloudResource) -> None:
+def test_a_missing_checkpoint_table_is_explained(settings: Settings, cloud: CloudResource) -> None:
     cloud.dynamodb.delete_table(TableName="consumed-stream-checkpoints")
     with pytest.raises(Exception, match='stream_reader = "consumer"'):
         consume(settings)
 
 
-def test_no_sensor_where_every_stream_has_its_lambda() -> None:
+def test_without_consumers_there_is_no_sensor() -> None:
     settings = Settings(pipelines=(PipelineConfig(name="by_lambda"),))
     names = {sensor.name for sensor in build_defs(settings).get_repository_def().sensor_defs}
     assert "stream_consumer_sensor" not in names
 
 
-def test_what_a_failed_run_says() -> None:
+def test_a_failed_run_names_the_records_that_are_left() -> None:
     done = Consumption(stopped={"shard-1": "17"}, trimmed={"shard-2": "Gone."})
     assert failure_text(done) == (
         "Shard shard-1: records from sequence number 17 on were not delivered; the next run tries "

@@ -74,18 +74,18 @@ def test_scores_from_the_lake(settings: Settings, cloud: CloudResource) -> None:
         result = materialize(settings, cloud, instance)
         assert result.success
         (event,) = result.asset_materializations_for_node("scored__relevance_scores")
-        told = {name: value.value for name, value in event.metadata.items()}
-        assert told["logs/logs"] == 300
-        assert told["hours"] == 2
-        assert told["queries"] == 2
-        assert "data:image/svg+xml" in told["score_distribution"]
+        metadata = {name: value.value for name, value in event.metadata.items()}
+        assert metadata["logs/logs"] == 300
+        assert metadata["hours"] == 2
+        assert metadata["queries"] == 2
+        assert "data:image/svg+xml" in metadata["score_distribution"]
         table = read_table(cloud.glue, scores_table(settings.pipelines[0]))
-        assert table.location == told["dagster/uri"]
+        assert table.location == metadata["dagster/uri"]
         prefix = table.location.removeprefix(f"s3://{BUCKET}/")
         objects = sorted(key for key in keys(cloud) if key.startswith(prefix))
         bodies = [cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in objects]
         rows = [row for body in bodies for row in pq.read_table(io.BytesIO(body)).to_pylist()]
-        assert len(rows) == told["dagster/row_count"] > 10
+        assert len(rows) == metadata["dagster/row_count"] > 10
         columns = pq.read_schema(io.BytesIO(bodies[0])).names
         assert columns == [column.name for column in table.columns]
 

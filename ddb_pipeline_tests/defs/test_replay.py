@@ -76,9 +76,7 @@ def test_part_of_a_shard(settings: Settings, cloud: CloudResource) -> None:
     )
 
 
-def test_a_batch_that_an_event_source_mapping_gave_up_on(
-    settings: Settings, cloud: CloudResource
-) -> None:
+def test_a_batch_of_an_on_failure_message(settings: Settings, cloud: CloudResource) -> None:
     table = cloud.dynamodb.describe_table(TableName="replayed")["Table"]
     arn = table["LatestStreamArn"]
     shard = cloud.dynamodb_streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]
@@ -131,7 +129,7 @@ def test_dead_letters(settings: Settings, cloud: CloudResource) -> None:
     assert (first["received"], first["dead_lettered"], first["objects"]) == (5, 1, 2)
     assert first["delivered"] + first["held"] == 4
     left = keys_of(cloud, "dead-letters/")
-    assert len(left) == 2  # the one letter that still is one, and the line that is none
+    assert len(left) == 2  # the letter that failed again, and the line that is not a letter
     bodies = [cloud.s3.get_object(Bucket="replayed-lake", Key=k)["Body"].read() for k in left]
     assert b"{torn\n" in bodies
     assert sum(body.count(b"event-3") for body in bodies) >= 1

@@ -33,7 +33,7 @@ FIX_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Account:
-    """An embedded AWS with two pipelines: one mended by Dagster alone, one by its Lambda."""
+    """An embedded AWS with two pipelines: one repaired by Dagster, the other by its Lambda."""
 
     settings: Settings
     cloud: CloudResource
@@ -74,12 +74,16 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEva
     return {found.check_name: found for found in result.get_asset_check_evaluations()}
 
 
-def test_types_in_conflict_are_told_with_keys_and_counts(account: Account) -> None:
+def test_types_in_conflict_are_listed_with_keys_and_counts(account: Account) -> None:
     pipeline = account.settings.pipeline("by_dagster")
     account.put(
         pipeline,
         *({"log_id": {"S": f"n{i}"}, "score": {"N": str(i)}, "t": {"SS": ["a"]}} for i in range(5)),
-        {"log_id": {"S": "odd"}, "score": {"S": "high"}, "inner": {"M": {"x": {"NS": ["1"]}}}},
+        {
+            "log_id": {"S": "other"},
+            "score": {"S": "high"},
+            "inner": {"M": {"x": {"NS": ["1"]}}},
+        },
     )
     result = account.materialize(pipeline, CRAWLED_CATALOG_TABLE, NORMALIZED_SCHEMA, LAKE_TABLE)
     checks = evaluations(result)
@@ -94,12 +98,12 @@ def test_types_in_conflict_are_told_with_keys_and_counts(account: Account) -> No
     changes = str(crawled.metadata["changes"].value).splitlines()
     assert changes[0] == "| column | before | after |"
     assert "| t |  | `set<string>` |" in changes
-    told = checks["type_conflicts"]
-    assert told.severity is dg.AssetCheckSeverity.WARN
-    table = str(told.metadata["attributes"].value).splitlines()
+    conflicts = checks["type_conflicts"]
+    assert conflicts.severity is dg.AssetCheckSeverity.WARN
+    table = str(conflicts.metadata["attributes"].value).splitlines()
     assert table[0] == "| attribute | type | values | keys of items |"
     assert any(line.startswith("| `score` | N | 5 |") and "n0" in line for line in table)
-    assert any(line.startswith("| `score` | S | 1 |") and "odd" in line for line in table)
+    assert any(line.startswith("| `score` | S | 1 |") and "other" in line for line in table)
     assert account.columns(pipeline) == {
         "log_id": "string",
         "inner": "struct<x:array<bigint>>",
@@ -128,26 +132,26 @@ def test_a_lake_that_someone_narrowed_fails_its_check_and_is_widened_again(
     assert (now["late"], now["t"]) == ("string", "string")
 
 
-def test_the_lambda_alone_mends_every_crawl(account: Account) -> None:
-    """Glue's event, EventBridge's rule and the function's own zip; Dagster has no part in it."""
+def test_the_lambda_repairs_every_crawl_without_dagster(account: Account) -> None:
+    """Through Glue's event, EventBridge's rule and the function's zip."""
     pipeline = account.settings.pipeline("by_lambda")
     account.put(pipeline, {"log_id": {"S": "a"}, "t": {"SS": ["x"]}, "ids": {"NS": ["1"]}})
 
-    def mended(wanted: dict[str, str]) -> None:
+    def wait_for(columns: dict[str, str]) -> None:
         deadline = time.monotonic() + FIX_SECONDS
         while True:
             try:
                 found = account.columns(pipeline)
-            except Exception as error:  # noqa: BLE001 - shown if the time is over
+            except Exception as error:  # noqa: BLE001 - shown when the time is over
                 found = {"error": str(error)}
-            if found == wanted:
+            if found == columns:
                 return
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
 
     types = {"log_id": "string", "ids": "array<bigint>", "t": "array<string>"}
     account.cloud.glue.start_crawler(Name=pipeline.crawler)
-    mended(types)
+    wait_for(types)
     # A revert to an earlier, broken version is a table change like any other.
     reference = TableReference(pipeline.database, "by_lambda")
     versions = account.cloud.glue.get_table_versions(
@@ -162,10 +166,10 @@ def test_the_lambda_alone_mends_every_crawl(account: Account) -> None:
         DatabaseName=reference.database,
         TableInput={"Name": reference.name, "StorageDescriptor": broken["StorageDescriptor"]},
     )
-    mended(types)
-    settled = read_table(account.cloud.glue, reference).version_id
+    wait_for(types)
+    last_version = read_table(account.cloud.glue, reference).version_id
     time.sleep(2)
-    assert read_table(account.cloud.glue, reference).version_id == settled
+    assert read_table(account.cloud.glue, reference).version_id == last_version
 
 
 @pytest.fixture

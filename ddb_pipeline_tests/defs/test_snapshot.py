@@ -58,8 +58,8 @@ class Account:
         return result
 
     def newest_request(self, pipeline: PipelineConfig) -> dg.RunRequest:
-        wanted = asset_job_name(pipeline, PARQUET_SNAPSHOT)
-        requests = [r for r in self.tick().run_requests or () if r.job_name == wanted]
+        job = asset_job_name(pipeline, PARQUET_SNAPSHOT)
+        requests = [r for r in self.tick().run_requests or () if r.job_name == job]
         return max(requests, key=lambda request: request.partition_key or "")
 
     def materialize(self, request: dg.RunRequest, **config: Any) -> dg.ExecuteInProcessResult:
@@ -152,10 +152,11 @@ def test_a_damaged_export_fails_with_the_reason_and_shows_nothing(account: Accou
     assert account.materialize(request).success
 
 
-def test_what_no_column_holds_is_told_by_a_check(account: Account) -> None:
+def test_a_check_warns_of_rejected_lines(account: Account) -> None:
     pipeline = account.settings.pipeline("scanned")
     account.cloud.dynamodb.put_item(
-        TableName=pipeline.dynamodb_table, Item={"log_id": {"S": "odd"}, "results": {"S": "none"}}
+        TableName=pipeline.dynamodb_table,
+        Item={"log_id": {"S": "other"}, "results": {"S": "none"}},
     )
     assert account.export(pipeline).success
     request = account.newest_request(pipeline)
@@ -210,8 +211,8 @@ def test_large_tables_go_to_spark(
 
 
 def test_progress() -> None:
-    told = progress_metadata(Progress(50, 200, 1, 4), 2.0)
-    assert told == {
+    found = progress_metadata(Progress(50, 200, 1, 4), 2.0)
+    assert found == {
         "items": 50,
         "items_in_export": 200,
         "tasks": 1,
