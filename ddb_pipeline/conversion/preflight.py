@@ -140,13 +140,7 @@ class Preflight:
 
     def _convert(self, hive_type: HiveType) -> Convert:
         if hive_type not in self._converts:
-            self._converts[hive_type] = row_conversion(
-                [("value", hive_type)],
-                case_insensitive=True,
-                convert_dots=False,
-                column_to_json_key={},
-                convert_decimals=False,
-            )
+            self._converts[hive_type] = row_conversion([("value", hive_type)])
         return self._converts[hive_type]
 
 

@@ -5,6 +5,7 @@ Source: recorded output of the class, and of the probed service.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -42,10 +43,6 @@ _HIVE_DECIMAL: Final = "org.apache.hadoop.hive.common.type.HiveDecimal"
 _OBJECT: Final = "org.openx.data.jsonserde.json.JSONObject"
 
 
-class UnsupportedTypeError(TypeError):
-    """A Hive type that the SerDe refuses in any schema, such as binary."""
-
-
 class OpenXJsonSerDe(JsonSerDe):
     """Deserializes records under the options of Firehose's OpenXJsonSerDe.
 
@@ -75,16 +72,13 @@ class OpenXJsonSerDe(JsonSerDe):
     ) -> None:
         if decimals not in ("refuse", "convert"):
             raise ValueError(f"decimals must be 'refuse' or 'convert', not {decimals!r}")
-        try:
-            row = row_conversion(
-                parse_columns(columns),
-                case_insensitive=case_insensitive,
-                convert_dots=convert_dots,
-                column_to_json_key=column_to_json_key or {},
-                convert_decimals=decimals == "convert",
-            )
-        except UnsupportedTypeError:
-            raise unsupported_types("org.openx.data.JsonSerDe") from None
+        row = row_conversion(
+            parse_columns(columns),
+            case_insensitive=case_insensitive,
+            convert_dots=convert_dots,
+            column_to_json_key=column_to_json_key,
+            convert_decimals=decimals == "convert",
+        )
         keys = unique_lower_keys if case_insensitive else unique_keys
         super().__init__(row, document_decoder(keys))
 
@@ -92,54 +86,46 @@ class OpenXJsonSerDe(JsonSerDe):
 def row_conversion(
     columns: Sequence[tuple[str, HiveType]],
     *,
-    case_insensitive: bool,
-    convert_dots: bool,
-    column_to_json_key: Mapping[str, str],
-    convert_decimals: bool,
+    case_insensitive: bool = True,
+    convert_dots: bool = False,
+    column_to_json_key: Mapping[str, str] | None = None,
+    convert_decimals: bool = False,
 ) -> Convert:
     """Compile the function from a parsed document to its row.
 
     With ``case_insensitive`` the document's keys must be in lower case already.
-    Raises UnsupportedTypeError.
+    Raises ConversionError, code InvalidSchema, for a type that the SerDe refuses in any schema.
     """
-    compiler = _Compiler(case_insensitive, convert_dots, column_to_json_key, convert_decimals)
-    return compiler.row(columns)
+    json_keys = {
+        column.lower(): key.lower() if case_insensitive else key
+        for column, key in (column_to_json_key or {}).items()
+    }
+    return _Compiler(json_keys, convert_dots, convert_decimals).row(columns)
 
 
+@dataclass(frozen=True, slots=True)
 class _Compiler:
     """Compiles Hive types to functions on JSON values."""
 
-    def __init__(
-        self,
-        case_insensitive: bool,
-        convert_dots: bool,
-        column_to_json_key: Mapping[str, str],
-        convert_decimals: bool,
-    ) -> None:
-        self._fold = str.lower if case_insensitive else str
-        self._convert_dots = convert_dots
-        self._convert_decimals = convert_decimals
-        self._mapping = {
-            column.lower(): self._fold(key) for column, key in column_to_json_key.items()
-        }
+    json_keys: Mapping[str, str]
+    convert_dots: bool
+    convert_decimals: bool
 
     def row(self, columns: Sequence[tuple[str, HiveType]]) -> Convert:
-        return partial(_row_with_dots if self._convert_dots else _row, self._fields(columns))
+        return partial(_row_with_dots if self.convert_dots else _row, self._fields(columns))
 
     def _fields(self, members: Sequence[tuple[str, HiveType]]) -> Fields:
         # Hive has names in lower case: without case-insensitivity a key with capitals is not found.
         return tuple(
-            (name, self._mapping.get(name.lower(), name.lower()), self.value(hive_type))
+            (name, self.json_keys.get(name.lower(), name.lower()), self.value(hive_type))
             for name, hive_type in members
         )
 
     def value(self, hive_type: HiveType) -> Convert:
-        if isinstance(hive_type, PrimitiveType):
-            if hive_type.name not in _PRIMITIVES:
-                raise UnsupportedTypeError(hive_type.name)
+        if isinstance(hive_type, PrimitiveType) and hive_type.name in _PRIMITIVES:
             return _PRIMITIVES[hive_type.name]
         if isinstance(hive_type, DecimalType):
-            if self._convert_decimals:
+            if self.convert_decimals:
                 return partial(_decimal, hive_type.precision, hive_type.scale)
             return partial(_refuse, _HIVE_DECIMAL)
         if isinstance(hive_type, CharType):
@@ -152,10 +138,10 @@ class _Compiler:
             return partial(_map, self._key(hive_type.key), self.value(hive_type.value))
         if isinstance(hive_type, StructType):
             fields = self._fields([(field.name, field.type) for field in hive_type.fields])
-            return partial(_struct, fields, self._convert_dots)
+            return partial(_struct, fields, self.convert_dots)
         if isinstance(hive_type, UnionType):
             return partial(_union, tuple(self.value(member) for member in hive_type.members))
-        raise UnsupportedTypeError(str(hive_type))
+        raise unsupported_types("org.openx.data.JsonSerDe")
 
     def _key(self, hive_type: HiveType) -> Convert:
         name = hive_type.name if isinstance(hive_type, PrimitiveType) else ""
