@@ -8,7 +8,7 @@ size, and an instant past the year 9999 wraps around in 64-bit nanoseconds.
 
 import re
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from ddb_pipeline.conversion.serde.java import (
     LONG_MAX,
@@ -23,6 +23,8 @@ from ddb_pipeline.conversion.serde.java import (
 EPOCH_MILLISECONDS_FROM: Final = 10**12
 EPOCH: Final = datetime(1970, 1, 1)
 
+Epoch = TypeVar("Epoch", int, float)
+
 _TIMESTAMP_FORMAT: Final = "Timestamp format must be yyyy-mm-dd hh:mm:ss[.fffffffff]"
 # The forms with 'T' are strict. Minutes of an offset are ignored, as the pattern "X" of the
 # SerDe's SimpleDateFormat ignores those of "+05:30".
@@ -32,6 +34,9 @@ _ISO: Final = re.compile(
     re.ASCII,
 )
 _JDBC_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\Z", re.ASCII)
+_JDBC_TIMESTAMP: Final = re.compile(
+    r"(\d{4})-(\d{1,2})-(\d{1,2}) ([^:]*):([^:]*):(?=.)([^.]*)(?:\.(.+))?\Z", re.ASCII | re.DOTALL
+)
 _LENIENT_DATE: Final = re.compile(r"[ \t]*(-?\d+)-[ \t]*(-?\d+)-[ \t]*(-?\d+)")
 # The forms of nearly every timestamp, which datetime.fromisoformat reads equally.
 _COMMON: Final = re.compile(
@@ -55,7 +60,7 @@ def parse_timestamp(text: str) -> datetime:
     if match is None:
         return timestamp_value_of(text)
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    micros = _microseconds(match.group(7) or "")
+    micros = _microseconds((match.group(7) or "")[1:])
     offset = int(match.group(8) or 0)
     return _moment(year, month, day, hour - offset, minute, second, micros)
 
@@ -65,26 +70,16 @@ def timestamp_value_of(text: str) -> datetime:
 
     Raises JavaError with Java's message.
     """
-    trimmed = java_trim(text)
-    day_text, space, time_text = trimmed.partition(" ")
-    calendar_day = _JDBC_DATE.match(day_text)
-    if not space or calendar_day is None:
+    match = _JDBC_TIMESTAMP.match(java_trim(text))
+    year, month, day = (int(part) for part in match.groups()[:3]) if match else (0, 0, 0)
+    if match is None or not (1 <= month <= 12 and 1 <= day <= 31):
         raise JavaError(_TIMESTAMP_FORMAT)
-    year, month, day = (int(part) for part in calendar_day.groups())
-    if not (1 <= month <= 12 and 1 <= day <= 31):
-        raise JavaError(_TIMESTAMP_FORMAT)
-    hour_text, first_colon, rest = time_text.partition(":")
-    minute_text, second_colon, seconds = rest.partition(":")
-    if not first_colon or not second_colon or not seconds:
-        raise JavaError(_TIMESTAMP_FORMAT)
-    second_text, period, fraction = seconds.partition(".")
-    if period and not fraction:
-        raise JavaError(_TIMESTAMP_FORMAT)
-    hour, minute, second = (_time_part(part) for part in (hour_text, minute_text, second_text))
+    hour, minute, second = (_time_part(part) for part in match.groups()[3:6])
+    fraction = match.group(7) or ""
     if fraction and (len(fraction) > 9 or not fraction[0].isdigit()):
         raise JavaError(_TIMESTAMP_FORMAT)
-    micros = _microseconds("." + str(_time_part(fraction)).zfill(len(fraction))) if period else 0
-    return _moment(year, month, day, hour, minute, second, micros)
+    digits = str(_time_part(fraction)).zfill(len(fraction)) if fraction else ""
+    return _moment(year, month, day, hour, minute, second, _microseconds(digits))
 
 
 def parse_date(text: str) -> date:
@@ -123,16 +118,16 @@ def from_epoch_milliseconds(milliseconds: int) -> datetime:
 
 def _epoch(text: str) -> datetime:
     if "." in text:
-        number = parse_double(text)
-        scaled = number * 1000 if abs(number) < EPOCH_MILLISECONDS_FROM else number
-        if scaled != scaled:
+        number = _milliseconds(parse_double(text))
+        if number != number:
             raise for_input_string(text)
         # A Java cast of a double to long saturates.
-        return from_epoch_milliseconds(int(max(min(scaled, float(LONG_MAX)), float(LONG_MIN))))
-    number = parse_long(text)
-    return from_epoch_milliseconds(
-        number * 1000 if abs(number) < EPOCH_MILLISECONDS_FROM else number
-    )
+        return from_epoch_milliseconds(int(max(min(number, float(LONG_MAX)), float(LONG_MIN))))
+    return from_epoch_milliseconds(_milliseconds(parse_long(text)))
+
+
+def _milliseconds(number: Epoch) -> Epoch:
+    return number * 1000 if abs(number) < EPOCH_MILLISECONDS_FROM else number
 
 
 def _time_part(text: str) -> int:
@@ -144,8 +139,8 @@ def _time_part(text: str) -> int:
     raise JavaError(f'Error at index {index} in: "{text}"' if text else 'For input string: ""')
 
 
-def _microseconds(fraction: str) -> int:
-    return int(fraction[1:7].ljust(6, "0")) if fraction else 0
+def _microseconds(digits: str) -> int:
+    return int(digits[:6].ljust(6, "0"))
 
 
 def _moment(
