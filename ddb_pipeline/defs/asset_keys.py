@@ -55,6 +55,6 @@ def asset_jobs(settings: Settings, name: str) -> list[Any]:
     ]
 
 
-def run_tags(pipeline: PipelineConfig, stage: str) -> dict[str, str]:
+def run_tags(pipeline_name: str, stage: str) -> dict[str, str]:
     """Tags by which a pipeline's runs of one stage are found again."""
-    return {PIPELINE_TAG: pipeline.name, STAGE_TAG: stage}
+    return {PIPELINE_TAG: pipeline_name, STAGE_TAG: stage}

@@ -134,4 +134,4 @@ def consume_sensor(settings: Settings) -> dg.SensorDefinition:
 def consume_request(pipeline: PipelineConfig) -> dg.RunRequest:
     """A run for one pipeline; without a run key, since each run has new records to read."""
     config = dg.RunConfig(ops={OP: ConsumeConfig(pipeline=pipeline.name)})
-    return dg.RunRequest(run_config=config, tags=run_tags(pipeline, STAGE))
+    return dg.RunRequest(run_config=config, tags=run_tags(pipeline.name, STAGE))

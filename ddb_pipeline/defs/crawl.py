@@ -104,7 +104,7 @@ def crawl_schedule(settings: Settings, pipeline: PipelineConfig) -> dg.ScheduleD
         execution_timezone="UTC",
         target=dg.AssetSelection.assets(asset_key(pipeline, CRAWLED_CATALOG_TABLE)),
         default_status=schedule_status(settings),
-        tags=run_tags(pipeline, STAGE),
+        tags=run_tags(pipeline.name, STAGE),
     )
 
 

@@ -104,7 +104,7 @@ def export_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.Sched
             job=job,
             run_config=dg.RunConfig(ops={"export_to_s3": ExportConfig(pipeline=pipeline.name)}),
             default_status=schedule_status(settings),
-            tags=run_tags(pipeline, "export"),
+            tags=run_tags(pipeline.name, "export"),
         )
         for pipeline in settings.pipelines
         if pipeline.export_schedule

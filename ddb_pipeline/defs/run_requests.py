@@ -151,7 +151,7 @@ class Cursor:
         """The cursor as text."""
         requested: dict[str, dict[str, list[Any]]] = {}
         for (pipeline, partition), r in self.requested.items():
-            entry = [r.version, r.attempt, round(r.at, 3), int(r.succeeded)]
+            entry = [r.version, r.attempt, r.at, int(r.succeeded)]
             requested.setdefault(pipeline, {})[partition] = entry
         data = {"format": CURSOR_FORMAT, "requested": requested, "compared_at": self.compared_at}
         return json.dumps(data, separators=(",", ":"))
@@ -217,7 +217,8 @@ class RunRequests:
         self._reasons: list[str] = []
         cursor = Cursor.parse(context.cursor).bounded(self._pipelines, stored_partitions)
         self.compared_at = cursor.compared_at
-        self.now = time.time()
+        # As exact as the cursor stores it: run keys contain it.
+        self.now = round(time.time(), 3)
         self._states = _states(context.instance, stage, cursor.requested)
         self._requested = {
             subject: replace(requested, succeeded=self._states[subject] is RunState.SUCCEEDED)
@@ -255,20 +256,17 @@ class RunRequests:
 
         Returns whether a run is requested.
         """
-        subject = Subject(pipeline.name)
-        state = self._states.get(subject, RunState.UNKNOWN)
-        if unresolved and state is RunState.SUCCEEDED:
-            state = RunState.FAILED
-        requested = next_request(
-            self._requested.get(subject), version, state, now=self.now, pause_seconds=pause_seconds
-        )
-        if state is RunState.IN_PROGRESS:
+        target = {"asset_selection": [asset_key(pipeline, asset) for asset in assets]}
+        if self.in_progress(pipeline):
             self.skip(pipeline, "a run is in progress")
-        if requested is None:
-            return False
-        selection = [asset_key(pipeline, asset) for asset in assets]
-        self._add(pipeline, subject, requested, tags or {}, asset_selection=selection)
-        return True
+        return self._request(
+            Subject(pipeline.name),
+            version,
+            target,
+            pause_seconds=pause_seconds,
+            unresolved=unresolved,
+            tags=tags,
+        )
 
     def request_partitions(
         self,
@@ -287,23 +285,17 @@ class RunRequests:
 
         Returns the keys of the partitions for which a run is requested.
         """
+        job = asset_job_name(pipeline, asset)
         chosen: list[str] = []
         for partition in sorted(versions, reverse=True):
-            subject = Subject(pipeline.name, partition)
-            requested = next_request(
-                self._requested.get(subject),
-                versions[partition],
-                self._states.get(subject, RunState.UNKNOWN),
-                now=self.now,
-                pause_seconds=pause_seconds,
-                max_attempts=max_attempts,
-            )
-            if requested is not None:
-                job = asset_job_name(pipeline, asset)
-                self._add(pipeline, subject, requested, partition_key=partition, job_name=job)
-                chosen.append(partition)
-            if len(chosen) >= limit:
+            if len(chosen) == limit:
                 break
+            target = {"job_name": job, "partition_key": partition}
+            subject, version = Subject(pipeline.name, partition), versions[partition]
+            if self._request(
+                subject, version, target, pause_seconds=pause_seconds, max_attempts=max_attempts
+            ):
+                chosen.append(partition)
         return chosen
 
     def skip(self, pipeline: PipelineConfig, reason: str) -> None:
@@ -327,23 +319,29 @@ class RunRequests:
             **members,
         )
 
-    def _add(
+    def _request(
         self,
-        pipeline: PipelineConfig,
         subject: Subject,
-        requested: Requested,
+        version: str,
+        target: Mapping[str, Any],
+        *,
         tags: Mapping[str, str] | None = None,
-        **target: Any,
-    ) -> None:
+        unresolved: bool = False,
+        **limits: Any,
+    ) -> bool:
+        state = self._states.get(subject, RunState.UNKNOWN)
+        if unresolved and state is RunState.SUCCEEDED:
+            state = RunState.FAILED
+        last = self._requested.get(subject)
+        requested = next_request(last, version, state, now=self.now, **limits)
+        if requested is None:
+            return False
         self._requested[subject] = requested
         attempt = {ATTEMPT_TAG: str(requested.attempt)}
-        self._runs.append(
-            dg.RunRequest(
-                run_key=run_key(self._stage, subject, requested),
-                tags={**run_tags(pipeline, self._stage), **attempt, **(tags or {})},
-                **target,
-            )
-        )
+        all_tags = {**run_tags(subject.pipeline, self._stage), **attempt, **(tags or {})}
+        key = run_key(self._stage, subject, requested)
+        self._runs.append(dg.RunRequest(run_key=key, tags=all_tags, **target))
+        return True
 
 
 def run_key(stage: str, subject: Subject, requested: Requested) -> str:

@@ -214,6 +214,18 @@ def test_work_left_after_a_successful_run_counts_as_a_failure(
     assert second.tags["ddb_pipeline/attempt"] == "1"
 
 
+def test_a_run_is_found_again_whatever_the_fraction_of_its_second(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    clock.now = 1_780_000_000.9996
+    first = tick(instance, None)
+    first.request(LOGS, "v", "a")
+    result = first.result("nothing")
+    (request,) = result.run_requests or ()
+    add_run(instance, request, dg.DagsterRunStatus.SUCCESS)
+    assert tick(instance, result.cursor).all_succeeded
+
+
 def test_a_successful_run_is_not_looked_up_again(
     instance: dg.DagsterInstance, clock: Clock
 ) -> None:
