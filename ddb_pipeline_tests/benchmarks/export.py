@@ -1,13 +1,13 @@
-"""An export to Parquet: this project's converter against what people use, side by side.
+"""Export to Parquet: this project's converter compared with others.
 
     python -m ddb_pipeline_tests.benchmarks.export [--items 1000000] [--peer-files 1] [--folder F]
 
-Generates orders of about 600 bytes of DynamoDB's JSON in 8 gzipped data files, then converts them
-each way in turn, each in a process of its own, held to one core and then to all. What is counted is
-CPU seconds from the gzipped file to zstd Parquet, without imports. Peers go at a steady rate, so
-that they get the first files only (``--peer-files``, for each core). All values that this project
-wrote are compared with boto3's TypeDeserializer (``--no-check`` leaves that out).
-dynamodb-json takes part where it is installed.
+Writes orders of about 600 bytes of DynamoDB JSON to 8 gzipped data files. Each converter runs in a
+process of its own, on one core and then on all. Measured are CPU seconds from the gzipped file to
+zstd Parquet, without imports. The rate of the other converters does not depend on the size, so they
+get the first files only (``--peer-files`` for each core). All values that this project wrote are
+compared with boto3's TypeDeserializer (not with ``--no-check``). dynamodb-json is measured if it is
+installed.
 """
 
 import argparse
@@ -35,26 +35,26 @@ Measured = dict[str, float]
 MASK = 2**64 - 1
 
 
-def measured(way: str, folder: Path, output: Path, workers: int, files: int) -> Measured:
-    """Run a way in a process of its own."""
+def measured(converter: str, folder: Path, output: Path, workers: int, files: int) -> Measured:
+    """Run a converter in a process of its own."""
     shutil.rmtree(output, ignore_errors=True)
-    module = "ddb_pipeline_tests.benchmarks.export_ways"
-    arguments = [sys.executable, "-m", module, way, folder, output, workers, files]
+    module = "ddb_pipeline_tests.benchmarks.export_converters"
+    arguments = [sys.executable, "-m", module, converter, folder, output, workers, files]
     done = subprocess.run(list(map(str, arguments)), check=True, capture_output=True, text=True)
-    told: Measured = json.loads(done.stdout.splitlines()[-1])
-    return told
+    m: Measured = json.loads(done.stdout.splitlines()[-1])
+    return m
 
 
-def line(way: str, told: Measured) -> str:
+def line(name: str, m: Measured) -> str:
     return (
-        f"{way:20}{told['rows']:>10,.0f} rows{told['rows'] / told['cpu']:>10,.0f} rows/CPU s"
-        f"{told['rows'] / told['wall']:>10,.0f} rows/s{told['peak_mb']:>8,.0f} MB peak"
-        f"{told['size_mb']:>8,.1f} MB Parquet"
+        f"{name:20}{m['rows']:>10,.0f} rows{m['rows'] / m['cpu']:>10,.0f} rows/CPU s"
+        f"{m['rows'] / m['wall']:>10,.0f} rows/s{m['peak_mb']:>8,.0f} MB peak"
+        f"{m['size_mb']:>8,.1f} MB Parquet"
     )
 
 
 def summed(rows: Iterator[dict[str, Any]]) -> tuple[int, int]:
-    """A sum over the rows that is equal for equal rows in any order, and how many there are."""
+    """A sum over the rows that does not depend on their order, and the number of rows."""
     total = count = 0
     for row in rows:
         text = json.dumps(plain(row), sort_keys=True, ensure_ascii=False)
@@ -65,7 +65,7 @@ def summed(rows: Iterator[dict[str, Any]]) -> tuple[int, int]:
 
 
 def plain(value: Any) -> Any:
-    """One spelling for what both sides read: numbers by value, sets sorted, nulls left out."""
+    """One form for both sides: numbers by value, sets sorted, nulls left out."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, set):
@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
 
 
 def sets_sorted(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of Parquet, whose sets are lists, in the order of a sorted set."""
+    """A row of Parquet with its sets, which are lists there, sorted."""
     row["tags"] = sorted(row["tags"])
     row["shelves"] = sorted(map(plain, row["shelves"]))
     return row
@@ -105,13 +105,13 @@ def parquet_sum(path: Path) -> tuple[int, int]:
 
 
 def same_values(folder: Path, output: Path) -> tuple[bool, int]:
-    """Whether the rows are, value by value, what TypeDeserializer reads of the items."""
+    """Whether the rows equal what TypeDeserializer reads, and the number of rows."""
     with Pool() as pool:
         expected = pool.map(reference_sum, sorted((folder / "data").iterdir()))
         found = pool.map(parquet_sum, sorted(output.glob("*.parquet")))
     totals = [tuple(map(sum, zip(*sums, strict=True))) for sums in (expected, found)]
-    (wanted, count), (got, rows) = totals
-    return wanted & MASK == got & MASK and count == rows, rows
+    (expected_sum, count), (found_sum, rows) = totals
+    return expected_sum & MASK == found_sum & MASK and count == rows, rows
 
 
 def run(folder: Path, items: int, peer_files: int, check: bool) -> None:
@@ -126,7 +126,7 @@ def run(folder: Path, items: int, peer_files: int, check: bool) -> None:
     say(line(f"{OURS}, {cores} cores", own[cores]))
     if check:
         same, rows = same_values(folder, output)
-        say(f"values equal to TypeDeserializer's in {rows:,} rows: {same}")
+        say(f"Values equal TypeDeserializer's in {rows:,} rows: {same}")
     say(f"{cores} cores are {own[1]['wall'] / own[cores]['wall']:.2f} times as fast as one")
     for peer in PEERS:
         if peer == "dynamodb-json" and importlib.util.find_spec("dynamodb_json") is None:
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--peer-files", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="Kept, and used again if it is there.")
+    parser.add_argument("--folder", type=Path, help="The export's folder; it is kept and reused.")
     parser.add_argument("--no-check", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

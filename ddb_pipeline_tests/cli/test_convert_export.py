@@ -1,4 +1,4 @@
-"""``ddb-pipeline convert-export`` as a person runs it."""
+"""``ddb-pipeline convert-export``: schemas, partitions, rejected lines, refused arguments."""
 
 import json
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_types_from_all_items(tmp_path: Path, source: Path) -> None:
-    told = run(source, tmp_path / "lake")
-    assert told.startswith("300 rows of 6 columns in 1 files, 0.0 MB, in ")
-    assert told.rstrip().endswith(str(tmp_path / "lake"))
+    output = run(source, tmp_path / "lake")
+    assert output.startswith("300 rows of 6 columns in 1 files, 0.0 MB, in ")
+    assert output.rstrip().endswith(str(tmp_path / "lake"))
     schema = pq.read_schema(next((tmp_path / "lake").glob("*.parquet")))
     assert schema.names == ["day", "id", "n", "note", "tags", "total"]
 
 
-def test_the_folder_above_will_do(tmp_path: Path, source: Path) -> None:
+def test_the_folder_above_the_export(tmp_path: Path, source: Path) -> None:
     assert "300 rows" in run(source.parent.parent, tmp_path / "lake")
 
 
@@ -47,15 +47,15 @@ SCHEMAS: list[Any] = [
 def test_a_schema_file(tmp_path: Path, source: Path, schema: Any) -> None:
     file = tmp_path / "schema.json"
     file.write_text(json.dumps(schema))
-    told = json.loads(run(source, tmp_path / "lake", "--schema", file, "--json", status=1))
+    output = json.loads(run(source, tmp_path / "lake", "--schema", file, "--json", status=1))
     # Attributes that the file does not name are not dropped in silence.
-    assert (told["rows"], told["rejected"]) == (0, 300)
+    assert (output["rows"], output["rejected"]) == (0, 300)
     rest = {"day": "string", "note": "string"}
     if isinstance(schema, dict) and "id" in schema:
         file.write_text(json.dumps(schema | rest))
-        told = json.loads(run(source, tmp_path / "whole", "--schema", file, "--json"))
-        assert (told["rows"], told["rejected"], told["items"]) == (300, 0, 300)
-        assert told["columns"][0] == ["id", "string"]
+        output = json.loads(run(source, tmp_path / "whole", "--schema", file, "--json"))
+        assert (output["rows"], output["rejected"], output["items"]) == (300, 0, 300)
+        assert output["columns"][0] == ["id", "string"]
 
 
 REFUSED: list[tuple[str, str]] = [
@@ -74,20 +74,20 @@ def test_a_bad_schema_file(tmp_path: Path, source: Path, text: str, reason: str)
     assert reason in run(source, tmp_path / "lake", "--schema", file, status=2)
 
 
-def test_partitions_and_what_is_told_of_rejected_lines(tmp_path: Path) -> None:
+def test_partitions_and_rejected_lines(tmp_path: Path) -> None:
     items = [*map(order, range(50)), {"id": {"S": "x"}, "n": {"S": "text"}}]
     source = write_local_export(tmp_path / "export", items)
-    told = run(source, tmp_path / "lake", "--partition-by", "date(day)")
-    assert "n: 50 N, 1 S: values of several types are kept as text" in told
+    output = run(source, tmp_path / "lake", "--partition-by", "date(day)")
+    assert "n: 50 N, 1 S: values of several types are kept as text" in output
     assert (tmp_path / "lake" / "day_date=2026-11-01").is_dir()
     columns = dict.fromkeys(("id", "day", "note", "total"), "string") | {
         "n": "bigint",
         "tags": "array<string>",
     }
     (tmp_path / "schema.json").write_text(json.dumps(columns))
-    told = run(source, tmp_path / "strict", "--schema", tmp_path / "schema.json", status=1)
-    assert "50 rows of 6 columns" in told
-    assert "1 line(s) were rejected." in told
+    output = run(source, tmp_path / "strict", "--schema", tmp_path / "schema.json", status=1)
+    assert "50 rows of 6 columns" in output
+    assert "1 line(s) were rejected." in output
 
 
 CALLS: list[tuple[Sequence[str], str]] = [

@@ -1,4 +1,4 @@
-"""``ddb-pipeline export`` on the embedded AWS, and what it says where it cannot."""
+"""``ddb-pipeline export`` on the embedded AWS, and its error messages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,8 @@ def test_export_and_convert(
     target = f"s3://search-logs-lake/by-hand{len(options)}"
     exported = CliRunner().invoke(cli, ["export", "search-logs", target, *options], env=environment)
     assert exported.exit_code == 0, exported.output
-    told, _, folder = exported.output.strip().splitlines()[-1].partition(": ")
-    assert told.startswith("60 items in ")
+    output, _, folder = exported.output.strip().splitlines()[-1].partition(": ")
+    assert output.startswith("60 items in ")
     assert folder.startswith(f"{target}/AWSDynamoDB/")
     converted = CliRunner().invoke(
         cli, ["convert-export", folder, str(tmp_path / "lake")], env=environment
@@ -52,7 +52,7 @@ def test_export_and_convert(
         (["search-logs", "folder"], "is not an s3:// URL"),
     ],
 )
-def test_what_cannot_be_exported(
+def test_exports_that_are_refused(
     environment: dict[str, str], arguments: list[str], reason: str
 ) -> None:
     result = CliRunner().invoke(cli, ["export", *arguments], env=environment)

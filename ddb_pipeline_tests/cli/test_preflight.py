@@ -1,4 +1,4 @@
-"""``ddb-pipeline preflight`` on JSON lines, exports and tables, as a user calls it."""
+"""``ddb-pipeline preflight`` on JSON lines, exports and tables."""
 
 import gzip
 import json
@@ -60,7 +60,7 @@ def test_standard_input_and_sample(schema: Path) -> None:
     assert "Every document becomes a row" in result.stdout
 
 
-def test_text_for_a_reader(tmp_path: Path, schema: Path) -> None:
+def test_report_as_text(tmp_path: Path, schema: Path) -> None:
     path = tmp_path / "docs.jsonl"
     path.write_bytes(LINES + b'{"id":"\\u001b[31m","n":"\\u001b[0m"}\n')
     result = run(path, "--schema", schema)
@@ -90,13 +90,13 @@ def test_text_for_a_reader(tmp_path: Path, schema: Path) -> None:
         (["S", "--schema", "EMPTY"], "is not JSON"),
     ],
 )
-def test_what_cannot_be_asked(
+def test_invalid_arguments_and_sources(
     tmp_path: Path, schema: Path, arguments: list[str], message: str
 ) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.touch()
-    places = {"S": schema, "EMPTY": empty, "FOLDER": tmp_path}
-    result = run(*(places.get(argument, argument) for argument in arguments))
+    paths = {"S": schema, "EMPTY": empty, "FOLDER": tmp_path}
+    result = run(*(paths.get(argument, argument) for argument in arguments))
     assert result.exit_code in (1, 2)
     assert message in result.output
 

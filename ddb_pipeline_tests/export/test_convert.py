@@ -1,4 +1,4 @@
-"""Exports to datasets: complete or not there at all, whatever is wrong and whenever it stops."""
+"""Exports converted to datasets: published complete or not at all, and resumed after a crash."""
 
 import base64
 import gzip
@@ -45,15 +45,15 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_item_is_a_row(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(1000)))
     seen: list[Progress] = []
-    told = converted(source, tmp_path / "lake", on_progress=seen.append)
-    assert (told.items, told.rows, told.rejected, told.resumed_tasks) == (1000, 1000, 0, 0)
+    result = converted(source, tmp_path / "lake", on_progress=seen.append)
+    assert (result.items, result.rows, result.rejected, result.resumed_tasks) == (1000, 1000, 0, 0)
     assert seen[-1] == Progress(1000, 1000, 1, 1)
     rows = rows_of(tmp_path / "lake")
     assert [row["n"] for row in rows] == list(range(1000))
     assert str(rows[3]["total"]) == "3.25"
     assert rows[3]["tags"] == ["a", "t3"]
     assert (rows[3]["note"], rows[4]["note"]) == ("café", None)
-    [part] = told.parts
+    [part] = result.parts
     assert part.size == (tmp_path / "lake" / part.path).stat().st_size
     assert visible(tmp_path / "lake") == [part.path]
     assert not [path for path in tmp_path.iterdir() if ".converting" in path.name]
@@ -66,19 +66,21 @@ def test_types_inferred_from_all_items(tmp_path: Path) -> None:
     found = inferred_schema(infer_export(open_object, export))
     columns = [(c.name, replace_sets(c.type)) for c in found.columns]
     assert ("late", "struct<a:array<double>>") in columns
-    told = convert_export(open_object, export, columns, Destination(LOCAL, str(tmp_path / "lake")))
-    assert (told.rows, told.rejected) == (501, 0)
+    result = convert_export(
+        open_object, export, columns, Destination(LOCAL, str(tmp_path / "lake"))
+    )
+    assert (result.rows, result.rejected) == (501, 0)
 
 
-def test_what_does_not_fit_is_kept_whole_with_the_reason(tmp_path: Path) -> None:
-    odd = [
+def test_rejected_lines_are_stored_whole_with_the_reason(tmp_path: Path) -> None:
+    rejected = [
         {"id": {"S": "a"}, "n": {"N": "1.5"}},
         {"id": {"S": "b"}, "new": {"S": "x"}},
         {"id": {"S": "c"}, "total": {"N": "1.234"}},
     ]
-    source = write_local_export(tmp_path, [*map(order, range(100)), *odd])
-    told = converted(source, tmp_path / "lake")
-    assert (told.rows, told.rejected) == (100, 3)
+    source = write_local_export(tmp_path, [*map(order, range(100)), *rejected])
+    result = converted(source, tmp_path / "lake")
+    assert (result.rows, result.rejected) == (100, 3)
     found = rejected_lines(tmp_path / "lake")
     assert sorted((entry["path"], entry["reason"]) for entry in found) == [
         ("n", "the number is not an integer of 64 bits"),
@@ -88,15 +90,17 @@ def test_what_does_not_fit_is_kept_whole_with_the_reason(tmp_path: Path) -> None
     lines = {base64.b64decode(entry["rawData"]) for entry in found}
     assert b'{"Item":{"id":{"S":"a"},"n":{"N":"1.5"}}}' in lines
     assert all(entry["dataFile"].startswith("AWSDynamoDB/") for entry in found)
-    assert visible(tmp_path / "lake") == [part.path for part in told.parts]
+    assert visible(tmp_path / "lake") == [part.path for part in result.parts]
 
 
-def test_a_line_that_is_not_json_is_rejected_not_lost(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_rejected(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(3)), files=1)
     body = gzip.compress(b'{"Item":{"n":{"N":"1"}}}\nnot json\n{"Item":{"n":{"N":"2"}}}\n')
     open_object, export = with_data(source, body)
-    told = convert_export(open_object, export, COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
-    assert (told.rows, told.rejected) == (2, 1)
+    result = convert_export(
+        open_object, export, COLUMNS, Destination(LOCAL, str(tmp_path / "lake"))
+    )
+    assert (result.rows, result.rejected) == (2, 1)
     [entry] = rejected_lines(tmp_path / "lake")
     assert base64.b64decode(entry["rawData"]) == b"not json"
     assert entry["reason"].startswith("the line is not JSON")
@@ -144,9 +148,9 @@ def test_a_damaged_data_file_publishes_nothing(
     assert not (tmp_path / "lake").exists()
     for path, body in copy.items():
         path.write_bytes(body)
-    told = converted(source, tmp_path / "lake")
-    assert (told.rows, len(rows_of(tmp_path / "lake"))) == (400, 400)
-    assert told.resumed_tasks > 0
+    result = converted(source, tmp_path / "lake")
+    assert (result.rows, len(rows_of(tmp_path / "lake"))) == (400, 400)
+    assert result.resumed_tasks > 0
 
 
 def test_more_items_than_the_manifest_says(tmp_path: Path) -> None:
@@ -158,8 +162,8 @@ def test_more_items_than_the_manifest_says(tmp_path: Path) -> None:
 
 def test_an_export_without_items(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, [])
-    told = converted(source, tmp_path / "lake")
-    assert (told.items, told.rows, told.parts) == (0, 0, ())
+    result = converted(source, tmp_path / "lake")
+    assert (result.items, result.rows, result.parts) == (0, 0, ())
     assert [path.name for path in (tmp_path / "lake").iterdir()] == ["_SUCCESS"]
 
 
@@ -196,20 +200,20 @@ converted(Path(sys.argv[1]), Path(sys.argv[2]), workers=1)
 
 
 @pytest.mark.usefixtures("small_tasks")
-def test_a_killed_conversion_shows_nothing_and_goes_on(tmp_path: Path) -> None:
+def test_a_killed_conversion_publishes_nothing_and_is_resumed(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(400)))
     target = tmp_path / "lake"
     killed = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
     assert killed.returncode == -9
     assert not target.exists()
-    told = converted(source, target)
-    assert (told.resumed_tasks, told.rows) == (2, 400)
+    result = converted(source, target)
+    assert (result.resumed_tasks, result.rows) == (2, 400)
     assert [row["n"] for row in rows_of(target)] == list(range(400))
-    assert visible(target) == sorted(part.path for part in told.parts)
+    assert visible(target) == sorted(part.path for part in result.parts)
 
 
 @pytest.mark.parametrize("text", ['{"number":', '{"number": 0, "parts": []}', "[]", "{}"])
-def test_a_report_that_cannot_be_read_is_done_again(tmp_path: Path, text: str) -> None:
+def test_a_task_with_an_unreadable_report_is_repeated(tmp_path: Path, text: str) -> None:
     source = write_local_export(tmp_path, map(order, range(10)))
     open_object, export = opened(source)
     target = Destination(LOCAL, str(tmp_path / "lake"))
@@ -224,5 +228,5 @@ def test_a_report_that_cannot_be_read_is_done_again(tmp_path: Path, text: str) -
     with pytest.raises(KeyboardInterrupt):
         convert_export(open_object, export, COLUMNS, target, run_tasks=stop)
     assert Path(staged[0]).exists()
-    told = convert_export(open_object, export, COLUMNS, target)
-    assert (told.resumed_tasks, told.rows) == (0, 10)
+    result = convert_export(open_object, export, COLUMNS, target)
+    assert (result.resumed_tasks, result.rows) == (0, 10)

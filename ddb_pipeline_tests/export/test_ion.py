@@ -70,7 +70,7 @@ def test_broken_ion(text: str, reason: str) -> None:
     assert reason in str(raised.value)
 
 
-def test_ion_is_read_as_it_is_needed() -> None:
+def test_ion_is_streamed() -> None:
     body = gzip.compress(ION_FILE.encode() * 20_000)
     objects, file = export_of_one_file(body, item_count=40_000)
     assert next(read_items(objects.open, file, "ION"))["id"] == {"S": "0"}

@@ -90,14 +90,14 @@ def test_summary_is_written_last() -> None:
     assert keys[-1] == "AWSDynamoDB/x/manifest-summary.json"
 
 
-def test_same_items_same_bytes() -> None:
+def test_equal_items_produce_equal_bytes() -> None:
     first, second = Objects(), Objects()
     written(first, numbered_items(100))
     written(second, iter(numbered_items(100)))
     assert first == second
 
 
-def test_no_items_leave_empty_files() -> None:
+def test_an_export_without_items_has_empty_files() -> None:
     objects = Objects()
     export = written(objects, [], files=3)
     assert [file.item_count for file in export.files] == [0, 0, 0]
@@ -105,7 +105,7 @@ def test_no_items_leave_empty_files() -> None:
     assert all_items(objects, read_export(objects.open, FOLDER)) == []
 
 
-def test_full_files_are_closed_and_others_begun() -> None:
+def test_a_full_file_is_followed_by_another() -> None:
     objects = Objects()
     export = written(objects, numbered_items(1000), files=2, file_bytes=1000)
     assert len(export.files) > 20
@@ -120,7 +120,7 @@ def test_binary_from_boto3_becomes_base64() -> None:
     assert all_items(objects, export) == [{"b": {"B": "AP8="}, "bs": {"BS": ["YQ=="]}}]
 
 
-def test_value_outside_of_the_typed_form() -> None:
+def test_a_value_that_is_not_in_the_typed_form() -> None:
     with pytest.raises(TypeError, match="not in DynamoDB's typed form"):
         written(Objects(), [{"a": {"N": 1j}}])
 

@@ -79,7 +79,7 @@ def test_data_file_of_several_gzip_members_and_blank_lines() -> None:
     assert list(read_items(objects.open, file)) == [{"a": {"S": "0"}}, {}]
 
 
-def test_null_image_is_a_delete() -> None:
+def test_a_null_image_is_a_deleted_item() -> None:
     line = {
         "Metadata": {"WriteTimestampMicros": {"N": "5"}},
         "Keys": {"id": {"S": "a"}},

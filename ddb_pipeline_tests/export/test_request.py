@@ -7,10 +7,8 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from ddb_pipeline.dynamodb import scan
 from ddb_pipeline.export.manifest import read_export
 from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.request import (
@@ -57,7 +55,7 @@ def ids(s3: Any, folder: str) -> list[int]:
     return sorted(int(i["id"]["S"]) for file in export.files for i in read_items(opened, file))
 
 
-def test_an_export_is_started_and_waited_for(aws_client: Create, table: str) -> None:
+def test_an_export_is_started_and_completes(aws_client: Create, table: str) -> None:
     dynamodb = aws_client("dynamodb")
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     with pytest.raises(PointInTimeRecoveryOffError, match="Enable it, or scan the table"):
@@ -88,11 +86,11 @@ def test_an_export_to_no_bucket_fails_with_the_reason(aws_client: Create, table:
 
 
 def test_a_scan_is_an_export(aws_client: Create, table: str) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     folder, export = scan_to_export(
-        aws_client("dynamodb"), aws_client("s3"), table, table, "scans", on_progress=told.append
+        aws_client("dynamodb"), aws_client("s3"), table, table, "scans", on_progress=counts.append
     )
-    assert told[-1] == export.summary.item_count == 200
+    assert counts[-1] == export.summary.item_count == 200
     assert ids(aws_client("s3"), folder) == list(range(200))
 
 
@@ -163,31 +161,3 @@ def test_an_export_that_does_not_end() -> None:
         wait_for_export(
             client, f"{ARN}/export/e", timeout_seconds=60, clock=lambda: now, sleep=sleep
         )
-
-
-class Throttled:
-    """Refuses so many scans, then answers: no emulator throttles."""
-
-    def __init__(self, times: int, code: str = "ProvisionedThroughputExceededException") -> None:
-        self.left = times
-        self.code = code
-
-    def scan(self, **request: Any) -> Any:
-        if self.left:
-            self.left -= 1
-            raise ClientError({"Error": {"Code": self.code}}, "Scan")
-        return {"Items": [{"id": {"S": "a"}}]}
-
-
-def test_a_throttled_scan_waits_and_goes_on() -> None:
-    pauses: list[float] = []
-    page = scan._page(Throttled(6), {}, pauses.append, lambda: 1.0)  # type: ignore[arg-type]
-    assert page["Items"] == [{"id": {"S": "a"}}]
-    assert pauses == [0.5, 1, 2, 4, 8, 16]
-
-
-def test_a_refused_scan_is_not_asked_again() -> None:
-    client = Throttled(2, "AccessDeniedException")
-    with pytest.raises(ClientError):
-        scan._page(client, {}, lambda s: None)  # type: ignore[arg-type]
-    assert client.left == 1

@@ -1,4 +1,4 @@
-"""An export as DynamoDB itself lays it out, read from a folder it was copied to.
+"""An export in the layout of DynamoDB itself, read from a folder to which it was copied.
 
 Manifests and lines follow the samples of the Amazon DynamoDB developer guide, "DynamoDB table
 export output format"; one data file is empty, the prefix is null, the checksums are of the bytes.
@@ -92,8 +92,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_each_item_is_a_row(folder: Path, tmp_path: Path) -> None:
-    told = convert_export(*opened(folder), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
-    assert (told.items, told.rows, told.rejected) == (3, 3, 0)
+    result = convert_export(*opened(folder), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))
+    assert (result.items, result.rows, result.rejected) == (3, 3, 0)
     rows: list[dict[str, Any]] = pq.read_table(tmp_path / "lake").to_pylist()
     by_id = {row["id"]: row for row in rows}
     assert by_id[103]["authors"] == ["Author1", "Author2"]
@@ -104,7 +104,7 @@ def test_each_item_is_a_row(folder: Path, tmp_path: Path) -> None:
     assert by_id[202]["title"] is None
 
 
-def test_an_export_that_still_runs(folder: Path) -> None:
+def test_an_export_that_is_still_running(folder: Path) -> None:
     (folder / "manifest-summary.json").unlink()
     with pytest.raises(ExportNotFinishedError, match="still running"):
         opened(folder)
@@ -131,7 +131,7 @@ def test_two_exports_in_one_folder(folder: Path) -> None:
 def test_an_object_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
     data = max((folder / "data").iterdir())
     data.unlink()
-    # As good as a denial, which root on a local disk does not meet.
+    # Raises OSError as a denied request does; root is denied no local file.
     data.mkdir()
     with pytest.raises(ExportError, match=f"{data.name}.*this requires s3:GetObject"):
         convert_export(*opened(folder), COLUMNS, Destination(LOCAL, str(tmp_path / "lake")))

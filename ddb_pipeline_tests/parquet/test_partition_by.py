@@ -24,8 +24,8 @@ from ddb_pipeline_tests.support.exports import (
 )
 def test_partitions(tmp_path: Path, by: PartitionBy, directories: set[str]) -> None:
     source = write_local_export(tmp_path, map(order, range(300)))
-    told = converted(source, tmp_path / "lake", options=PartOptions(partition_by=by))
-    assert {part.path.partition("/")[0] for part in told.parts} == directories
+    result = converted(source, tmp_path / "lake", options=PartOptions(partition_by=by))
+    assert {part.path.partition("/")[0] for part in result.parts} == directories
     rows = rows_of(tmp_path / "lake")
     assert [row["n"] for row in rows] == list(range(300))
     assert rows[3]["note"] == "café"

@@ -20,7 +20,7 @@ from ddb_pipeline_tests.support.exports import (
 )
 
 
-def test_the_files_are_what_readers_take(tmp_path: Path) -> None:
+def test_compression_statistics_and_dictionaries(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(2000)))
     converted(source, tmp_path / "lake", options=PartOptions(compression="snappy"))
     [path] = (tmp_path / "lake").glob("*.parquet")
@@ -38,8 +38,8 @@ def test_more_partitions_than_files_open_at_once(tmp_path: Path) -> None:
     items = [order(number) | {"id": {"S": f"p{number % 90}"}} for number in range(900)]
     source = write_local_export(tmp_path, items)
     options = PartOptions(partition_by=PartitionBy("", "id"), row_group_bytes=4096)
-    told = converted(source, tmp_path / "lake", options=options)
-    assert len({part.path.partition("/")[0] for part in told.parts}) == 90 > MAX_OPEN_FILES
+    result = converted(source, tmp_path / "lake", options=options)
+    assert len({part.path.partition("/")[0] for part in result.parts}) == 90 > MAX_OPEN_FILES
     assert [row["n"] for row in rows_of(tmp_path / "lake")] == list(range(900))
 
 
@@ -48,10 +48,10 @@ def test_files_of_a_chosen_size(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, items, files=1)
     options = PartOptions(row_group_bytes=256 * 1024, file_bytes=1024 * 1024)
     target = tmp_path / "lake"
-    told = convert_export(
+    result = convert_export(
         *opened(source), [*COLUMNS, ("pad", "string")], Destination(LOCAL, str(target)),
         options=options,
     )  # fmt: skip
-    assert len(told.parts) > 2
-    assert all(part.size < 3 * 1024 * 1024 for part in told.parts)
-    assert sum(part.rows for part in told.parts) == 12_000
+    assert len(result.parts) > 2
+    assert all(part.size < 3 * 1024 * 1024 for part in result.parts)
+    assert sum(part.rows for part in result.parts) == 12_000

@@ -22,7 +22,7 @@ from ddb_pipeline_tests.support.exports import (
 )
 
 
-def test_the_same_again_does_nothing_and_other_data_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_call_changes_nothing_and_other_options_are_refused(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(50)))
     first = converted(source, tmp_path / "lake")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "lake").rglob("*")}
@@ -32,7 +32,7 @@ def test_the_same_again_does_nothing_and_other_data_is_refused(tmp_path: Path) -
         converted(source, tmp_path / "lake", options=PartOptions(compression="gzip"))
 
 
-def test_two_processes_do_not_convert_to_the_same_place_at_once(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(20)))
     seen: list[str] = []
 
@@ -47,7 +47,7 @@ def test_two_processes_do_not_convert_to_the_same_place_at_once(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["AWSDynamoDB", "lake"]
 
 
-def test_what_other_options_left_behind_is_removed(tmp_path: Path) -> None:
+def test_staging_folders_of_other_options_are_deleted(tmp_path: Path) -> None:
     source = write_local_export(tmp_path, map(order, range(20)))
 
     def stop(tasks: Any, work: Any, report_items: Any) -> Any:
@@ -82,12 +82,12 @@ def test_in_an_object_store(aws_client: Callable[[str], Any], tmp_path: Path) ->
 
     with pytest.raises(KeyboardInterrupt):
         convert_export(*opened(source), COLUMNS, target, options=options, run_tasks=stop)
-    told = convert_export(*opened(source), COLUMNS, target, options=by)
+    result = convert_export(*opened(source), COLUMNS, target, options=by)
     keys = {o["Key"] for o in s3.list_objects_v2(Bucket="convert-export")["Contents"]}
-    expected = {f"lake/orders/{part.path}" for part in told.parts} | {"lake/orders/_SUCCESS"}
+    expected = {f"lake/orders/{part.path}" for part in result.parts} | {"lake/orders/_SUCCESS"}
     assert {key for key in keys if not key.endswith("/")} == expected
     table = pyarrow.dataset.dataset(
         "convert-export/lake/orders", filesystem=filesystem, partitioning="hive"
     ).to_table()
     assert pc.sum(table["n"]).as_py() == sum(range(200))
-    assert convert_export(*opened(source), COLUMNS, target, options=by) == told
+    assert convert_export(*opened(source), COLUMNS, target, options=by) == result

@@ -1,4 +1,4 @@
-"""Orders of about 600 bytes in DynamoDB's JSON, in an export's layout."""
+"""An export of orders, each about 600 bytes of DynamoDB JSON, for benchmarks."""
 
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ WORDS = ("fast", "blue", "wool", "steel", "small", "light", "42", "café", "東�
 
 
 def items(seed: int, count: int) -> Iterator[dict[str, Any]]:
-    """Seeded items: every type but B, which TypeDeserializer does not take as an export has it."""
+    """Random items of a seed, with every type except B: TypeDeserializer reads no base64."""
     draw = random.Random(seed)
     for number in range(count):
         yield _item(draw, f"{seed:04d}-{number:09d}")
@@ -68,7 +68,7 @@ def _item(draw: random.Random, name: str) -> dict[str, Any]:
 
 
 def write_benchmark_export(folder: Path, count: int, files: int = 8) -> None:
-    """An export of ``count`` items in ``files`` data files; what is there already stays."""
+    """Write an export of ``count`` items in ``files`` data files, unless the folder has one."""
     if (folder / f"{SUMMARY}.json").exists():
         return
     (folder / "data").mkdir(parents=True, exist_ok=True)

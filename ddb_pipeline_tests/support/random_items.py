@@ -1,4 +1,4 @@
-"""Random columns, and random items that mostly fit them."""
+"""Random columns, and random items of which most fit the columns."""
 
 import json
 import random
@@ -61,21 +61,21 @@ def random_type(rng: random.Random, depth: int) -> str:
     return f"struct<{','.join(fields)}>"
 
 
-def random_item(rng: random.Random, columns: list[Column], odd: float) -> dict[str, Any]:
-    """An item in DynamoDB's typed form; ``odd`` is the chance of what its column cannot hold."""
+def random_item(rng: random.Random, columns: list[Column], misfits: float) -> dict[str, Any]:
+    """An item in DynamoDB's typed form; ``misfits`` is the chance that a value fits no column."""
     item: dict[str, Any] = {}
     for column in columns:
         if rng.random() < 0.85:
-            name = column.name.upper() if rng.random() < odd / 4 else column.name
-            item[name] = _fitting(rng, parse_type(column.type), odd)
-    if rng.random() < odd:
+            name = column.name.upper() if rng.random() < misfits / 4 else column.name
+            item[name] = _fitting(rng, parse_type(column.type), misfits)
+    if rng.random() < misfits:
         item[rng.choice(NAMES)] = random_value(rng, 2)
     return item
 
 
-def random_line(rng: random.Random, columns: list[Column], odd: float) -> bytes:
-    """An item as a line of an export; oddly enough, something that is none."""
-    if rng.random() < odd / 20:
+def random_line(rng: random.Random, columns: list[Column], misfits: float) -> bytes:
+    """An item as a line of an export; rarely, a line that is not an item."""
+    if rng.random() < misfits / 20:
         return rng.choice(
             (
                 b"not json",
@@ -96,7 +96,7 @@ def random_line(rng: random.Random, columns: list[Column], odd: float) -> bytes:
                 b'{"Item":{"attr1":{"X":"x"}}}',
             )
         )
-    document = {"Item": random_item(rng, columns, odd)}
+    document = {"Item": random_item(rng, columns, misfits)}
     spaced = rng.random() < 0.05
     text = json.dumps(
         document,
@@ -106,19 +106,19 @@ def random_line(rng: random.Random, columns: list[Column], odd: float) -> bytes:
     return text.encode("utf-8")
 
 
-def _fitting(rng: random.Random, kind: HiveType, odd: float) -> dict[str, Any]:
-    if rng.random() < odd:
+def _fitting(rng: random.Random, kind: HiveType, misfits: float) -> dict[str, Any]:
+    if rng.random() < misfits:
         return random_value(rng, 2)
     if rng.random() < 0.05:
         return {"NULL": True}
     if isinstance(kind, ArrayType):
-        return _fitting_list(rng, kind, odd)
+        return _fitting_list(rng, kind, misfits)
     if isinstance(kind, StructType):
         fields = [f for f in kind.fields if rng.random() < 0.9]
-        return {"M": {f.name: _fitting(rng, f.type, odd) for f in fields}}
+        return {"M": {f.name: _fitting(rng, f.type, misfits) for f in fields}}
     if isinstance(kind, MapType):
         keys = {f"key {rng.randrange(10**6 if rng.random() < 0.3 else 5)}" for _ in range(3)}
-        return {"M": {key: _fitting(rng, kind.value, odd) for key in keys}}
+        return {"M": {key: _fitting(rng, kind.value, misfits) for key in keys}}
     if isinstance(kind, DecimalType):
         whole = rng.randrange(10 ** min(6, kind.precision - kind.scale))
         return {"N": f"{whole}.25" if kind.scale > 1 else str(whole)}
@@ -145,18 +145,18 @@ def _scalar(rng: random.Random, name: str) -> dict[str, Any]:
     return {"S": rng.choice(TEXTS)} if rng.random() < 0.9 else {"N": "12.50"}
 
 
-def _fitting_list(rng: random.Random, kind: ArrayType, odd: float) -> dict[str, Any]:
+def _fitting_list(rng: random.Random, kind: ArrayType, misfits: float) -> dict[str, Any]:
     count = rng.randrange(4)
     name = str(kind.element)
     if name == "string" and rng.random() < 0.8:
         return {"SS": [rng.choice(TEXTS) for _ in range(count)]}
     if name in ("bigint", "double", "int") and rng.random() < 0.8:
         return {"NS": [_scalar(rng, name)["N"] for _ in range(count)]}
-    return {"L": [_fitting(rng, kind.element, odd) for _ in range(count)]}
+    return {"L": [_fitting(rng, kind.element, misfits) for _ in range(count)]}
 
 
 def random_value(rng: random.Random, depth: int) -> dict[str, Any]:
-    """Any value of DynamoDB's, numbers that it would not take among them."""
+    """Any value in DynamoDB's typed form; some numbers are not valid in DynamoDB."""
     tag = rng.choice(("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"))
     if tag in ("L", "M") and depth == 0:
         tag = "S"

@@ -1,4 +1,4 @@
-"""Types inferred from columns of a block are those inferred item by item."""
+"""The types inferred from blocks are those inferred from the single items."""
 
 import random
 
@@ -14,14 +14,14 @@ from ddb_pipeline.hive.observation import AttributeValueError, Observation, obse
 from ddb_pipeline_tests.support.random_items import NUMBERS, random_columns, random_line
 
 
-def test_random_items_are_observed_as_one_by_one() -> None:
+def test_blocks_are_observed_as_single_items_are() -> None:
     rng = random.Random(5)
     for _ in range(60):
         columns = random_columns(rng)
-        odd = rng.choice((0.0, 0.0, 0.001, 0.02, 0.2))
+        misfits = rng.choice((0.0, 0.0, 0.001, 0.02, 0.2))
         inference, expected, refused, items = ExportInference(), Observation(), 0, 0
         for size in (1, 30, 400):
-            lines = [random_line(rng, columns, odd) for _ in range(size)]
+            lines = [random_line(rng, columns, misfits) for _ in range(size)]
             refused -= inference.add(b"\n".join(lines))
             for line in lines:
                 one = Observation()
@@ -39,7 +39,7 @@ def test_random_items_are_observed_as_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_numbers_reach_as_far_as_one_by_one(seed: int) -> None:
+def test_range_of_a_column_is_that_of_its_numbers(seed: int) -> None:
     rng = random.Random(seed)
     valid = [text for text in NUMBERS if is_number(text)]
     texts = [rng.choice(valid) for _ in range(rng.randint(1, 6))]

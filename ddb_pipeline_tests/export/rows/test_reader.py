@@ -1,4 +1,4 @@
-"""The vectorised reader of exports against the exact one, and the exact one against tables."""
+"""The fast path compared with the exact path, and both with tables of expected values."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def unordered(value: Any) -> Any:
     return list(map(unordered, value))
 
 
-def by_the_exact_way(columns: list[Column], lines: list[bytes]) -> tuple[Counter[str], list[Any]]:
+def by_exact_path(columns: list[Column], lines: list[bytes]) -> tuple[Counter[str], list[Any]]:
     exact = ExactRows(columns)
     schema = ExportReader(columns).schema
     rows, rejected = [], []
@@ -48,31 +48,31 @@ def by_the_exact_way(columns: list[Column], lines: list[bytes]) -> tuple[Counter
     return Counter(map(key, pa.Table.from_pylist(rows, schema).to_pylist())), sorted(rejected)
 
 
-def same_as_the_exact_way(columns: list[Column], blocks: list[list[bytes]]) -> int:
-    """Read the blocks with one reader; answers with how many rows it read the exact way."""
+def compare_with_exact_path(columns: list[Column], blocks: list[list[bytes]]) -> int:
+    """Compare one reader with the exact path; returns how many lines the reader left to it."""
     reader = ExportReader(columns)
     slow = 0
     for lines in blocks:
         rows = reader.rows(b"\n".join(lines) + b"\n")
         rows.table.validate(full=True)
-        expected, refused = by_the_exact_way(columns, lines)
+        expected, refused = by_exact_path(columns, lines)
         assert Counter(map(key, rows.table.to_pylist())) == expected, columns
         assert sorted((r.line, r.path, r.reason) for r in rows.rejected) == refused, columns
         slow += rows.exact_lines
     return slow
 
 
-def test_random_items_of_random_schemas_equal_the_exact_way() -> None:
+def test_random_items_of_random_schemas_equal_the_exact_path() -> None:
     rng = random.Random(11)
     done = 0
     while done < RANDOM_ITEMS:
         columns = random_columns(rng)
-        odd = rng.choice((0.0, 0.0, 0.0005, 0.01, 0.2))
+        misfits = rng.choice((0.0, 0.0, 0.0005, 0.01, 0.2))
         blocks = [
-            [random_line(rng, columns, odd) for _ in range(rng.choice((1, 40, 1500)))]
+            [random_line(rng, columns, misfits) for _ in range(rng.choice((1, 40, 1500)))]
             for _ in range(3)
         ]
-        same_as_the_exact_way(columns, blocks)
+        compare_with_exact_path(columns, blocks)
         done += sum(map(len, blocks))
 
 
@@ -157,7 +157,7 @@ def test_a_value_is_exact_or_refused_with_a_reason(kind: str, value: Any, expect
             assert not rows.rejected
 
 
-def test_well_formed_items_are_not_read_one_by_one() -> None:
+def test_well_formed_items_do_not_need_the_exact_path() -> None:
     columns = [
         Column("id", "string"),
         Column("n", "bigint"),
@@ -185,10 +185,10 @@ def test_well_formed_items_are_not_read_one_by_one() -> None:
         )
         for number in range(3000)
     ]
-    assert same_as_the_exact_way(columns, [lines, lines]) == 0
+    assert compare_with_exact_path(columns, [lines, lines]) == 0
 
 
-def test_maps_keyed_by_data_are_not_read_one_by_one() -> None:
+def test_maps_whose_keys_are_data_do_not_need_the_exact_path() -> None:
     columns = [Column("per_id", "map<string,struct<n:bigint>>"), Column("x", "bigint")]
     lines = [
         line(
@@ -197,10 +197,10 @@ def test_maps_keyed_by_data_are_not_read_one_by_one() -> None:
         )
         for number in range(2 * MAX_LEARNED_NAMES)
     ]
-    assert same_as_the_exact_way(columns, [lines, lines]) == 0
+    assert compare_with_exact_path(columns, [lines, lines]) == 0
 
 
-def test_one_odd_line_costs_its_neighbours_nothing() -> None:
+def test_irregular_lines_do_not_send_their_neighbours_to_the_exact_path() -> None:
     columns = [Column("n", "bigint")]
     lines = [line(n={"N": str(number)}) for number in range(20_000)]
     lines[7_000] = b"no json"
@@ -219,7 +219,7 @@ def test_an_item_of_the_largest_size() -> None:
 
 
 @pytest.mark.parametrize("block", [b"", b"\n", b"\n\n"])
-def test_nothing_is_no_row(block: bytes) -> None:
+def test_blank_lines_are_not_rows(block: bytes) -> None:
     rows = ExportReader([Column("a", "string")]).rows(block)
     assert (len(rows.table), rows.rejected) == (0, ())
 
@@ -228,7 +228,7 @@ def test_names_that_differ_in_case() -> None:
     columns = [Column("a", "bigint"), Column("a_559aead0", "bigint")]
     lines = [line(A={"N": "1"})] * 50 + [line(a={"N": "2"})] * 20
     lines += [line(a={"N": "3"}, A={"N": "4"})] * 30
-    same_as_the_exact_way(columns, [lines])
+    compare_with_exact_path(columns, [lines])
     rows = ExportReader(columns).rows(b"\n".join(lines)).table.to_pylist()
     assert Counter((row["a"], row["a_559aead0"]) for row in rows) == {
         (1, None): 50,

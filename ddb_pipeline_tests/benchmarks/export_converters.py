@@ -1,6 +1,6 @@
-"""One way of converting an export to Parquet, in a process of its own, measured from inside.
+"""One converter of an export to Parquet, measured in a process of its own.
 
-    python -m ddb_pipeline_tests.benchmarks.export_ways WAY EXPORT DESTINATION WORKERS FILES
+    python -m ddb_pipeline_tests.benchmarks.export_converters NAME EXPORT DESTINATION WORKERS FILES
 
 Prints one line of JSON. Only the conversion is measured, not the imports.
 """
@@ -26,7 +26,7 @@ CHUNK_ITEMS = 50_000
 
 
 def local_export(folder: Path, files: int) -> tuple[Open, Export]:
-    """The export's first data files, as an export of their own."""
+    """The export's first data files as an export."""
     import pyarrow.fs
 
     from ddb_pipeline.export.source import open_export
@@ -40,7 +40,7 @@ def local_export(folder: Path, files: int) -> tuple[Open, Export]:
 
 
 def ours(folder: Path, destination: Path, workers: int, files: int) -> int:
-    """This project's converter by the columns that its inference finds (not measured here)."""
+    """This project's converter, with the columns that ``inference`` wrote."""
     import pyarrow as pa
     import pyarrow.fs
 
@@ -55,7 +55,7 @@ def ours(folder: Path, destination: Path, workers: int, files: int) -> int:
 
 
 def inference(folder: Path, destination: Path, workers: int, files: int) -> int:
-    """This project's inference over all items; leaves the columns for the conversion."""
+    """This project's inference from all items; writes the columns for the conversion."""
     import pyarrow as pa
 
     from ddb_pipeline.export.convert import infer_export
@@ -82,7 +82,7 @@ def chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def boto3_pandas(path: Path, destination: Path) -> int:
-    """boto3's TypeDeserializer item by item, pandas' own to_parquet."""
+    """boto3's TypeDeserializer item by item, and pandas' to_parquet."""
     import pandas as pd
     from boto3.dynamodb.types import TypeDeserializer
 
@@ -95,8 +95,8 @@ def boto3_pandas(path: Path, destination: Path) -> int:
     return rows
 
 
-def awswrangler_way(path: Path, destination: Path) -> int:
-    """What awswrangler.dynamodb does after a scan: TypeDeserializer, columns, Arrow, pandas."""
+def like_awswrangler(path: Path, destination: Path) -> int:
+    """The steps of awswrangler.dynamodb after a scan: TypeDeserializer, columns, Arrow, pandas."""
     import pyarrow as pa
     from boto3.dynamodb.types import TypeDeserializer
 
@@ -119,14 +119,14 @@ def awswrangler_way(path: Path, destination: Path) -> int:
 
 
 def dynamodb_json(path: Path, destination: Path) -> int:
-    """The package dynamodb-json, pandas' own to_parquet."""
+    """The package dynamodb-json, and pandas' to_parquet."""
     import pandas as pd
     from dynamodb_json import json_util
 
     rows = 0
     for number, chunk in enumerate(chunks(path)):
         frame = pd.DataFrame([json_util.loads(item) for item in chunk])
-        # It leaves numbers with an exponent as they are, {"N": "1e-05"}, which no column takes.
+        # It does not convert numbers with an exponent, {"N": "1e-05"}, which no column accepts.
         weights = [w["N"] if isinstance(w, dict) else w for w in frame["weight"]]
         frame["weight"] = pd.to_numeric(weights)
         frame.to_parquet(destination / f"{path.stem}-{number}.parquet", compression="zstd")
@@ -135,7 +135,7 @@ def dynamodb_json(path: Path, destination: Path) -> int:
 
 
 def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int, int], int]:
-    """A way that knows one file at a time, over several by processes."""
+    """A converter of one file, applied to several files in processes."""
 
     def run(folder: Path, destination: Path, workers: int, files: int) -> int:
         destination.mkdir(parents=True)
@@ -148,11 +148,11 @@ def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int
     return run
 
 
-WAYS: dict[str, Callable[[Path, Path, int, int], int]] = {
+CONVERTERS: dict[str, Callable[[Path, Path, int, int], int]] = {
     "ddb_pipeline": ours,
     "inference": inference,
     "boto3 + pandas": of_files(boto3_pandas),
-    "awswrangler's way": of_files(awswrangler_way),
+    "awswrangler's way": of_files(like_awswrangler),
     "dynamodb-json": of_files(dynamodb_json),
 }
 
@@ -164,20 +164,26 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
-    way, folder, destination, workers, files = sys.argv[1:]
+    name, folder, destination, workers, files = sys.argv[1:]
     cores = sorted(os.sched_getaffinity(0))[: int(workers)]
     os.sched_setaffinity(0, cores)
-    import pandas  # noqa: F401  (what all ways import, before the clock starts)
+    import pandas  # noqa: F401  (imported before the clock starts)
     import pyarrow.parquet  # noqa: F401
 
     began, cpu = time.perf_counter(), cpu_seconds()
-    rows = WAYS[way](Path(folder), Path(destination), int(workers), int(files))
+    rows = CONVERTERS[name](Path(folder), Path(destination), int(workers), int(files))
     wall, cpu = time.perf_counter() - began, cpu_seconds() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak += int(workers) * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     size = sum(f.stat().st_size for f in Path(destination).rglob("*.parquet"))
-    told = {"rows": rows, "wall": wall, "cpu": cpu, "peak_mb": peak / 1024, "size_mb": size / 1e6}
-    print(json.dumps(told))  # noqa: T201
+    result = {
+        "rows": rows,
+        "wall": wall,
+        "cpu": cpu,
+        "peak_mb": peak / 1024,
+        "size_mb": size / 1e6,
+    }
+    print(json.dumps(result))  # noqa: T201
 
 
 if __name__ == "__main__":
