@@ -27,7 +27,7 @@ OP = "consume_stream_records"
 class ConsumeConfig(dg.Config):
     """Which stream a run reads, and its limits."""
 
-    pipeline: str
+    pipeline: str = Field(description="The pipeline's name.")
     max_records: int = Field(default=100_000, gt=0, description="Limit of records for a run.")
     max_seconds: float = Field(default=300.0, gt=0, description="Limit of seconds for a run.")
     skip_trimmed: bool = Field(

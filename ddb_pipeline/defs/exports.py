@@ -1,6 +1,7 @@
 """Exports of the DynamoDB table: made by a job, found by a sensor that has them converted."""
 
 import dagster as dg
+from pydantic import Field
 
 from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
@@ -28,7 +29,7 @@ STORED_EXPORTS = 2000
 class ExportConfig(dg.Config):
     """Which pipeline's table to export."""
 
-    pipeline: str
+    pipeline: str = Field(description="The pipeline's name.")
 
 
 def export_job(settings: Settings) -> dg.JobDefinition:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.settings import Settings
@@ -18,32 +19,38 @@ MAX_OBJECTS = 10_000
 
 
 class FixEventConfig(dg.Config):
-    """A Glue table-change event, as EventBridge sends it to the schema-fix function."""
+    """The event of a schema fix."""
 
-    event: dict[str, Any]
+    event: dict[str, Any] = Field(
+        description="A Glue table-change event, as EventBridge sends it to the schema-fix Lambda."
+    )
 
 
 class StreamEventConfig(dg.Config):
-    """A saved event of the streaming function."""
+    """The event of a delivery."""
 
-    pipeline: str
-    event: dict[str, Any]
+    pipeline: str = Field(description="The pipeline's name.")
+    event: dict[str, Any] = Field(description="A saved event of the streaming Lambda.")
 
 
 class StreamWindowConfig(dg.Config):
-    """A window of a table's stream, which holds records for 24 hours.
+    """A window of a table's stream, which holds records for 24 hours."""
 
-    ``failure_message`` is the body of an on-failure message of the event source mapping; it
-    contains the shard and the sequence numbers. Without it, the records from
-    ``first_sequence_number`` to ``last_sequence_number`` are read, both included and both
-    optional, from ``shard_id`` or else from every shard.
-    """
-
-    pipeline: str
-    failure_message: str = ""
-    shard_id: str = ""
-    first_sequence_number: str = ""
-    last_sequence_number: str = ""
+    pipeline: str = Field(description="The pipeline's name.")
+    failure_message: str = Field(
+        default="",
+        description=(
+            "The body of an on-failure message of the event source mapping. It contains the shard "
+            "and the sequence numbers; the members below are then ignored."
+        ),
+    )
+    shard_id: str = Field(default="", description="The shard; all shards by default.")
+    first_sequence_number: str = Field(
+        default="", description="The first record; the oldest of the stream by default."
+    )
+    last_sequence_number: str = Field(
+        default="", description="The last record; the newest of the stream by default."
+    )
 
     @property
     def window(self) -> StreamWindow:
@@ -55,10 +62,12 @@ class StreamWindowConfig(dg.Config):
 
 
 class DeadLettersConfig(dg.Config):
-    """Dead letters of a pipeline: all of them, or those under a prefix of the bucket."""
+    """Dead letters of a pipeline."""
 
-    pipeline: str
-    prefix: str = ""
+    pipeline: str = Field(description="The pipeline's name.")
+    prefix: str = Field(
+        default="", description="The prefix of the objects; by default that of all dead letters."
+    )
 
 
 def replay_jobs(settings: Settings) -> list[dg.JobDefinition]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import dagster as dg
+from pydantic import Field
 
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.config.pipeline import PipelineConfig
@@ -41,16 +42,32 @@ OBSERVE_SECONDS = 20.0
 class SnapshotConfig(dg.Config):
     """How an export is converted to Parquet."""
 
-    infer: bool = True
-    """Read all items first, and widen the lake table to hold attributes that no crawl has seen."""
-    partition_by: str = ""
-    """``hash(column,16)``, ``date(column)`` or a column: directories inside the snapshot."""
-    compression: str = "zstd"
-    file_mb: int = 256
-    engine: Literal["auto", "here", "spark"] = "auto"
-    """``here`` for this process, ``spark`` for a Spark job, ``auto`` by ``snapshot_from_gb``."""
-    workers: int = 0
-    """Data files converted in parallel by this process; 0 for the number of its cores."""
+    infer: bool = Field(
+        default=True,
+        description=(
+            "Read all items first, and widen the lake table to hold attributes that no crawl has "
+            "seen."
+        ),
+    )
+    partition_by: str = Field(
+        default="",
+        description=("Directories inside the snapshot: hash(column,16), date(column) or a column."),
+    )
+    compression: str = Field(default="zstd", description="Compression of the Parquet files.")
+    file_mb: int = Field(default=256, description="Size at which a Parquet file ends, in MiB.")
+    engine: Literal["auto", "here", "spark"] = Field(
+        default="auto",
+        description=(
+            "here: convert in the run's process; spark: by a Spark job; auto: by Spark where the "
+            "table has the size that spark.snapshot_from_gb gives."
+        ),
+    )
+    workers: int = Field(
+        default=0,
+        description=(
+            "Data files converted in parallel in the run's process; 0 for the number of cores."
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
