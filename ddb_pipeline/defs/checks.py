@@ -45,7 +45,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
             metadata={
                 "stream_records": sums.expected,
                 "rows": sums.rows,
-                "waiting": sums.waiting,
+                "waiting": sums.failed,
                 "dead_lettered": sums.dead_lettered,
                 "lost": sums.lost,
                 "repeated": sums.repeated,
@@ -121,7 +121,7 @@ def balance(
         columns,
         before=now - pipeline.buffer_seconds - ARRIVAL_SECONDS,
         limit=MAX_RECORDS,
-        wanted=lambda record: (
+        is_delivered=lambda record: (
             destination(record._replace(table=name), function) == function.routing.default
         ),
     )

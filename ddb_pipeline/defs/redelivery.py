@@ -53,7 +53,7 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         for stored in error_objects(s3, pipeline.bucket):
             outcome = redeliver(s3, filesystem, pipeline.bucket, stored, table.columns)
             context.log.info(
-                "%s: %d row(s), %d record(s) still fail.", stored.key, outcome.rows, outcome.waiting
+                "%s: %d row(s), %d record(s) still fail.", stored.key, outcome.rows, outcome.failed
             )
             done.append(outcome)
         return dg.MaterializeResult(
@@ -74,7 +74,7 @@ def error_objects(s3: "S3Client", bucket: str) -> list[StoredObject]:
 
 def redelivery_metadata(done: Sequence[ObjectRedelivery]) -> dict[str, dg.MetadataValue]:
     """The sums over the error objects of a run, and what became of the first of them."""
-    rows = [(o.key, str(o.rows), str(o.waiting)) for o in done[:SHOWN_OBJECTS]]
+    rows = [(o.key, str(o.rows), str(o.failed)) for o in done[:SHOWN_OBJECTS]]
     if len(done) > SHOWN_OBJECTS:
         rows.append((f"… {len(done) - SHOWN_OBJECTS} more", "", ""))
     table = markdown_table(("error object", "rows", "still failing"), rows)
@@ -82,7 +82,7 @@ def redelivery_metadata(done: Sequence[ObjectRedelivery]) -> dict[str, dg.Metada
         "dagster/row_count": dg.MetadataValue.int(sum(o.rows for o in done)),
         "error_objects": dg.MetadataValue.int(len(done)),
         "landed_before": dg.MetadataValue.int(sum(o.landed_before for o in done)),
-        "still_waiting": dg.MetadataValue.int(sum(o.waiting for o in done)),
+        "still_waiting": dg.MetadataValue.int(sum(o.failed for o in done)),
         "objects": dg.MetadataValue.md(table if done else "No failed records."),
     }
 

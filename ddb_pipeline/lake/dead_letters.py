@@ -1,4 +1,4 @@
-"""Dead letters read back: changes that could never be delivered, to try again or to count."""
+"""Dead letters: reading them, and delivering them again."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DeadLetters(NamedTuple):
-    """An object of dead letters; ``unreadable`` are its lines that are none, as they are."""
+    """The dead letters of an object, and its lines that are not dead letters."""
 
     letters: tuple[Mapping[str, Any], ...]
     unreadable: tuple[bytes, ...]
@@ -24,7 +24,7 @@ class DeadLetters(NamedTuple):
 
 
 def read_dead_letters(body: bytes) -> DeadLetters:
-    """The letters of an object's JSON lines (``functions.dead_letters.body`` writes them)."""
+    """Read an object's JSON lines, which ``functions.dead_letters.body`` writes."""
     letters: list[Mapping[str, Any]] = []
     unreadable: list[bytes] = []
     for line in body.split(b"\n"):

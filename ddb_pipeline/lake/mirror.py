@@ -39,15 +39,15 @@ def mirror(
     prefix: str,
     folder: Path,
     *,
-    wanted: Callable[[str], bool] = lambda key: True,
+    is_needed: Callable[[str], bool] = lambda key: True,
 ) -> Mirrored:
-    """Fill ``folder`` with the objects under a prefix whose keys are ``wanted``, and no others.
+    """Fill ``folder`` with the objects under a prefix whose key ``is_needed``, and no others.
 
     Only objects that are new or have changed are downloaded; a file gets the modification time of
     its object.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    objects = [stored for stored in list_objects(s3, bucket, prefix) if wanted(stored.key)]
+    objects = [stored for stored in list_objects(s3, bucket, prefix) if is_needed(stored.key)]
     paths = {folder / stored.key.removeprefix(prefix): stored for stored in objects}
     for path in [path for path in folder.rglob("*") if path.is_file() and path not in paths]:
         path.unlink()

@@ -20,7 +20,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.archive import archive, overwrite_or_delete
 from ddb_pipeline.lake.change_identity import EVENT_ID
 from ddb_pipeline.lake.layout import DeliveryHour
-from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.objects import StoredObject, list_objects, read_object
 from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class ObjectRedelivery:
         key: the error object's key.
         rows: number of rows written.
         landed_before: number of documents that were rows of the lake before.
-        waiting: number of records that still fail and stay in the error object.
+        failed: number of records that still fail and stay in the error object.
         parquet_keys: the objects with the rows.
     """
 
     key: str
     rows: int
     landed_before: int
-    waiting: int
+    failed: int
     parquet_keys: tuple[str, ...]
 
 
@@ -78,7 +78,7 @@ def redeliver(
     the content of the error object, which is removed only after its rows are written. Records that
     fail again, and lines that cannot be read, stay in the error object.
     """
-    content = read_error_object(s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read())
+    content = read_error_object(read_object(s3, bucket, stored.key))
     ready, failed = sorted_out(content.records, covered_fields(columns))
     version = _object_version(stored)
     name = f"redelivered-{version}.parquet"

@@ -112,7 +112,7 @@ class LocalSparkRunner(SparkRunner):
         """Copy the needed objects into a local folder and return its URI."""
         folder = self._copies / prefix.rstrip("/")
         self._mirrored[prefix] = mirror(
-            self._cloud.s3, self._bucket, prefix, folder, wanted=is_needed
+            self._cloud.s3, self._bucket, prefix, folder, is_needed=is_needed
         )
         return folder.as_uri()
 

@@ -45,7 +45,7 @@ def test_only_changed_objects_are_fetched(bucket: tuple[Any, str], tmp_path: Pat
     assert mirror(s3, name, PREFIX, tmp_path).fetched == 1
     assert files(tmp_path) == {"a.parquet", "old/b.parquet"}
     assert (tmp_path / "a.parquet").read_text() == "a.parquet, longer"
-    mirror(s3, name, PREFIX, tmp_path, wanted=lambda key: "/old/" in key)
+    mirror(s3, name, PREFIX, tmp_path, is_needed=lambda key: "/old/" in key)
     assert files(tmp_path) == {"old/b.parquet"}
 
 

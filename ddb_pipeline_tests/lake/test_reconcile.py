@@ -15,7 +15,7 @@ def counted(text: str) -> Counter[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("case", "expected", "rows", "waiting", "dead", "sums"),
+    ("case", "expected", "rows", "failed", "dead", "sums"),
     [
         ("no change", "", "", "", "", (0, 0, 0, 0, 0)),
         ("all delivered", "abc", "abc", "", "", (3, 0, 0, 0, 0)),
@@ -31,12 +31,12 @@ def counted(text: str) -> Counter[tuple[str, ...]]:
     ],
 )
 def test_reconcile(
-    case: str, expected: str, rows: str, waiting: str, dead: str, sums: tuple[int, ...]
+    case: str, expected: str, rows: str, failed: str, dead: str, sums: tuple[int, ...]
 ) -> None:
-    found = reconcile(counted(expected), counted(rows), counted(waiting), counted(dead))
+    found = reconcile(counted(expected), counted(rows), counted(failed), counted(dead))
     assert (
         found.rows,
-        found.waiting,
+        found.failed,
         found.dead_lettered,
         found.lost,
         found.repeated,

@@ -97,7 +97,7 @@ def bucket(embedded_aws: Endpoint) -> Bucket:
 def test_records_become_rows_of_the_hour_of_their_arrival(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
     outcome = bucket.redeliver()
-    assert (outcome.rows, outcome.waiting) == (2, 0)
+    assert (outcome.rows, outcome.failed) == (2, 0)
     assert bucket.events() == ["a", "b"]
     (key,) = bucket.keys("stream/")
     assert key.startswith(DeliveryHour.of(NOON / 1000).prefix)
@@ -115,10 +115,10 @@ def test_records_of_two_hours_go_to_two_partitions(bucket: Bucket) -> None:
 def test_records_that_still_fail_stay_with_the_new_reason(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n="oops")))
     outcome = bucket.redeliver()
-    assert (outcome.rows, outcome.waiting) == (1, 1)
-    (waiting,) = bucket.errors()
-    assert waiting.error_code == "DataFormatConversion.MalformedData"
-    assert waiting.attempts_made == 2
+    assert (outcome.rows, outcome.failed) == (1, 1)
+    (left,) = bucket.errors()
+    assert left.error_code == "DataFormatConversion.MalformedData"
+    assert left.attempts_made == 2
     assert bucket.redeliver((*COLUMNS[:2], Column("n", "string"))).rows == 1
     assert bucket.events() == ["a", "b"]
     assert bucket.keys("errors/") == []
@@ -128,7 +128,7 @@ def test_nothing_is_written_if_no_record_is_converted(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)))
     before = bucket.s3.head_object(Bucket=bucket.name, Key=ERROR_KEY)["ETag"]
     outcome = bucket.redeliver((Column("id", "set<string>"), *COLUMNS))
-    assert (outcome.rows, outcome.waiting) == (0, 1)
+    assert (outcome.rows, outcome.failed) == (0, 1)
     assert bucket.s3.head_object(Bucket=bucket.name, Key=ERROR_KEY)["ETag"] == before
     assert bucket.keys("stream/") == bucket.keys("redelivered/") == []
 
@@ -136,9 +136,9 @@ def test_nothing_is_written_if_no_record_is_converted(bucket: Bucket) -> None:
 def test_held_records_stay_until_their_column_exists(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", tags=["x"])))
     assert bucket.redeliver().rows == 1
-    (waiting,) = bucket.errors()
-    assert waiting.error_code == UNDECLARED_CODE
-    assert "tags" in waiting.error_message
+    (left,) = bucket.errors()
+    assert left.error_code == UNDECLARED_CODE
+    assert "tags" in left.error_message
     assert bucket.redeliver((*COLUMNS, Column("tags", "array<string>"))).rows == 1
     assert [row.get("tags") for row in bucket.rows() if row["id"] == "B"] == [["x"]]
 
