@@ -74,7 +74,7 @@ def value(parsed: pa.Array, kind: HiveType) -> Converted:
     """Values with their type tags as an array of the column type."""
     length = len(parsed)
     if not pa.types.is_struct(parsed.type):
-        return Converted(pa.nulls(length, arrow_type(kind)), valid(parsed))
+        return _unproven(parsed, kind)
     tags = {
         field.name: parsed.field(position)
         for position, field in enumerate(parsed.type)
@@ -92,6 +92,11 @@ def value(parsed: pa.Array, kind: HiveType) -> Converted:
         return Converted(pa.nulls(length, arrow_type(kind)), unproven)
     converted = _content({tag: tags[tag] for tag in chosen}, kind)
     return Converted(converted.values, either(unproven, converted.unproven))
+
+
+def _unproven(content: pa.Array, kind: HiveType) -> Converted:
+    """Nulls of the column type; the exact path decides about all values."""
+    return Converted(pa.nulls(len(content), arrow_type(kind)), valid(content))
 
 
 def _not_one_tag(parsed: pa.StructArray, tags: Mapping[str, pa.Array]) -> Mask | None:
@@ -142,7 +147,7 @@ def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
     if kind == BOOLEAN:
         return _of_type(content, pa.bool_())
     if not pa.types.is_string(content.type):
-        return Converted(pa.nulls(len(content), arrow_type(kind)), valid(content))
+        return _unproven(content, kind)
     return numbers(content, kind) if tag == "N" else one_by_one(content, tag, kind)
 
 
@@ -168,9 +173,8 @@ def _texts(tags: Mapping[str, pa.Array]) -> Converted:
 
 
 def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
-    target = arrow_type(kind)
     if not pa.types.is_list(content.type):
-        return Converted(pa.nulls(len(content), target), valid(content))
+        return _unproven(content, kind)
     elements = content.flatten()
     inner = _elements(tag, elements, kind.element)
     if elements.null_count:
@@ -179,7 +183,9 @@ def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
     first = offsets[0].as_py()
     if first:
         offsets = pc.subtract(offsets, first)
-    values = pa.ListArray.from_arrays(offsets, inner.values, type=target, mask=_nulls(content))
+    values = pa.ListArray.from_arrays(
+        offsets, inner.values, type=arrow_type(kind), mask=_nulls(content)
+    )
     return Converted(values, parents(inner.unproven, offsets.to_numpy()))
 
 
@@ -196,9 +202,9 @@ def _elements(tag: str, elements: pa.Array, kind: HiveType) -> Converted:
 
 
 def _struct(content: pa.Array, kind: StructType) -> Converted:
-    target = arrow_type(kind)
     if not pa.types.is_struct(content.type):
-        return Converted(pa.nulls(len(content), target), valid(content))
+        return _unproven(content, kind)
+    target = arrow_type(kind)
     arrays, unproven = members(content, {field.name: field.type for field in kind.fields})
     fields = [target.field(position) for position in range(target.num_fields)]
     values = pa.StructArray.from_arrays(arrays, fields=fields, mask=_nulls(content))
@@ -207,9 +213,9 @@ def _struct(content: pa.Array, kind: StructType) -> Converted:
 
 def _map(content: pa.Array, kind: MapType) -> Converted:
     """Maps whose keys are data: an entry for each name that is present, ordered by name."""
-    target = arrow_type(kind)
     if not pa.types.is_struct(content.type) or kind.key != STRING:
-        return Converted(pa.nulls(len(content), target), valid(content))
+        return _unproven(content, kind)
+    target = arrow_type(kind)
     unproven: Mask | None = None
     rows, names, values = [], [], []
     for position in range(content.type.num_fields):

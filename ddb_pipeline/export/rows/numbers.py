@@ -54,7 +54,7 @@ def numbers(texts: pa.Array, kind: HiveType) -> Converted:
         return _doubles(texts)
     if isinstance(kind, DecimalType):
         return _decimals(texts, target, kind)
-    return _all_one_by_one(texts, kind)
+    return one_by_one(texts, "N", kind)
 
 
 def number_texts(texts: pa.Array) -> Converted:
@@ -82,7 +82,7 @@ def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted
     try:
         return _one_by_one(texts, pc.cast(values, target), pc.invert(ordinary), kind)
     except pa.ArrowInvalid:
-        return _all_one_by_one(texts, kind)
+        return one_by_one(texts, "N", kind)
 
 
 def _decimals(texts: pa.Array, target: pa.DataType, kind: DecimalType) -> Converted:
@@ -138,10 +138,6 @@ def one_by_one(texts: pa.Array, tag: str, kind: HiveType) -> Converted:
     """The contents of a type tag by the exact path; those that it refuses are unproven."""
     nothing = pa.nulls(len(texts), arrow_type(kind))
     return _one_by_one(texts, nothing, pc.is_valid(texts), kind, tag)
-
-
-def _all_one_by_one(texts: pa.Array, kind: HiveType) -> Converted:
-    return one_by_one(texts, "N", kind)
 
 
 def _one_by_one(
