@@ -1,21 +1,19 @@
-"""Hive column types as Arrow types, so that the Parquet written from them reads as Hive's own.
+"""Hive column types as Arrow types, and how Parquet files are written from them.
 
 A file written by pyarrow with :func:`parquet_write_options` has the physical and logical types
-of Hive 2.3's Parquet schema, and Spark, Athena and Hive read it under the same column types.
-It differs from Hive's own message in three ways that readers do not see:
+of Hive 2.3's Parquet schema, and Spark, Athena and Hive read it with the same column types.
+Its schema differs from Hive's own in three points that no reader notices:
 
-- list elements are named ``list.element`` (the Parquet specification) where Hive says
+- list elements are named ``list.element`` (the Parquet specification) where Hive writes
   ``bag.array_element``; both are three-level lists of optional elements;
 - map keys are always required, as the specification demands; Hive leaves decimal, struct, array
   and map keys optional;
 - a field may carry the newer logical type annotation beside the converted type.
 
 Types that have no Parquet form (``void``, ``uniontype``, intervals, an empty struct) raise
-:class:`NoParquetTypeError`. Names pass through as they are: a name Spark refuses is the business
-of the schema repair, not of the file writer.
+:class:`NoParquetTypeError`. Names stay as they are: names that Spark refuses are changed by
+:mod:`ddb_pipeline.hive.normalize`, before any file is written.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -33,16 +31,19 @@ from ddb_pipeline.hive.types import (
     StructType,
     UnionType,
     VarcharType,
-    depth,
+    children,
     parse_type,
 )
 
-MAX_TYPE_DEPTH: Final = 100
-"""Deepest nesting written to Parquet. DynamoDB documents nest 32 levels, Hive tables fewer."""
+MAX_PARQUET_LEVELS: Final = 99
+"""Levels of a column in Parquet, where an array or a map takes two.
 
-# tinyint and smallint stay INT32 with an integer annotation, which pyarrow writes for int8/int16.
-# timestamp is microseconds: with INT96 on the way out it is what Hive 2.3 and Spark both read,
-# and it holds the years 0001 to 9999, where nanoseconds end in 2262.
+pyarrow (its version 26) refuses to read schemas of more than 100 levels, the root included.
+"""
+
+# tinyint and smallint become INT32 with an integer annotation, as pyarrow writes int8 and int16.
+# A timestamp is in microseconds, which hold the years 0001 to 9999 (nanoseconds end in 2262), and
+# is written as INT96, which both Hive 2.3 and Spark read.
 _PRIMITIVES: Final[dict[str, pa.DataType]] = {
     "boolean": pa.bool_(),
     "tinyint": pa.int8(),
@@ -67,7 +68,10 @@ _NO_FORM: Final[dict[str, str]] = {
 class NoParquetTypeError(TypeError):
     """A Hive type, or a part of it, that cannot be written to Parquet.
 
-    ``reason`` is Hive's own text where Hive has one; ``column`` is set when a schema was built.
+    Attributes:
+        hive_type: the type string.
+        reason: why; Hive's own text where Hive has one.
+        column: the column of that type; None outside of a schema.
     """
 
     def __init__(self, hive_type: str, reason: str, column: str | None = None) -> None:
@@ -80,20 +84,22 @@ class NoParquetTypeError(TypeError):
 
 
 def arrow_type(hive_type: HiveType) -> pa.DataType:
-    """The Arrow type of a Hive type, nullable at every level but map keys.
+    """The Arrow type of a Hive type, nullable at every level except for map keys.
 
-    Raises NoParquetTypeError for a type without a Parquet form and for one nested deeper than
-    MAX_TYPE_DEPTH.
+    Raises:
+        NoParquetTypeError: the type, or a part of it, has no Parquet form, or is nested too deep.
     """
-    if depth(hive_type) > MAX_TYPE_DEPTH:
-        raise NoParquetTypeError(str(hive_type), f"nested deeper than {MAX_TYPE_DEPTH} levels")
+    if _parquet_levels(hive_type) > MAX_PARQUET_LEVELS:
+        raise NoParquetTypeError(str(hive_type), f"over {MAX_PARQUET_LEVELS} levels in Parquet")
     return _build(hive_type)
 
 
 def arrow_schema(columns: Iterable[Column | tuple[str, str]]) -> pa.Schema:
-    """The Arrow schema of catalog columns, in their order and under their names.
+    """The Arrow schema of catalog columns, with their order and names.
 
-    Raises NoParquetTypeError naming the column, and HiveTypeError for a type that is not Hive's.
+    Raises:
+        NoParquetTypeError: a type has no Parquet form; the error names the column.
+        HiveTypeError: a type is not valid for Hive.
     """
     fields = []
     for name, type_text in columns:
@@ -105,17 +111,22 @@ def arrow_schema(columns: Iterable[Column | tuple[str, str]]) -> pa.Schema:
 
 
 def parquet_write_options() -> dict[str, Any]:
-    """Keyword arguments of pyarrow's ParquetWriter that every file of the lake is written with.
+    """Keyword arguments of pyarrow's ParquetWriter for every file of the lake.
 
-    INT96 timestamps are the only ones that Hive 2.3 reads; INT64 nanoseconds nothing reads.
-    ``store_schema`` is off: the Arrow schema in the footer would bring Arrow's own types back
-    where every other reader sees Hive's.
+    INT96 timestamps are the only ones that Hive 2.3 reads; no reader takes INT64 nanoseconds.
+    ``store_schema`` is off: with the Arrow schema in the footer, pyarrow would read Arrow's own
+    types where every other reader sees Hive's.
     """
     return {
         "use_deprecated_int96_timestamps": True,
         "use_compliant_nested_type": True,
         "store_schema": False,
     }
+
+
+def _parquet_levels(hive_type: HiveType) -> int:
+    own = 2 if isinstance(hive_type, ArrayType | MapType) else 1
+    return own + max(map(_parquet_levels, children(hive_type)), default=0)
 
 
 def _build(hive_type: HiveType) -> pa.DataType:

@@ -15,9 +15,6 @@ from ddb_pipeline.hive.types import (
     parse_type,
 )
 
-MAX_DEPTH = 64
-"""Twice DynamoDB's own nesting limit (32 levels); deeper values are taken as covered."""
-
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -45,20 +42,19 @@ def covered_fields(columns: Sequence[Column]) -> Fields:
 
 def _column_node(text: str) -> Node:
     try:
-        return _node(parse_type(replace_sets(text)), MAX_DEPTH)
+        return _node(parse_type(replace_sets(text)))
     except HiveTypeError:
         return None
 
 
-def _node(kind: HiveType, depth: int) -> Node:
-    if depth == 0:
-        return None
-    if isinstance(kind, StructType):
-        return Fields({f.name.lower(): _node(f.type, depth - 1) for f in kind.fields})
-    if isinstance(kind, ArrayType):
-        return Elements(_node(kind.element, depth - 1), of_map=False)
-    if isinstance(kind, MapType):
-        return Elements(_node(kind.value, depth - 1), of_map=True)
+def _node(kind: HiveType) -> Node:
+    match kind:
+        case StructType(fields):
+            return Fields({field.name.lower(): _node(field.type) for field in fields})
+        case ArrayType(element):
+            return Elements(_node(element), of_map=False)
+        case MapType(_, value):
+            return Elements(_node(value), of_map=True)
     return None
 
 

@@ -1,20 +1,27 @@
-"""Type strings that Hive refuses and other programs write, read for what they mean.
+"""Type strings that other programs write and Hive refuses.
 
-A crawler writes ``set<string>``, and names of fields as they come (``struct<a-b:int,c:d:int>``);
-people and other catalogs write ``STRUCT< a: INT >``, ``long`` or ``double precision``.
+Glue's crawler writes ``set<string>`` and puts attribute names into structs unchanged
+(``struct<a-b:int,c:d:int>``); people and other catalogs write ``STRUCT< a: INT >``, ``long`` or
+``double precision``.
 """
 
 import re
 from typing import Final
 
-from ddb_pipeline.hive.tree import OpenContainer
 from ddb_pipeline.hive.types import (
+    MAX_COLUMN_DEPTH,
     PRIMITIVE_TYPES,
+    ArrayType,
     CharType,
     DecimalType,
     HiveType,
     HiveTypeError,
+    MapType,
     PrimitiveType,
+    SetType,
+    StructField,
+    StructType,
+    UnionType,
     VarcharType,
     parse_crawled_type,
     parse_type,
@@ -56,9 +63,10 @@ _ALIASES: Final = {
     "blob": "binary",
     "null": "void",
 }
-"""Names of Spark, Trino, ORC and SQL for types that Hive has under another name."""
+"""Names in Spark, Trino, ORC and SQL of types that have another name in Hive."""
 
 _DELIMITER: Final = re.compile(r"[<>(),:;]")
+_BRACKET: Final = re.compile(r"[<>]")
 _PARAMETERS: Final = re.compile(r"\(([^<>():;]*)\)\s*")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*").fullmatch
 _QUOTED: Final = re.compile(r"`([^`]+)`|\"([^\"]+)\"").fullmatch
@@ -66,32 +74,37 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def read_type(text: str) -> HiveType:
-    """The type that a catalog's type string means: Hive's reading where Hive has one.
+    """The type that a catalog's type string means; as Hive reads it, where Hive can.
 
-    Sets come out as SetType, and types that no reader knows as a PrimitiveType of their own name.
-    Names of fields are taken up to the first colon after which a type can begin.
+    A set becomes a SetType. A type name that is not Hive's, and a container nested deeper than
+    ``MAX_COLUMN_DEPTH``, become a PrimitiveType that has their text for its name. The name of a
+    field ends at the first colon that a type can follow.
 
     Raises:
-        HiveTypeError: with Hive's own message, when no type can be made out.
+        HiveTypeError: with Hive's own message, if the text is no type under either reading.
     """
     try:
         return parse_crawled_type(text)
     except HiveTypeError as error:
         try:
-            return _Reader(text).type()
+            return _Reader(text).whole()
         except ValueError:
             raise error from None
 
 
 def known_type(name: str) -> HiveType | None:
-    """The Hive type for a type name in any spelling, parameters included; None if there is none."""
+    """The Hive type that a type name means in any program, with its parameters; None if unknown.
+
+    >>> str(known_type("Character Varying(20)"))
+    'varchar(20)'
+    """
     word, _, parameters = name.partition("(")
     word = _SPACES.sub(" ", word.strip().lower())
     word = _ALIASES.get(word, word)
     if word in PRIMITIVE_TYPES:
         return PRIMITIVE_TYPES[word]
     if word == "decimal" and parameters and "," not in parameters:
-        # Whoever writes one parameter means it; only Hive 2 reads decimal(10,0) into it.
+        # decimal(12) means decimal(12,0) to every program but Hive 2, which reads decimal(10,0).
         parameters = parameters.replace(")", ",0)")
     try:
         found = parse_type(f"{word}({parameters}".replace(" ", "") if parameters else word)
@@ -101,59 +114,53 @@ def known_type(name: str) -> HiveType | None:
 
 
 class _UnreadableError(ValueError):
-    """No type can be made out."""
+    """The text is no type."""
 
 
 class _Reader:
-    """One type string on its way from left to right, in linear time."""
+    """Reads one type string from left to right, in linear time."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
-        self._opened: list[OpenContainer] = []
 
-    def type(self) -> HiveType:
-        """The type that the whole text is."""
-        while True:
-            done = self._begin()
-            while done is not None:
-                if not self._opened:
-                    if self._text[self._at :].strip(" \t\r\n,;"):
-                        raise _UnreadableError
-                    return done
-                self._opened[-1].inside.append(done)
-                done = self._next_or_end()
+    def whole(self) -> HiveType:
+        """Read the whole text as one type."""
+        found = self._type(1)
+        if self._text[self._at :].strip(" \t\r\n,;"):
+            raise _UnreadableError
+        return found
 
-    def _begin(self) -> HiveType | None:
-        """Read a leaf type, or a container's beginning up to its first type."""
+    def _type(self, level: int) -> HiveType:
         found = self._type_at(self._at)
         if found is None:
             raise _UnreadableError
-        word, self._at, is_container = found
+        word, end, is_container = found
+        if is_container and level >= MAX_COLUMN_DEPTH:
+            return self._too_deep()
+        self._at = end
         if not is_container:
             return PRIMITIVE_TYPES.get(word) or PrimitiveType(word)
-        self._opened.append(OpenContainer(_CONTAINERS[word.lower()]))
-        return self._field_or_end()
+        kind = _CONTAINERS[word.lower()]
+        if kind == "struct":
+            return StructType(tuple(self._fields(level + 1)))
+        inside = [self._type(level + 1)]
+        while self._has_next():
+            inside.append(self._type(level + 1))
+        return _container(kind, inside)
 
-    def _next_or_end(self) -> HiveType | None:
-        """Go on after a type inside a container: to the next one, or to the container's end."""
-        self._skip_spaces()
-        self._at += 1
-        delimiter = self._text[self._at - 1 : self._at]
-        if delimiter == ",":
-            return self._field_or_end()
-        if delimiter == ">":
-            return self._opened.pop().closed()
-        raise _UnreadableError
+    def _fields(self, level: int) -> list[StructField]:
+        fields: list[StructField] = []
+        while not fields or self._has_next():
+            self._skip_spaces()
+            if self._text.startswith(">", self._at):
+                self._at += 1
+                break
+            fields.append(StructField(self._field_name(), self._type(level)))
+        return fields
 
-    def _field_or_end(self) -> HiveType | None:
-        """In a struct, read a field up to its type, or the end in a field's place."""
-        if self._opened[-1].kind != "struct":
-            return None
-        self._skip_spaces()
-        if self._text[self._at : self._at + 1] == ">":
-            self._at += 1
-            return self._opened.pop().closed()
+    def _field_name(self) -> str:
+        """Read a field up to its type."""
         colon = self._text.find(":", self._at)
         while colon >= 0 and self._type_at(colon + 1) is None:
             colon = self._text.find(":", colon + 1)
@@ -161,12 +168,30 @@ class _Reader:
             raise _UnreadableError
         name = self._text[self._at : colon].strip()
         quoted = _QUOTED(name)
-        self._opened[-1].names.append((quoted[1] or quoted[2]) if quoted else name)
         self._at = colon + 1
-        return None
+        return (quoted[1] or quoted[2]) if quoted else name
+
+    def _has_next(self) -> bool:
+        """Read what follows a type in a container: True for a comma, False for the end."""
+        self._skip_spaces()
+        self._at += 1
+        delimiter = self._text[self._at - 1 : self._at]
+        if delimiter not in (",", ">"):
+            raise _UnreadableError
+        return delimiter == ","
+
+    def _too_deep(self) -> HiveType:
+        """Read over a container, up to the bracket that closes it."""
+        start, level = self._at, 0
+        for bracket in _BRACKET.finditer(self._text, start):
+            level += 1 if bracket[0] == "<" else -1
+            if level == 0:
+                self._at = bracket.end()
+                return PrimitiveType(self._text[start : self._at].strip())
+        raise _UnreadableError
 
     def _type_at(self, start: int) -> tuple[str, int, bool] | None:
-        """A type's name from ``start`` on, where it ends, and whether it is a container's."""
+        """The type name from ``start`` on, where it ends, and whether it is a container's."""
         delimiter = _DELIMITER.search(self._text, start)
         end = delimiter.start() if delimiter else len(self._text)
         word = self._text[start:end].strip()
@@ -184,3 +209,16 @@ class _Reader:
     def _skip_spaces(self) -> None:
         while self._text[self._at : self._at + 1].isspace():
             self._at += 1
+
+
+def _container(kind: str, inside: list[HiveType]) -> HiveType:
+    match kind, inside:
+        case "array", [element]:
+            return ArrayType(element)
+        case "set", [element]:
+            return SetType(element)
+        case "map", [key, value]:
+            return MapType(key, value)
+        case "uniontype", _:
+            return UnionType(tuple(inside))
+    raise _UnreadableError

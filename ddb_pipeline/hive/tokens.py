@@ -105,6 +105,10 @@ class TokenReader:
         self.index += 1
         return token
 
+    def text_since(self, start: int) -> str:
+        """The text from the token numbered ``start`` up to the next one."""
+        return _joined("".join(self._tokens[start : self.index]))
+
     def positions(self) -> list[int]:
         """Where each token starts."""
         positions, end = [], 0

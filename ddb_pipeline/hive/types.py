@@ -1,19 +1,21 @@
-"""Hive column types: read from and printed as type strings by Hive's own grammar and errors.
+"""Hive column types: read from type strings, printed by ``str``.
 
-The grammar is that of ``TypeInfoUtils`` in Hive 2.3.10, observed on a JVM. Types may be nested as
-deep as they can be written: nothing here recurses, and code that walks a type should use
-:func:`fold`, :func:`walk` or :func:`children` instead of calling itself.
+The grammar and the error messages are those of ``TypeInfoUtils`` in Hive 2.3.10, recorded from a
+JVM. The tree that a type string becomes is in ``tree`` and imported from here; the tokens of a type
+string are in ``tokens``; type strings of other programs are read in ``dialects``.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from ddb_pipeline.hive.tokens import TokenReader
 from ddb_pipeline.hive.tree import (
     MAX_CHAR_LENGTH,
+    MAX_COLUMN_DEPTH,
     MAX_DECIMAL_PRECISION,
+    MAX_TYPE_DEPTH,
     MAX_TYPE_LENGTH,
     MAX_VARCHAR_LENGTH,
     PRIMITIVE_TYPES,
@@ -24,7 +26,6 @@ from ddb_pipeline.hive.tree import (
     DecimalType,
     HiveType,
     MapType,
-    OpenContainer,
     PrimitiveType,
     SetType,
     StructField,
@@ -32,15 +33,16 @@ from ddb_pipeline.hive.tree import (
     UnionType,
     VarcharType,
     children,
-    depth,
-    fold,
+    is_container,
     walk,
     with_children,
 )
 
 __all__ = [
     "MAX_CHAR_LENGTH",
+    "MAX_COLUMN_DEPTH",
     "MAX_DECIMAL_PRECISION",
+    "MAX_TYPE_DEPTH",
     "MAX_TYPE_LENGTH",
     "MAX_VARCHAR_LENGTH",
     "PRIMITIVE_TYPES",
@@ -59,8 +61,7 @@ __all__ = [
     "UnionType",
     "VarcharType",
     "children",
-    "depth",
-    "fold",
+    "is_container",
     "parse_crawled_type",
     "parse_type",
     "parse_types",
@@ -69,24 +70,21 @@ __all__ = [
     "with_children",
 ]
 
+T = TypeVar("T")
+
 
 class HiveTypeError(ValueError):
-    """A type string that Hive does not accept; the text of the error is exactly Hive's."""
+    """A type string that Hive does not accept, or one nested deeper than ``MAX_TYPE_DEPTH``.
 
-
-_CONTAINERS: Final = frozenset({"array", "map", "struct", "uniontype"})
-# Hive knows the name `unknown` as a primitive's but cannot make a type of it.
-_TYPE_NAMES: Final = (
-    frozenset(PRIMITIVE_TYPES) | _CONTAINERS | {"decimal", "varchar", "char", "unknown"}
-)
-_MAX_INTEGER: Final = 2**31 - 1
+    Except for the depth, the text of the error is exactly Hive's.
+    """
 
 
 def parse_type(text: str) -> HiveType:
     """What a column type means to Hive: the first type in ``text``, all of which must be valid.
 
     Raises:
-        HiveTypeError: with Hive's own message.
+        HiveTypeError: with Hive's own message; or the type is nested too deep.
     """
     return _first(parse_types(text))
 
@@ -95,31 +93,37 @@ def parse_types(text: str) -> tuple[HiveType, ...]:
     """The list of types in ``text``, separated by ``,``, ``;`` or ``:``.
 
     Raises:
-        HiveTypeError: with Hive's own message.
+        HiveTypeError: with Hive's own message; or a type is nested too deep.
     """
-    return tuple(_Parser(text).types())
+    parser = _Parser(text)
+    return tuple(parser.each(parser.type))
 
 
 def parse_crawled_type(text: str) -> HiveType:
-    """Like :func:`parse_type`, with ``set<T>`` taken for a type of its own.
+    """The type that a crawler wrote: Hive's grammar with ``set<T>`` as a type of its own.
+
+    A container nested deeper than ``MAX_COLUMN_DEPTH`` becomes a PrimitiveType whose name is the
+    container's text.
 
     Raises:
         HiveTypeError: with Hive's own message.
     """
-    return _first(tuple(_Parser(text, sets=True).types()))
+    parser = _Parser(text, crawled=True)
+    return _first(tuple(parser.each(parser.type)))
 
 
 def set_positions(text: str) -> tuple[int, ...]:
-    """Where ``set<`` stands for a type: what Hive would stumble over, were the sets before arrays.
+    """Offsets into ``text`` where ``set<`` stands for a type, in a type string of any depth.
 
-    Positions are offsets into ``text``. What comes after another error than a set is not looked
-    at, since Hive never gets there.
+    Hive would refuse these and nothing before them. Hive stops at the first error, so sets after
+    any other error do not count.
     """
-    parser = _Parser(text, sets=True)
+    parser = _Parser(text, crawled=True)
     with suppress(HiveTypeError):
-        for _ in parser.types():
+        for _ in parser.each(parser.skip_type):
             pass
-    # Code points before a set are units too: a surrogate pair would have been an error before it.
+    # Positions count UTF-16 units. Before a set they are offsets into the text as well, since a
+    # character of two units would have been an error.
     return parser.set_positions()
 
 
@@ -129,71 +133,136 @@ def _first(types: tuple[HiveType, ...]) -> HiveType:
     return types[0]
 
 
+# What comes after a container's name, last symbol first: tokens, and the symbols below.
+_TYPE: Final = "type"
+_FIELD: Final = "field or end"
+_NEXT_FIELD: Final = "next field or end"
+_NEXT_MEMBER: Final = "next member or end"
+_CONTENTS: Final = {
+    "array": (">", _TYPE, "<"),
+    "set": (">", _TYPE, "<"),
+    "map": (">", _TYPE, ",", _TYPE, "<"),
+    "struct": (_FIELD, "<"),
+    "uniontype": (_NEXT_MEMBER, _TYPE, "<"),
+}
+# Hive knows the name `unknown` as a primitive's but cannot make a type of it.
+_TYPE_NAMES: Final = (frozenset(PRIMITIVE_TYPES) | _CONTENTS.keys() - {"set"}) | {
+    *("decimal", "varchar", "char", "unknown")
+}
+_MAX_INTEGER: Final = 2**31 - 1
+
+
 class _Parser:
-    """One type string on its way from left to right."""
+    """Reads one type string from left to right.
 
-    def __init__(self, text: str, *, sets: bool = False) -> None:
+    ``crawled`` adds ``set<T>`` to the grammar, and containers that are too deep stay text.
+    """
+
+    def __init__(self, text: str, *, crawled: bool = False) -> None:
         self._tokens = TokenReader(text)
-        self._sets = sets
-        self.set_tokens: list[int] = []
+        self._crawled = crawled
+        self._sets: list[int] = []
 
-    def types(self) -> Iterator[HiveType]:
+    def set_positions(self) -> tuple[int, ...]:
+        """Where each ``set`` that was read starts."""
+        positions = self._tokens.positions()
+        return tuple([positions[index] for index in self._sets])
+
+    def each(self, read: Callable[[], T]) -> Iterator[T]:
+        """Read the types of a list, each by ``read``."""
         tokens = self._tokens
         while tokens.peek() is not None:
-            yield self._type()
+            yield read()
             if tokens.peek() is not None and tokens.take(",", ";", ":") is None:
                 raise HiveTypeError(tokens.wrong_separator())
 
-    def set_positions(self) -> tuple[int, ...]:
-        positions = self._tokens.positions()
-        return tuple([positions[index] for index in self.set_tokens])
-
-    def _type(self) -> HiveType:
-        opened: list[OpenContainer] = []
-        while True:
-            done = self._start(opened)
-            while done is not None:
-                if not opened:
-                    return done
-                done = self._after(opened, done)
-
-    def _start(self, opened: list[OpenContainer]) -> HiveType | None:
-        """Read a type's beginning: the whole of it, or a container up to its first type."""
-        name = self._expect_type()
-        if name not in _CONTAINERS and name != "set":
+    def type(self, level: int = 1) -> HiveType:
+        """Read one type, ``level`` deep."""
+        start = self._tokens.index
+        name = self._type_name()
+        if name not in _CONTENTS:
             return self._primitive(name)
+        if level >= (MAX_COLUMN_DEPTH if self._crawled else MAX_TYPE_DEPTH):
+            return self._too_deep(start)
         self._expect("<")
-        opened.append(OpenContainer(name))
-        return self._field(opened) if name == "struct" else None
-
-    def _after(self, opened: list[OpenContainer], done: HiveType) -> HiveType | None:
-        """Go on after a type inside a container: to the next one, or to the container's end."""
-        container = opened[-1]
-        container.inside.append(done)
-        kind = container.kind
-        if kind == "struct":
-            if self._expect(">", ",") == ",":
-                return self._field(opened)
-            return opened.pop().closed()
-        if kind == "map" and len(container.inside) == 1:
+        if name == "struct":
+            return self._fields(level + 1)
+        first = self.type(level + 1)
+        if name == "uniontype":
+            members = [first]
+            while self._expect(">", ",") == ",":
+                members.append(self.type(level + 1))
+            return UnionType(tuple(members))
+        if name == "map":
             self._expect(",")
-            return None
-        if kind == "uniontype" and self._expect(">", ",") == ",":
-            return None
-        if kind != "uniontype":
-            self._expect(">")
-        return opened.pop().closed()
+            first = MapType(first, self.type(level + 1))
+        self._expect(">")
+        if name == "map":
+            return first
+        return SetType(first) if name == "set" else ArrayType(first)
 
-    def _field(self, opened: list[OpenContainer]) -> HiveType | None:
-        """Read a field up to its type. In its place a ``>`` ends the struct, even after a comma."""
+    def _fields(self, level: int) -> StructType:
+        fields = []
+        while (name := self._field_name()) is not None:
+            fields.append(StructField(name, self.type(level)))
+            if self._expect(">", ",") == ">":
+                break
+        return StructType(tuple(fields))
+
+    def _field_name(self) -> str | None:
+        """Read a field up to its type; None at the struct's end, which may follow a comma."""
         name = self._tokens.take_name()
-        if name is None:
-            if self._tokens.take(">") is None:
-                raise HiveTypeError(self._tokens.expected("name"))
-            return opened.pop().closed()
-        self._expect(":")
-        opened[-1].names.append(name)
-        return None
+        if name is not None:
+            self._expect(":")
+        elif self._tokens.take(">") is None:
+            raise HiveTypeError(self._tokens.expected("name"))
+        return name
+
+    def _too_deep(self, start: int) -> HiveType:
+        """Read over the container that starts at token ``start``."""
+        if not self._crawled:
+            raise HiveTypeError(
+                f"The type is nested deeper than {MAX_TYPE_DEPTH} levels. Declare what lies "
+                "deeper as string, which holds JSON text."
+            )
+        self._tokens.index = start
+        self.skip_type()
+        return PrimitiveType(self._tokens.text_since(start))
+
+    def skip_type(self) -> None:
+        """Read over one type of any depth: the grammar of ``type``, without recursion."""
+        expected = [_TYPE]
+        while expected:
+            symbol = expected.pop()
+            if symbol == _TYPE:
+                name = self._type_name()
+                if name in _CONTENTS:
+                    expected += _CONTENTS[name]
+                else:
+                    self._primitive(name)
+            elif symbol == _FIELD:
+                if self._field_name() is not None:
+                    expected += (_NEXT_FIELD, _TYPE)
+            elif symbol == _NEXT_FIELD:
+                if self._expect(">", ",") == ",":
+                    expected.append(_FIELD)
+            elif symbol == _NEXT_MEMBER:
+                if self._expect(">", ",") == ",":
+                    expected += (_NEXT_MEMBER, _TYPE)
+            else:
+                self._expect(symbol)
+
+    def _type_name(self) -> str:
+        tokens = self._tokens
+        token = tokens.peek()
+        if token in _TYPE_NAMES:
+            tokens.index += 1
+            return token
+        if self._crawled and token == "set" and tokens.peek(1) == "<":
+            self._sets.append(tokens.index)
+            tokens.index += 1
+            return token
+        raise HiveTypeError(tokens.expected("type"))
 
     def _primitive(self, name: str) -> HiveType:
         if name == "unknown":
@@ -218,18 +287,6 @@ class _Parser:
             parameters.append(name)
             if self._expect(",", ")") == ")":
                 return tuple(parameters)
-
-    def _expect_type(self) -> str:
-        tokens = self._tokens
-        token = tokens.peek()
-        if token in _TYPE_NAMES:
-            tokens.index += 1
-            return token
-        if self._sets and token == "set" and tokens.peek(1) == "<":
-            self.set_tokens.append(tokens.index)
-            tokens.index += 1
-            return token
-        raise HiveTypeError(tokens.expected("type"))
 
     def _expect(self, item: str, alternative: str | None = None) -> str:
         token = self._tokens.take(item, alternative)

@@ -1,12 +1,14 @@
-"""Which Hive type holds all the values of two others, without changing a digit of them.
+"""The narrowest Hive type that holds all values of two others, with all their digits.
+
+``a < b`` means that ``b`` holds every value of ``a``:
 
 - ``tinyint`` < ``smallint`` < ``int`` < ``bigint`` < ``decimal(19,0)``;
-- ``decimal(p,s)`` < one with at least as many digits on both sides of the point;
+- ``decimal(p,s)`` < a decimal with at least as many digits on both sides of the point;
 - ``float`` < ``double``;
-- ``char(n)`` < ``varchar(n)`` < ``string``, and each < a longer one of its own;
-- ``void`` < anything.
+- ``char(n)`` < ``varchar(n)`` < ``string``, and each < a longer one of its kind;
+- ``void`` < every type.
 
-Whole numbers and ``double`` have no common wider type but text: neither holds all of the other.
+Integers and ``double`` have no common wider type but ``string``: neither holds all of the other.
 """
 
 from typing import Final
@@ -19,25 +21,22 @@ from ddb_pipeline.hive.types import (
     HiveType,
     PrimitiveType,
     VarcharType,
-    children,
 )
 
-INTEGER_DIGITS: Final = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
-"""Hive's integers from the narrowest to the widest, with the decimal digits of their largest."""
+_INTEGER_DIGITS: Final = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
+"""Hive's integer types, narrowest first, with the decimal digits of the largest value."""
 
 
-def wider_primitive(one: HiveType, other: HiveType) -> HiveType | None:
-    """The narrowest type that holds all values of two types without others inside; None if none.
+def wider_type(one: HiveType, other: HiveType) -> HiveType | None:
+    """The narrowest type that holds all values of two types; None if there is none.
 
-    Void gives way to anything, containers included.
+    A container has no common type with any other type but ``void``.
     """
     if one == other:
         return one
     for void, kind in ((one, other), (other, one)):
         if isinstance(void, PrimitiveType) and void.name == "void":
             return kind
-    if children(one) or children(other):
-        return None
     return _wider_number(one, other) or _wider_text(one, other)
 
 
@@ -45,8 +44,8 @@ def _wider_number(one: HiveType, other: HiveType) -> HiveType | None:
     names = {kind.name for kind in (one, other) if isinstance(kind, PrimitiveType)}
     if names == {"float", "double"}:
         return PrimitiveType("double")
-    if len(names) == 2 and names <= INTEGER_DIGITS.keys():
-        return PrimitiveType(max(names, key=INTEGER_DIGITS.__getitem__))
+    if len(names) == 2 and names <= _INTEGER_DIGITS.keys():
+        return PrimitiveType(max(names, key=_INTEGER_DIGITS.__getitem__))
     decimals = [_as_decimal(one), _as_decimal(other)]
     exact = [kind for kind in decimals if kind is not None]
     if len(exact) < 2:
@@ -59,8 +58,8 @@ def _wider_number(one: HiveType, other: HiveType) -> HiveType | None:
 def _as_decimal(kind: HiveType) -> DecimalType | None:
     if isinstance(kind, DecimalType):
         return kind
-    if isinstance(kind, PrimitiveType) and kind.name in INTEGER_DIGITS:
-        return DecimalType(INTEGER_DIGITS[kind.name], 0)
+    if isinstance(kind, PrimitiveType) and kind.name in _INTEGER_DIGITS:
+        return DecimalType(_INTEGER_DIGITS[kind.name], 0)
     return None
 
 

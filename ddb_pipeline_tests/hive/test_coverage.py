@@ -1,4 +1,4 @@
-"""What a conversion would drop, told beforehand."""
+"""Attributes without a column, which a conversion would drop."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from ddb_pipeline.hive.types import Column
 @pytest.mark.parametrize(
     ("case", "columns", "document", "expected"),
     [
-        ("all declared", {"a": "string"}, {"a": "x"}, ()),
+        ("all have columns", {"a": "string"}, {"a": "x"}, ()),
         ("a new attribute", {"a": "string"}, {"a": "x", "b": 1}, ("b",)),
         ("names fold their case", {"a": "string"}, {"A": "x"}, ()),
         ("null holds nothing", {"a": "string"}, {"b": None}, ()),
@@ -42,18 +42,23 @@ from ddb_pipeline.hive.types import Column
             {"s": [{"y": 1}]},
             ("s[].y",),
         ),
-        ("a type that nobody can read keeps all", {"s": "struct<"}, {"s": {"y": 1}}, ()),
-        ("a scalar where a struct is fails by itself", {"m": "struct<x:int>"}, {"m": 3}, ()),
+        ("a type that is not valid holds all", {"s": "struct<"}, {"s": {"y": 1}}, ()),
+        (
+            "a scalar instead of a struct is no new attribute",
+            {"m": "struct<x:int>"},
+            {"m": 3},
+            (),
+        ),
     ],
 )
-def test_undeclared(
+def test_attributes_without_column(
     case: str, columns: dict[str, str], document: dict[str, object], expected: tuple[str, ...]
 ) -> None:
     names = covered_fields([Column(name, text) for name, text in columns.items()])
     assert attributes_without_column(document, names) == expected, case
 
 
-def test_values_nested_deeper_than_dynamodb_nests_are_taken_as_declared() -> None:
+def test_a_type_that_is_nested_too_deep_holds_any_value() -> None:
     text = "struct<a:" * 200 + "int" + ">" * 200
     value: object = {"b": 1}
     for _ in range(199):

@@ -7,7 +7,7 @@ reads timestamps and objects in string columns in its own way), these modules fo
 
 from collections.abc import Callable, Iterator, Sequence
 from json import JSONDecoder
-from typing import Any, Final
+from typing import Any
 
 from ddb_pipeline.conversion.serde.errors import (
     MALFORMED_DATA,
@@ -23,10 +23,7 @@ from ddb_pipeline.conversion.serde.json_documents import (
     JsonSyntaxError,
     read_documents,
 )
-from ddb_pipeline.hive.types import HiveType, HiveTypeError, depth, parse_type
-
-MAX_TYPE_DEPTH: Final = 100
-"""Deepest column type converted. DynamoDB documents nest 32 levels."""
+from ddb_pipeline.hive.types import HiveType, HiveTypeError, parse_type
 
 Convert = Callable[[Any], Any]
 """Makes a column value of a JSON value that is not null. Raises JavaError."""
@@ -40,17 +37,14 @@ def parse_columns(columns: Sequence[tuple[str, str]]) -> list[tuple[str, HiveTyp
 
     Raises:
         ConversionError: code InvalidSchema, a type is not Hive's (the message holds Hive's own
-            text) or is nested deeper than ``MAX_TYPE_DEPTH``.
+            text) or is nested too deep.
     """
     parsed = []
     for name, type_text in columns:
         try:
-            hive_type = parse_type(type_text)
+            parsed.append((name, parse_type(type_text)))
         except HiveTypeError as error:
             raise invalid_schema(f"Error parsing the schema: {error}") from error
-        if depth(hive_type) > MAX_TYPE_DEPTH:
-            raise invalid_schema(f"Column {name} is nested deeper than {MAX_TYPE_DEPTH} levels")
-        parsed.append((name, hive_type))
     return parsed
 
 

@@ -271,7 +271,8 @@ def test_rows_of_a_record_end_at_the_document_that_fails() -> None:
         ),
         (
             "array<" * 5000 + "int" + ">" * 5000,
-            "The schema is invalid. Column bad is nested deeper than 100 levels",
+            "The schema is invalid. Error parsing the schema: The type is nested deeper than 128 "
+            "levels. Declare what lies deeper as string, which holds JSON text.",
         ),
     ],
 )
