@@ -24,8 +24,8 @@ from ddb_pipeline.hive.infer import (
     Inference,
     InferenceOptions,
     Shape,
-    crawled_columns,
     infer_items,
+    inferred_schema,
     merge,
 )
 from ddb_pipeline.hive.types import Column
@@ -194,7 +194,7 @@ def run_crawl(
     observed = observe_table(dynamodb, target)
     description, inference = observed.description, observed.inference
     options = InferenceOptions(keys=key_attributes(description), shapes=shapes or {})
-    columns = crawled_columns(inference, options)
+    columns = inferred_schema(inference, options).columns
     reference = TableReference(database, catalog_table_name(target.table, table_prefix))
     found = crawled_definition(description, reference.name, columns, inference.items)
     created = find_table(glue, reference) is None

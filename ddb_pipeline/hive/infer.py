@@ -1,15 +1,18 @@
-"""The schema of a table from its items: what a crawler concludes, and what it could not decide.
+"""The schema of a table, inferred from its items.
 
 Each attribute gets the one type that holds all of its values:
 
 - ``S`` string, ``BOOL`` boolean, ``B`` binary, ``SS`` set<string>, ``BS`` set<binary>;
-- ``N`` as :mod:`ddb_pipeline.hive.numbers` has it, ``NS`` a set of that;
-- ``L`` array of the one type that holds all elements; a set and a list make an array;
-- ``M`` struct, or ``map<string,...>`` where its keys are data (see :func:`has_data_keys`);
-- values of types that have nothing in common: string, and a :class:`TypeConflict` that says so.
+- ``N`` by :mod:`ddb_pipeline.hive.numbers`, ``NS`` a set of that;
+- ``L`` array of the one type that holds all elements; sets and lists together make an array;
+- ``M`` struct, or ``map<string,...>`` for a map with data keys (see :func:`has_data_keys`);
+- values without a common type: string, and a :class:`TypeConflict` that reports it.
 
-An attribute of which only ``NULL``, empty lists and empty maps were seen has no type yet. It gets
-no column, since any type now could only be corrected by rewriting what was stored under it.
+An attribute that has only nulls, empty lists and empty maps gets no column: its type is not known,
+and a wrong one could be corrected only by rewriting the values stored under it.
+
+A schema is inferred in two steps: :func:`infer_items` observes items, in parts that
+:func:`merge` joins; :func:`inferred_schema` decides about the types.
 """
 
 import re
@@ -20,7 +23,7 @@ from typing import Any, Final
 
 from ddb_pipeline.hive.names import column_name, reads_as_number
 from ddb_pipeline.hive.numbers import number_type
-from ddb_pipeline.hive.observation import Observation, observe_item
+from ddb_pipeline.hive.observation import MAX_ATTRIBUTES, Observation, observe_item
 from ddb_pipeline.hive.types import (
     PRIMITIVE_TYPES,
     STRING,
@@ -35,11 +38,11 @@ from ddb_pipeline.hive.types import (
 
 MIN_ID_KEYS: Final = 5
 MIN_ID_SHARE: Final = 0.8
-"""Keys of a map are data if there are at least so many and this share of them looks like ids."""
+"""A map has data keys if it has at least so many keys and this share of them looks like ids."""
 
 MIN_SPARSE_KEYS: Final = 50
 MAX_SPARSE_FILL: Final = 0.1
-"""Or if there are at least so many and a map has, on average, at most this share of them."""
+"""Or if it has at least so many keys and one value has, on average, at most this share of them."""
 
 _ID: Final = re.compile(
     r"[0-9].*"  # numbers, dates, times
@@ -58,7 +61,7 @@ _SCALARS: Final = {
 
 
 class Shape(Enum):
-    """What to make of an attribute, instead of what its values suggest."""
+    """The type of an attribute that the user decides: a struct, a map, or a string of JSON."""
 
     STRUCT = "struct"
     MAP = "map"
@@ -67,12 +70,11 @@ class Shape(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """How to read what was seen.
+    """What the user knows of a table.
 
     Attributes:
         keys: the table's key attributes, whose columns come first.
-        shapes: by path (``orders[].lines``, ``{}`` for a map's values), what is to be made of it: a
-            map, a struct whatever its keys look like, or a string of JSON.
+        shapes: types decided by the user, by path (``orders[].lines``, ``{}`` for a map's values).
     """
 
     keys: tuple[str, ...] = ()
@@ -81,12 +83,13 @@ class InferenceOptions:
 
 @dataclass(frozen=True, slots=True)
 class TypeConflict:
-    """An attribute whose values have nothing in common; its type is string.
+    """An attribute whose values have no common type; it becomes a string.
 
     Attributes:
-        path: where, in column names.
-        counts: how many values of each of DynamoDB's types were seen, in the order of the tags.
-        examples: keys of a few items for each type, as JSON; empty if keys were not asked for.
+        path: its path, in column names.
+        counts: DynamoDB's type tags in order, each with the number of values.
+        examples: the same tags, each with the keys of a few items as JSON; without keys if
+            :func:`infer_items` was not given the table's key attributes.
     """
 
     path: str
@@ -100,15 +103,14 @@ class TypeConflict:
 
 @dataclass(frozen=True, slots=True)
 class InferredSchema:
-    """Columns, and what is worth knowing about them.
+    """Columns, and what a person should know about them.
 
     Attributes:
         columns: as AWS's crawler writes them, ``set<...>`` and ``binary`` included; keys first,
             then by name.
-        conflicts: what became a string for want of a common type.
-        untyped: paths that got no column or field, since nothing but nulls and empty containers
-            was seen there.
-        data_key_paths: paths of structs that became maps, their keys being data.
+        conflicts: attributes that became strings because their values have no common type.
+        untyped: paths without a column or field, because all values are nulls or empty.
+        data_key_paths: paths of the maps with data keys.
     """
 
     columns: tuple[Column, ...]
@@ -123,32 +125,24 @@ class TooManyAttributesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What is known of the types of a table's items. Immutable; merged by :func:`merge`."""
+    """The observation of a table's items, and their number. Parts are joined by :func:`merge`."""
 
     items: int
     seen: Observation
 
     @classmethod
     def empty(cls) -> "Inference":
+        """The inference from no items."""
         return cls(0, Observation())
 
 
-def infer_item(item: Mapping[str, Any], keys: tuple[str, ...] = ()) -> Inference:
-    """What one item, in DynamoDB's typed form, tells.
-
-    Raises:
-        AttributeValueError: a value is none of DynamoDB's.
-    """
-    return infer_items((item,), keys)
-
-
 def infer_items(items: Iterable[Mapping[str, Any]], keys: tuple[str, ...] = ()) -> Inference:
-    """What many items tell, whatever their order.
+    """Observe items in DynamoDB's typed form; their order makes no difference.
 
-    ``keys`` names the table's key attributes; with them, conflicts name a few of the items.
+    ``keys`` names the table's key attributes; with them, conflicts report a few items as examples.
 
     Raises:
-        AttributeValueError: a value is none of DynamoDB's.
+        AttributeValueError: a value that DynamoDB never writes.
     """
     seen, number = Observation(), 0
     for item in items:
@@ -158,33 +152,26 @@ def infer_items(items: Iterable[Mapping[str, Any]], keys: tuple[str, ...] = ()) 
 
 
 def merge(one: Inference, other: Inference) -> Inference:
-    """What two sets of items tell together; neither argument changes."""
+    """The inference from the items of both; neither argument changes."""
     seen = Observation()
     seen.absorb(one.seen)
     seen.absorb(other.seen)
     return Inference(one.items + other.items, seen)
 
 
-def crawled_columns(
-    inference: Inference, options: InferenceOptions | None = None
-) -> tuple[Column, ...]:
-    """The columns that AWS's crawler would write for these items: see :func:`inferred_schema`."""
-    return inferred_schema(inference, options).columns
-
-
 def inferred_schema(
     inference: Inference, options: InferenceOptions | None = None
 ) -> InferredSchema:
-    """The columns for the items seen, and what could not be decided.
+    """The columns for the items that were observed, and what could not be decided.
 
     Raises:
-        TooManyAttributesError: attribute names are data.
+        TooManyAttributesError: the items have so many attribute names that these must be data.
     """
     options = options or InferenceOptions()
     if inference.seen.fields is None:
         raise TooManyAttributesError(
-            "The items have more than 10,000 attribute names, so these are data. Move what they "
-            "name into one attribute of type map."
+            f"The items have more than {MAX_ATTRIBUTES:,} attribute names, so the names are data. "
+            "Move the attributes into one attribute of type map."
         )
     decided = _Decision(options)
     keys = tuple(dict.fromkeys(map(column_name, options.keys)))
@@ -204,7 +191,7 @@ def inferred_schema(
 
 
 class _Decision:
-    """Types for observations, with notes on the way. Recursion ends with the observations."""
+    """Decides about the types of one table, and collects what to report."""
 
     def __init__(self, options: InferenceOptions) -> None:
         self._options = options
@@ -213,7 +200,7 @@ class _Decision:
         self.data_key_paths: list[str] = []
 
     def type(self, seen: Observation, path: str) -> HiveType | None:
-        """The type for a place; None if it is not known yet."""
+        """The type of the values at a path; None if it is not known."""
         if self._options.shapes.get(path) is Shape.JSON:
             return STRING
         tags = seen.counts.keys() - {"NULL"}
@@ -267,11 +254,11 @@ class _Decision:
 
 
 def has_data_keys(seen: Observation) -> bool:
-    """Whether a map's keys are data rather than names of fields.
+    """Whether a map has data keys: keys that are values, such as ids, and no names of fields.
 
-    They are if one is a number (no struct that Spark can read has such a name), if there are too
-    many to be told apart, if most look like ids (dates, hashes, UUIDs), or if there are many and
-    each map has only a few of them, all of one type.
+    It has if a key is a number (Spark reads no struct with such a name), if there are too many
+    keys to observe them individually, if most of them look like ids (dates, hashes, UUIDs), or if
+    there are many, each value has only a few of them, and the members all have one type.
     """
     if seen.fields is None or any(map(reads_as_number, seen.fields)):
         return True
@@ -287,7 +274,7 @@ def has_data_keys(seen: Observation) -> bool:
 
 
 def _values(seen: Observation) -> Observation:
-    """What was seen under any key of a map."""
+    """The observation of a map's members of any name."""
     merged = Observation()
     merged.absorb(seen, 1)
     merged.forget_names(1)
@@ -297,8 +284,8 @@ def _values(seen: Observation) -> Observation:
 def notes(schema: InferredSchema) -> Iterator[str]:
     """What a person should know of an inferred schema, a line each."""
     for conflict in schema.conflicts:
-        yield f"{conflict}: values of several types are kept as text"
+        yield f"{conflict}: values of several types are stored as text"
     for path in schema.untyped:
-        yield f"{path}: nothing but nulls and empty containers yet, so it has no column"
+        yield f"{path}: all values are null or empty, so it has no column"
     for path in schema.data_key_paths:
         yield f"{path}: its keys are data, so it is a map"

@@ -1,8 +1,7 @@
-"""Which Hive type holds a set of DynamoDB numbers with all their digits.
+"""The Hive type that holds a set of DynamoDB numbers with all their digits.
 
-DynamoDB's numbers have up to 38 significant digits between 1E-130 and 9.9E+125. What is kept of
-the numbers of one attribute is only how far they reach, so that the numbers themselves may come in
-any order, and in parts that are merged later.
+DynamoDB's numbers have up to 38 significant digits between 1E-130 and 9.9E+125. The type follows
+from the range of the numbers, and ranges merge in any order.
 """
 
 import re
@@ -30,13 +29,13 @@ _FRACTION: Final = DecimalType(MAX_DECIMAL_PRECISION, 18)
 
 @dataclass(frozen=True, slots=True)
 class NumberRange:
-    """How far a set of numbers reaches.
+    """The range of a set of numbers, and which types hold them all.
 
     Attributes:
-        whole_digits: the most digits that one of them has before the point.
-        scale: the most digits that one of them has after it.
-        bigint: whether each is a 64-bit integer.
-        double: whether each comes out of a 64-bit floating point number as it went in.
+        whole_digits: the largest number of digits before the decimal point.
+        scale: the largest number of digits after the decimal point.
+        bigint: whether each number is a 64-bit integer.
+        double: whether each number survives the way to a 64-bit floating point number and back.
     """
 
     whole_digits: int = 0
@@ -45,7 +44,7 @@ class NumberRange:
     double: bool = True
 
     def merged(self, other: "NumberRange") -> "NumberRange":
-        """The reach of both sets together."""
+        """The range of both sets together."""
         if self == other:
             return self
         return NumberRange(
@@ -57,13 +56,13 @@ class NumberRange:
 
 
 def number_range(text: str) -> NumberRange:
-    """The reach of one number, given as DynamoDB writes it.
+    """The range of one number, given as DynamoDB writes it.
 
     Raises:
-        ValueError: the text is no number.
+        ValueError: the text is not a number.
     """
     if _SMALL_INTEGER(text):
-        return _SMALL_REACH[len(text.lstrip("-"))]
+        return _SMALL_RANGES[len(text.lstrip("-"))]
     match = _NUMBER(text)
     if match is None or not (match[1] or match[2]):
         raise ValueError("not a number")
@@ -71,7 +70,7 @@ def number_range(text: str) -> NumberRange:
     digits = (match[1] + fraction).lstrip("0")
     significant = digits.rstrip("0")
     if not significant:
-        return _SMALL_REACH[1]
+        return _SMALL_RANGES[1]
     exponent = int(match[3] or 0) - len(fraction) + len(digits) - len(significant)
     whole_digits = max(0, len(significant) + exponent)
     return NumberRange(
@@ -82,7 +81,7 @@ def number_range(text: str) -> NumberRange:
     )
 
 
-_SMALL_REACH: Final = tuple(NumberRange(whole_digits=digits) for digits in range(16))
+_SMALL_RANGES: Final = tuple(NumberRange(whole_digits=digits) for digits in range(16))
 
 
 def _is_bigint(text: str) -> bool:
@@ -95,21 +94,21 @@ def _survives_double(text: str, digits: int, exponent: int) -> bool:
     return digits <= _EXACT_DOUBLE_DIGITS or Decimal(repr(float(text))) == Decimal(text)
 
 
-def number_type(reach: NumberRange) -> HiveType:
-    """The type for numbers of this reach: bigint, else double, else a decimal, else string.
+def number_type(numbers: NumberRange) -> HiveType:
+    """The type for numbers of this range: bigint, else double, else a decimal, else string.
 
-    A double is preferred to a decimal where it loses nothing, as Glue's crawler prefers it and
-    because the OpenX SerDe is known to refuse decimals. Decimals are as wide as they can be, so
-    that they need not be widened with each number of one more digit.
+    A double that loses no digit comes before a decimal: Glue's crawler prefers it too, and the
+    OpenX SerDe refuses decimals. Decimals have all 38 digits if possible, so that a number with one
+    more digit does not change the type.
     """
-    if reach.bigint:
+    if numbers.bigint:
         return PRIMITIVE_TYPES["bigint"]
-    if reach.double:
+    if numbers.double:
         return PRIMITIVE_TYPES["double"]
     for decimal in (_UNSIGNED_LONG, _FRACTION, _WHOLE):
-        fits = reach.whole_digits <= decimal.precision - decimal.scale
-        if fits and reach.scale <= decimal.scale:
+        fits = numbers.whole_digits <= decimal.precision - decimal.scale
+        if fits and numbers.scale <= decimal.scale:
             return decimal
-    if reach.whole_digits + reach.scale <= MAX_DECIMAL_PRECISION:
-        return DecimalType(MAX_DECIMAL_PRECISION, reach.scale)
+    if numbers.whole_digits + numbers.scale <= MAX_DECIMAL_PRECISION:
+        return DecimalType(MAX_DECIMAL_PRECISION, numbers.scale)
     return STRING

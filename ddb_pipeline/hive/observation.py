@@ -1,44 +1,54 @@
-"""What DynamoDB values were seen at one place of a table's items, and at all places inside it.
+"""Statistics of DynamoDB values by their path in an item: what the types are inferred from.
 
-Observations are merged in any order and grouping with the same result, and their size is bounded by
-how many names there are, not by how many items: names of a map that are too many are no longer told
-apart.
+Observations merge in any order and grouping with the same result. Their size depends on the number
+of attribute names and not of items; of a map with too many keys, only the values are observed, all
+of them together. Their depth is that of a column type.
 """
 
 import json
 from base64 import b64encode
 from collections.abc import Collection, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import NumberRange, number_range
-
-MAX_LEVELS: Final = 64
-"""Deepest nesting that is looked at. DynamoDB itself nests 32 levels (Developer Guide, Quotas)."""
+from ddb_pipeline.hive.types import MAX_TYPE_DEPTH
 
 MAX_ATTRIBUTES: Final = 10_000
 MAX_MAP_KEYS: Final = 1_000
-"""Names told apart among the attributes of the items, and among the keys of one map in them."""
+"""Names observed individually: of the attributes of the items, and of the keys of one map."""
 
 MAX_EXAMPLES: Final = 3
-"""Keys of items kept as examples for one type at one place: the first by their text."""
+"""Item keys stored as examples of one type at one path: the first ones in text order."""
 
 
 class AttributeValueError(ValueError):
-    """A value is none that DynamoDB writes; the message names its path, not the value."""
+    """A value that DynamoDB never writes. The message names its path, not the value."""
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(problem, path)
+
+    def __str__(self) -> str:
+        problem, path = self.args
+        return f"Attribute {path.removeprefix('.')!r} {problem}; DynamoDB writes no such value."
+
+    def within(self, step: str) -> "AttributeValueError":
+        """The same error, of a value inside a container whose path ends in ``step``."""
+        problem, path = self.args
+        return AttributeValueError(problem, step + path)
 
 
 class Observation:
-    """What was seen at one place.
+    """The values at one path.
 
     Attributes:
-        counts: values by DynamoDB's type tag.
-        examples: keys of items that have a value of the tag.
-        numbers: how far the numbers reach; None where there was none.
-        elements: what was seen in lists and sets; None where there was nothing in them.
-        fields: what was seen in maps, by column name; None where the names were too many.
-        values: what was seen in maps under any name, where the names were too many.
-        objects: maps with at least one key.
+        counts: number of values by DynamoDB's type tag.
+        examples: by type tag, keys of items that have a value with the tag.
+        numbers: the range of the numbers; None if there were none.
+        elements: the elements of lists and sets; None if there were none.
+        fields: the members of maps, by column name; None if there were too many names.
+        values: the members of maps of any name, if there were too many names.
+        objects: number of maps with at least one key.
     """
 
     __slots__ = ("counts", "elements", "examples", "fields", "numbers", "objects", "values")
@@ -61,20 +71,23 @@ class Observation:
 
     @property
     def total(self) -> int:
+        """Number of values of any type."""
         return sum(self.counts.values())
 
     def count(self, tag: str, number: int, example: str | None) -> None:
+        """Add a number of values with a type tag, and the key of an item that has one."""
         self.counts[tag] = self.counts.get(tag, 0) + number
         if example is not None:
-            kept = self.examples.get(tag, ())
-            if len(kept) < MAX_EXAMPLES or example < kept[-1]:
-                self.examples[tag] = _first((*kept, example))
+            found = self.examples.get(tag, ())
+            if len(found) < MAX_EXAMPLES or example < found[-1]:
+                self.examples[tag] = _first((*found, example))
 
-    def add_numbers(self, reach: NumberRange) -> None:
-        self.numbers = reach if self.numbers is None else self.numbers.merged(reach)
+    def add_numbers(self, numbers: NumberRange) -> None:
+        """Add the range of further numbers."""
+        self.numbers = numbers if self.numbers is None else self.numbers.merged(numbers)
 
     def absorb(self, other: "Observation", level: int = 0) -> None:
-        """Take in all that another observation of the same place, ``level`` deep, has seen."""
+        """Add another observation of the same path, ``level`` levels deep."""
         for tag, number in other.counts.items():
             self.counts[tag] = self.counts.get(tag, 0) + number
         for tag, examples in other.examples.items():
@@ -94,12 +107,13 @@ class Observation:
             self.member("").absorb(other.values, level + 1)
 
     def element(self) -> "Observation":
+        """The observation of the elements of lists and sets."""
         if self.elements is None:
             self.elements = Observation()
         return self.elements
 
     def member(self, name: str) -> "Observation":
-        """What was seen under a name, or under any where the names are not told apart."""
+        """The observation of a map's members of this name, or of any if there are too many."""
         if self.fields is None:
             if self.values is None:
                 self.values = Observation()
@@ -110,7 +124,7 @@ class Observation:
         return inside
 
     def limit_names(self, names: Collection[str], level: int) -> None:
-        """Stop telling names apart if these would be too many beside those that are known."""
+        """Forget all names of a map's members if these would make them too many."""
         limit = MAX_MAP_KEYS if level else MAX_ATTRIBUTES
         known = self.fields
         if known is None or len(known) + len(names) <= limit:
@@ -119,6 +133,7 @@ class Observation:
             self.forget_names(level)
 
     def forget_names(self, level: int) -> None:
+        """Merge the observations of a map's members into one of them all."""
         fields, self.fields = self.fields, None
         for inside in (fields or {}).values():
             self.member("").absorb(inside, level + 1)
@@ -129,27 +144,21 @@ def _first(examples: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def observe_item(seen: Observation, item: Mapping[str, Any], keys: tuple[str, ...] = ()) -> None:
-    """Add one item, in DynamoDB's typed form, to what was seen of a table's items.
+    """Add one item, in DynamoDB's typed form, to the observation of a table's items.
 
-    With the table's key attributes given, the item's key becomes an example for its types.
+    Args:
+        seen: the observation of the items.
+        item: the item.
+        keys: the table's key attributes; with them, the item's key becomes an example.
 
     Raises:
-        AttributeValueError: a value is none of DynamoDB's; ``seen`` may have part of the item then.
+        AttributeValueError: a value that DynamoDB never writes, one nested too deep included;
+            ``seen`` then has a part of the item.
     """
-    example = item_key(item, keys) if keys else None
-    pending: list[_Container] = [(seen, "M", item, 0, None)]
-    while pending:
-        container = pending.pop()
-        tag = container[1]
-        if tag == "M":
-            _observe_map(container, example, pending)
-        elif tag == "L":
-            _observe_list(container, example, pending)
-        else:
-            _observe_set(container, example)
+    _observe_map(seen, item, 0, _item_key(item, keys) if keys else None)
 
 
-def item_key(item: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+def _item_key(item: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     """The key of an item as compact JSON text, in DynamoDB's typed form."""
     found = {name: item[name] for name in keys if name in item}
     return json.dumps(
@@ -160,13 +169,7 @@ def item_key(item: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     )
 
 
-_Path: TypeAlias = "tuple[_Path | None, str]"
-_Container: TypeAlias = "tuple[Observation, str, Any, int, _Path | None]"
-"""Where it was seen, its type tag and content, how deep, and the way there."""
-
-
-def _observe_map(container: _Container, example: str | None, pending: list[_Container]) -> None:
-    node, _, content, level, path = container
+def _observe_map(node: Observation, content: Any, level: int, example: str | None) -> None:
     node.count("M", 1, example)
     if not content:
         return
@@ -174,21 +177,22 @@ def _observe_map(container: _Container, example: str | None, pending: list[_Cont
     columns = column_names(content)
     node.limit_names(columns.values(), level)
     for attribute, value in content.items():
-        inside = node.member(columns[attribute])
-        _observe_value(inside, value, level + 1, (path, f".{attribute}"), example, pending)
+        try:
+            _observe_value(node.member(columns[attribute]), value, level + 1, example)
+        except AttributeValueError as error:
+            raise error.within(f".{attribute}") from None
 
 
-def _observe_list(container: _Container, example: str | None, pending: list[_Container]) -> None:
-    node, _, content, level, path = container
+def _observe_list(node: Observation, content: Any, level: int, example: str | None) -> None:
     node.count("L", 1, example)
-    if content:
-        inside = node.element()
-        for value in content:
-            _observe_value(inside, value, level + 1, (path, "[]"), example, pending)
+    for value in content:
+        try:
+            _observe_value(node.element(), value, level + 1, example)
+        except AttributeValueError as error:
+            raise error.within("[]") from None
 
 
-def _observe_set(container: _Container, example: str | None) -> None:
-    node, tag, content, _, path = container
+def _observe_set(node: Observation, tag: str, content: Any, example: str | None) -> None:
     node.count(tag, 1, example)
     if not content:
         return
@@ -196,31 +200,29 @@ def _observe_set(container: _Container, example: str | None) -> None:
     inside.count(_ELEMENT_TAGS[tag], len(content), example)
     if tag == "NS":
         for text in content:
-            inside.add_numbers(_number(text, path))
+            inside.add_numbers(_number(text))
 
 
-def _observe_value(
-    node: Observation,
-    value: Any,
-    level: int,
-    path: _Path,
-    example: str | None,
-    pending: list[_Container],
-) -> None:
+def _observe_value(node: Observation, value: Any, level: int, example: str | None) -> None:
     try:
         [(tag, content)] = value.items()
     except (AttributeError, TypeError, ValueError):
-        raise _error(path, "is not an object with one type tag") from None
+        raise AttributeValueError("is not an object with one type tag") from None
     if tag in _SCALARS:
         node.count(tag, 1, example)
         if tag == "N":
-            node.add_numbers(_number(content, path))
+            node.add_numbers(_number(content))
     elif not isinstance(content, _CONTENTS.get(tag, ())):
-        raise _error(path, "has a type tag or content that DynamoDB does not have")
-    elif level >= MAX_LEVELS:
-        raise _error(path, f"is nested deeper than {MAX_LEVELS} levels")
+        raise AttributeValueError("has a type tag or content that DynamoDB does not have")
+    elif level >= MAX_TYPE_DEPTH:
+        # The types inside would be too deep for a column. DynamoDB itself nests 32 levels.
+        raise AttributeValueError(f"is nested deeper than {MAX_TYPE_DEPTH} levels")
+    elif tag == "M":
+        _observe_map(node, content, level, example)
+    elif tag == "L":
+        _observe_list(node, content, level, example)
     else:
-        pending.append((node, tag, content, level, path))
+        _observe_set(node, tag, content, example)
 
 
 _SCALARS: Final = frozenset({"S", "N", "B", "BOOL", "NULL"})
@@ -235,17 +237,8 @@ _CONTENTS: Final[dict[Any, tuple[type, ...]]] = {
 }
 
 
-def _number(text: Any, path: "_Path | None") -> NumberRange:
+def _number(text: Any) -> NumberRange:
     try:
         return number_range(text)
     except (TypeError, ValueError, AttributeError):
-        raise _error(path, "is tagged as a number and is none") from None
-
-
-def _error(path: "_Path | None", problem: str) -> AttributeValueError:
-    steps = []
-    while path is not None:
-        path, step = path
-        steps.append(step)
-    name = "".join(reversed(steps)).removeprefix(".")
-    return AttributeValueError(f"Attribute {name!r} {problem}; DynamoDB writes no such value.")
+        raise AttributeValueError("is tagged as a number and is none") from None

@@ -78,7 +78,7 @@ def test_partitions_and_rejected_lines(tmp_path: Path) -> None:
     items = [*map(order, range(50)), {"id": {"S": "x"}, "n": {"S": "text"}}]
     source = write_local_export(tmp_path / "export", items)
     output = run(source, tmp_path / "lake", "--partition-by", "date(day)")
-    assert "n: 50 N, 1 S: values of several types are kept as text" in output
+    assert "n: 50 N, 1 S: values of several types are stored as text" in output
     assert (tmp_path / "lake" / "day_date=2026-11-01").is_dir()
     columns = dict.fromkeys(("id", "day", "note", "total"), "string") | {
         "n": "bigint",

@@ -1,4 +1,4 @@
-"""Schemas concluded from items."""
+"""Schemas inferred from items."""
 
 import json
 from base64 import b64encode
@@ -16,8 +16,6 @@ from ddb_pipeline.hive.infer import (
     InferenceOptions,
     Shape,
     TooManyAttributesError,
-    crawled_columns,
-    infer_item,
     infer_items,
     inferred_schema,
     merge,
@@ -25,13 +23,19 @@ from ddb_pipeline.hive.infer import (
 )
 from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.hive.observation import AttributeValueError
+from ddb_pipeline.hive.types import MAX_TYPE_DEPTH, Column, parse_type
+
+
+def columns_of(inference: Inference, options: InferenceOptions | None = None) -> tuple[Column, ...]:
+    return inferred_schema(inference, options).columns
+
 
 S, N, NULL = {"S": "x"}, {"N": "1"}, {"NULL": True}
 
 
 def type_of(*values: Any, options: InferenceOptions | None = None) -> str | None:
     """The type of one attribute with these values."""
-    columns = crawled_columns(infer_items({"a": value} for value in values), options)
+    columns = columns_of(infer_items({"a": value} for value in values), options)
     return columns[0].type if columns else None
 
 
@@ -83,17 +87,17 @@ def test_one_attribute(values: list[Any], kind: str | None) -> None:
 def test_columns_are_sorted_with_the_keys_first() -> None:
     item = {"b": N, "SK": S, "pk": S, "a": S, "ddb_keys": S}
     options = InferenceOptions(keys=("pk", "SK"))
-    columns = crawled_columns(infer_item(item), options)
+    columns = columns_of(infer_items([item]), options)
     assert [column.name for column in columns] == ["pk", "sk", "a", "b", "item_ddb_keys"]
-    assert crawled_columns(Inference.empty(), options) == ()
+    assert columns_of(Inference.empty(), options) == ()
 
 
 def test_names_are_resolved_item_by_item_as_records_are() -> None:
-    columns = crawled_columns(infer_items([{"a": N, "A": S}, {"A": {"BOOL": True}}]))
+    columns = columns_of(infer_items([{"a": N, "A": S}, {"A": {"BOOL": True}}]))
     assert columns == (("a", "string"), ("a_559aead0", "string"))
 
 
-def test_conflicts_are_told_with_counts_and_examples() -> None:
+def test_conflicts_are_reported_with_counts_and_examples() -> None:
     items = [{"id": {"N": str(i)}, "m": {"L": [S if i % 3 else N]}} for i in range(9)]
     [conflict] = inferred_schema(infer_items(items, keys=("id",))).conflicts
     assert conflict.path == "m[]"
@@ -106,7 +110,7 @@ def test_conflicts_are_told_with_counts_and_examples() -> None:
     assert inferred_schema(infer_items(items)).conflicts[0].examples == (("N", ()), ("S", ()))
 
 
-def test_what_has_no_type_yet_is_told() -> None:
+def test_attributes_without_a_type_are_reported() -> None:
     schema = inferred_schema(
         infer_items([{"n": NULL, "l": {"L": []}, "m": {"M": {"x": NULL, "y": N}}}])
     )
@@ -118,7 +122,7 @@ def test_what_has_no_type_yet_is_told() -> None:
 WORDS = [f"n{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(60)]
 
 
-def keyed(*names: str) -> dict[str, Any]:
+def map_with(*names: str) -> dict[str, Any]:
     return {"M": dict.fromkeys(names, N)}
 
 
@@ -126,19 +130,19 @@ def keyed(*names: str) -> dict[str, Any]:
     ("values", "kind"),
     [
         # Ids, dates, hashes.
-        ([keyed(*map(str, range(10)))], "map<string,bigint>"),
-        ([keyed(*(f"2026-11-{day:02}" for day in range(1, 9)))], "map<string,bigint>"),
-        ([keyed(*(f"{i:08x}-0000-4000-8000-{i:012x}" for i in range(5)))], "map<string,bigint>"),
-        ([keyed(*(f"user#{i}" for i in range(1000, 1009)))], "map<string,bigint>"),
-        ([keyed("7d", "30d")], "map<string,bigint>"),
+        ([map_with(*map(str, range(10)))], "map<string,bigint>"),
+        ([map_with(*(f"2026-11-{day:02}" for day in range(1, 9)))], "map<string,bigint>"),
+        ([map_with(*(f"{i:08x}-0000-4000-8000-{i:012x}" for i in range(5)))], "map<string,bigint>"),
+        ([map_with(*(f"user#{i}" for i in range(1000, 1009)))], "map<string,bigint>"),
+        ([map_with("7d", "30d")], "map<string,bigint>"),
         # Too few to tell.
-        ([keyed("2026-11-24", "2026-11-25")], "struct<2026_11_24:bigint,2026_11_25:bigint>"),
+        ([map_with("2026-11-24", "2026-11-25")], "struct<2026_11_24:bigint,2026_11_25:bigint>"),
         # Names that hold a digit or two.
-        ([keyed(*(f"line{i}" for i in range(8)))], None),
+        ([map_with(*(f"line{i}" for i in range(8)))], None),
         # Many names, each map with a few of them.
-        ([keyed(word) for word in WORDS], "map<string,bigint>"),
+        ([map_with(word) for word in WORDS], "map<string,bigint>"),
         # Many names, and each map has them all.
-        ([keyed(*WORDS)], None),
+        ([map_with(*WORDS)], None),
     ],
 )
 def test_maps_whose_keys_are_data(values: list[Any], kind: str | None) -> None:
@@ -148,7 +152,7 @@ def test_maps_whose_keys_are_data(values: list[Any], kind: str | None) -> None:
 
 
 def test_options_decide_the_shape() -> None:
-    value = {"M": {"x": keyed("p", "q"), "y": keyed(*map(str, range(9)))}}
+    value = {"M": {"x": map_with("p", "q"), "y": map_with(*map(str, range(9)))}}
     assert type_of(value) == "struct<x:struct<p:bigint,q:bigint>,y:map<string,bigint>>"
 
     def shaped(**shapes: Shape) -> str | None:
@@ -162,9 +166,9 @@ def test_options_decide_the_shape() -> None:
     assert shaped(a_y=Shape.STRUCT) == f"struct<x:struct<p:bigint,q:bigint>,y:struct<{y}>>"
 
 
-def test_keys_beyond_number_are_no_longer_told_apart() -> None:
+def test_too_many_keys_are_observed_together() -> None:
     def values(start: int) -> Inference:
-        return infer_items({"a": keyed(f"k{i}", f"{i}")} for i in range(start, start + 400))
+        return infer_items({"a": map_with(f"k{i}", f"{i}")} for i in range(start, start + 400))
 
     parts = [values(0), values(400), values(800)]
     schema = inferred_schema(merge(merge(parts[0], parts[1]), parts[2]))
@@ -177,7 +181,7 @@ def test_keys_beyond_number_are_no_longer_told_apart() -> None:
 def test_too_many_attributes_for_columns() -> None:
     inference = infer_items({f"k{i}": N} for i in range(observation.MAX_ATTRIBUTES + 1))
     with pytest.raises(TooManyAttributesError, match="type map"):
-        crawled_columns(inference)
+        columns_of(inference)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_too_many_attributes_for_columns() -> None:
 )
 def test_what_dynamodb_does_not_write_is_refused_by_path(item: Any, path: str) -> None:
     with pytest.raises(AttributeValueError, match=f"^Attribute {path}"):
-        infer_item(item)
+        infer_items([item])
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -206,12 +210,14 @@ def nested(levels: int) -> dict[str, Any]:
     return {"a": value}
 
 
-def test_thirty_two_levels_and_too_many() -> None:
-    [column] = crawled_columns(infer_item(nested(32)))
+def test_items_are_nested_as_deep_as_a_column_type_can_be() -> None:
+    [column] = columns_of(infer_items([nested(32)]))
     assert column.type == "array<struct<x:" * 16 + "bigint" + ">" * 32
-    for levels in (64, 5_000):
-        with pytest.raises(AttributeValueError, match="deeper than 64 levels"):
-            infer_item(nested(levels))
+    [column] = columns_of(infer_items([nested(MAX_TYPE_DEPTH - 1)]))
+    assert str(parse_type(column.type)) == column.type
+    for levels in (MAX_TYPE_DEPTH, 5_000):
+        with pytest.raises(AttributeValueError, match="deeper than 128 levels"):
+            infer_items([nested(levels)])
 
 
 attributes = st.sampled_from(["a", "A", "b", "b-c", "b_c", "1", "ddb_x", "é", ""])
@@ -252,7 +258,7 @@ def test_merging_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> None:
 
 @given(items, items, items)
 @settings(max_examples=60, deadline=None)
-def test_names_beyond_number_merge_in_any_order_too(a: Any, b: Any, c: Any) -> None:
+def test_too_many_names_merge_in_any_order_too(a: Any, b: Any, c: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observation, "MAX_MAP_KEYS", 1)
         one, two, three = infer_items(a), infer_items(b), infer_items(c)
@@ -264,7 +270,7 @@ def test_names_beyond_number_merge_in_any_order_too(a: Any, b: Any, c: Any) -> N
 @given(items)
 @settings(max_examples=100, deadline=None)
 def test_every_value_of_a_record_has_a_place_in_the_schema(found: Any) -> None:
-    columns = crawled_columns(infer_items(found))
+    columns = columns_of(infer_items(found))
     normalized, _ = normalize_columns(columns)
     assert [column.name for column in normalized] == [column.name for column in columns]
     names = covered_fields(normalized)

@@ -10,11 +10,11 @@ from ddb_pipeline.hive.numbers import NumberRange, number_range, number_type
 from ddb_pipeline.hive.types import DecimalType
 
 
-def reach(*numbers: str) -> NumberRange:
-    together = NumberRange()
+def together(*numbers: str) -> NumberRange:
+    found = NumberRange()
     for text in numbers:
-        together = together.merged(number_range(text))
-    return together
+        found = found.merged(number_range(text))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def reach(*numbers: str) -> NumberRange:
         (["0.1"], "double"),
         (["12", "12.5"], "double"),
         (["9.9E+125", "1E-130", "-1E-130"], "double"),
-        # 2**53 + 1 and a fraction: no double holds the one, no bigint the other.
+        # 2**53 + 1 and a fraction: no double holds the first, no bigint the second.
         (["9007199254740993", "0.5"], "decimal(38,18)"),
         (["9007199254740992", "0.5"], "double"),
         (["0.1234567890123456789"], "decimal(38,19)"),
@@ -43,12 +43,12 @@ def reach(*numbers: str) -> NumberRange:
     ],
 )
 def test_the_type_that_holds_them_all(numbers: list[str], kind: str) -> None:
-    assert str(number_type(reach(*numbers))) == kind
-    assert str(number_type(reach(*reversed(numbers)))) == kind
+    assert str(number_type(together(*numbers))) == kind
+    assert str(number_type(together(*reversed(numbers)))) == kind
 
 
 @pytest.mark.parametrize("text", ["", ".", "-", "NaN", "Infinity", "1,5", "0x1", " 1", "1e", "١"])
-def test_what_is_no_number(text: str) -> None:
+def test_text_that_is_not_a_number(text: str) -> None:
     with pytest.raises(ValueError, match="not a number"):
         number_range(text)
 
@@ -60,13 +60,13 @@ numbers = st.builds(
     digits | st.builds("{}.{}".format, digits, digits),
     st.just("") | st.integers(-130, 125).map("E{:+d}".format),
 )
-reaches = numbers.map(number_range)
+ranges = numbers.map(number_range)
 
 
 @given(st.lists(numbers, min_size=1, max_size=4))
 @settings(deadline=None)
 def test_no_digit_is_lost(texts: list[str]) -> None:
-    kind = number_type(reach(*texts))
+    kind = number_type(together(*texts))
     for text in texts:
         number = Decimal(text)
         if str(kind) == "bigint":
@@ -80,7 +80,7 @@ def test_no_digit_is_lost(texts: list[str]) -> None:
             assert len(fraction.rstrip("0")) <= kind.scale
 
 
-@given(reaches, reaches, reaches)
+@given(ranges, ranges, ranges)
 @settings(deadline=None)
 def test_merging_in_any_order(a: NumberRange, b: NumberRange, c: NumberRange) -> None:
     assert a.merged(b) == b.merged(a)
