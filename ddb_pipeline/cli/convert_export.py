@@ -33,7 +33,7 @@ from ddb_pipeline.parquet.publish import Destination
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConversionReport:
     """What the command prints.
 
     Attributes:
@@ -118,8 +118,8 @@ def convert_export_command(
         converted = convert_export(
             *opened, columns, target, options=options, workers=workers, on_progress=bar
         )
-    report = Report(converted, destination, columns, notes, time.monotonic() - started)
-    click.echo(json_text(report) if as_json else text(report))
+    report = ConversionReport(converted, destination, columns, notes, time.monotonic() - started)
+    click.echo(report_json(report) if as_json else report_text(report))
     sys.exit(1 if converted.rejected else 0)
 
 
@@ -192,7 +192,7 @@ def progress_bar(title: str, *, hidden: bool) -> AbstractContextManager[OnProgre
     return _Bar(title)
 
 
-def json_text(report: Report) -> str:
+def report_json(report: ConversionReport) -> str:
     """The report as one JSON object."""
     return json.dumps(
         {
@@ -205,7 +205,7 @@ def json_text(report: Report) -> str:
     )
 
 
-def text(report: Report) -> str:
+def report_text(report: ConversionReport) -> str:
     """The report for a terminal."""
     converted, files = report.converted, len(report.converted.parts)
     lines = [

@@ -189,11 +189,11 @@ def lines(stream: Iterable[bytes]) -> Iterator[Sample]:
     for number, line in enumerate(stream, 1):
         text = line.strip()
         if text:
-            item = exported_item(text) if text.startswith(b'{"Item"') else None
+            item = export_line_item(text) if text.startswith(b'{"Item"') else None
             yield f"line {number}", text if item is None else item
 
 
-def exported_item(line: bytes) -> Item | None:
+def export_line_item(line: bytes) -> Item | None:
     """The item of an export's line; None for a document that only begins like one."""
     try:
         document = json.loads(line)
