@@ -184,14 +184,18 @@ def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
     )
 
 
-def read_version(
-    glue: "GlueClient", reference: TableReference, version_id: str
-) -> CatalogTable | None:
-    """Read an archived version of a catalog table; returns None where it does not exist.
+def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | None:
+    """Read the version that this one replaced; returns None if it is not in the archive.
+
+    A version id is the text of an integer, which grows by one with each version (Glue API
+    reference, GetTableVersion).
 
     Raises:
         PermissionMissingError: ``glue:GetTableVersion`` is denied.
     """
+    if not table.version_id.isdigit():
+        return None
+    reference, version_id = table.reference, str(int(table.version_id) - 1)
     try:
         response = glue.get_table_version(
             DatabaseName=reference.database, TableName=reference.name, VersionId=version_id
@@ -200,19 +204,8 @@ def read_version(
         if error_code(error) == "EntityNotFoundException":
             return None
         raise catalog_error(error, reference, "glue:GetTableVersion") from error
-    table: Mapping[str, Any] = response["TableVersion"].get("Table", {})
-    return CatalogTable(reference, version_id, table_input(table))
-
-
-def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | None:
-    """Read the version that this one replaced; returns None if there is none in the archive.
-
-    A version id is the text of an integer, which grows by one with each version (Glue API
-    reference, GetTableVersion).
-    """
-    if not table.version_id.isdigit():
-        return None
-    return read_version(glue, table.reference, str(int(table.version_id) - 1))
+    found: Mapping[str, Any] = response["TableVersion"].get("Table", {})
+    return CatalogTable(reference, version_id, table_input(found))
 
 
 def find_table(glue: "GlueClient", reference: TableReference) -> CatalogTable | None:

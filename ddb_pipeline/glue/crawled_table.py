@@ -69,7 +69,6 @@ class CrawlResult:
         created: whether the catalog table is new.
         changed: whether the crawl wrote to the catalog.
         columns: the columns of the catalog table.
-        inference: the types of the items.
     """
 
     table: TableReference
@@ -77,7 +76,6 @@ class CrawlResult:
     created: bool
     changed: bool
     columns: tuple[Column, ...]
-    inference: Inference
 
 
 def catalog_table_name(dynamodb_table: str, prefix: str = "") -> str:
@@ -209,7 +207,6 @@ def run_crawl(
         created=created,
         changed=changed,
         columns=columns,
-        inference=inference,
     )
 
 

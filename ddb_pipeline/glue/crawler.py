@@ -30,7 +30,6 @@ class CrawlerRun:
     crawler: str
     seconds: float
     status: str
-    log_stream: str
 
 
 def run_crawler(
@@ -89,7 +88,7 @@ def _finished(crawler: str, last: "LastCrawlInfoTypeDef", seconds: float) -> Cra
             f"Crawler {crawler!r} {status.lower()}: {last.get('ErrorMessage') or 'no message'}. "
             f"Its log: {last.get('LogGroup', '')} {last.get('LogStream', '')}"
         )
-    return CrawlerRun(crawler, seconds, status, last.get("LogStream") or "")
+    return CrawlerRun(crawler, seconds, status)
 
 
 def _started(glue: "GlueClient", crawler: str) -> bool:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ddb_pipeline.glue.catalog import (
     CatalogTable,
     TableReference,
+    TableUpdate,
     read_table,
     update_table,
     with_columns,
 )
 from ddb_pipeline.hive.normalize import ColumnChange, normalize_columns
-from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -33,8 +33,6 @@ class Repair:
     table: TableReference
     version_before: str
     version_after: str
-    columns_before: tuple[Column, ...]
-    columns_after: tuple[Column, ...]
     changes: tuple[ColumnChange, ...]
 
     @property
@@ -65,17 +63,13 @@ def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = 
     """
     if dry_run:
         table = read_table(glue, reference)
-        columns, changes = normalize_columns(table.columns)
-        return Repair(
-            reference, table.version_id, table.version_id, table.columns, columns, changes
-        )
-    update = update_table(glue, reference, repaired)
+        update = TableUpdate(table, table)
+    else:
+        update = update_table(glue, reference, repaired)
     return Repair(
         table=reference,
         version_before=update.before.version_id,
         version_after=update.after.version_id,
-        columns_before=update.before.columns,
-        columns_after=normalize_columns(update.before.columns)[0],
         changes=pending_changes(update.before),
     )
 

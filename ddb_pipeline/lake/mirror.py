@@ -18,19 +18,10 @@ WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """A folder that mirrors a prefix.
-
-    Attributes:
-        folder: the local folder.
-        keys: the objects that were there when the folder was filled.
-        fetched: number of objects that were downloaded.
-        fetched_bytes: their size together.
-    """
+    """A local folder that mirrors a prefix, and the keys of the objects that it was filled with."""
 
     folder: Path
     keys: frozenset[str]
-    fetched: int
-    fetched_bytes: int
 
 
 def mirror(
@@ -61,12 +52,7 @@ def mirror(
 
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="mirror") as pool:
         list(pool.map(fetch, missing))
-    return Mirrored(
-        folder,
-        frozenset(stored.key for stored in objects),
-        len(missing),
-        sum(stored.size for _, stored in missing),
-    )
+    return Mirrored(folder, frozenset(stored.key for stored in objects))
 
 
 def publish(

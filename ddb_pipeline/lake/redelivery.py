@@ -36,14 +36,12 @@ class ObjectRedelivery:
         rows: number of rows written.
         landed_before: number of documents that were rows of the lake before.
         failed: number of records that still fail and stay in the error object.
-        parquet_keys: the objects with the rows.
     """
 
     key: str
     rows: int
     landed_before: int
     failed: int
-    parquet_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +82,19 @@ def redeliver(
     name = f"redelivered-{version}.parquet"
     events, hours = packed_events(ready, stored.modified_at)
     landed = _landed_events(s3, filesystem, bucket, events, hours, own_name=name)
-    rows, landed_before, keys = 0, 0, []
+    rows = landed_before = 0
     for converted in convert_by_hour(ready, columns, landed, stored.modified_at):
         failed.extend(converted.failed)
         landed_before += converted.landed_before
         if converted.parquet is not None:
-            keys.append(f"{converted.hour.prefix}{name}")
-            s3.put_object(Bucket=bucket, Key=keys[-1], Body=converted.parquet)
+            key = f"{converted.hour.prefix}{name}"
+            s3.put_object(Bucket=bucket, Key=key, Body=converted.parquet)
             rows += converted.rows
     if rows or landed_before:
         archive(s3, bucket, stored, version)
         corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
         overwrite_or_delete(s3, bucket, stored, write_error_object(failed) + corrupt)
-    return ObjectRedelivery(stored.key, rows, landed_before, len(failed), tuple(keys))
+    return ObjectRedelivery(stored.key, rows, landed_before, len(failed))
 
 
 def convert_by_hour(

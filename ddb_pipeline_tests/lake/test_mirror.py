@@ -36,13 +36,34 @@ def files(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_only_changed_objects_are_fetched(bucket: tuple[Any, str], tmp_path: Path) -> None:
+def recorded_transfers(
+    monkeypatch: pytest.MonkeyPatch, s3: Any, method: str
+) -> list[tuple[str, ...]]:
+    """The arguments of each call of a method of the client from now on."""
+    calls: list[tuple[str, ...]] = []
+    transfer = getattr(s3, method)
+
+    def record(*arguments: str) -> None:
+        calls.append(arguments)
+        transfer(*arguments)
+
+    monkeypatch.setattr(s3, method, record)
+    return calls
+
+
+def test_only_changed_objects_are_fetched(
+    bucket: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     s3, name = bucket
-    assert mirror(s3, name, PREFIX, tmp_path).fetched == 3
-    assert mirror(s3, name, PREFIX, tmp_path).fetched == 0
+    mirror(s3, name, PREFIX, tmp_path)
+    assert files(tmp_path) == {"a.parquet", "old/b.parquet", "manifest.json"}
+    fetched = recorded_transfers(monkeypatch, s3, "download_file")
+    mirror(s3, name, PREFIX, tmp_path)
+    assert fetched == []
     s3.put_object(Bucket=name, Key=PREFIX + "a.parquet", Body=b"a.parquet, longer")
     s3.delete_object(Bucket=name, Key=PREFIX + "manifest.json")
-    assert mirror(s3, name, PREFIX, tmp_path).fetched == 1
+    mirror(s3, name, PREFIX, tmp_path)
+    assert len(fetched) == 1
     assert files(tmp_path) == {"a.parquet", "old/b.parquet"}
     assert (tmp_path / "a.parquet").read_text() == "a.parquet, longer"
     mirror(s3, name, PREFIX, tmp_path, is_needed=lambda key: "/old/" in key)
@@ -59,16 +80,9 @@ def test_new_files_are_uploaded_and_the_manifest_last(
         (tmp_path / path).write_text(f"{path}, now")
     (tmp_path / "old" / "b.parquet").unlink()
     s3.put_object(Bucket=name, Key=PREFIX + "of-another.parquet", Body=b"x")
-    order: list[str] = []
-    upload = s3.upload_file
-
-    def upload_file(file: str, bucket: str, key: str) -> None:
-        order.append(key)
-        upload(file, bucket, key)
-
-    monkeypatch.setattr(s3, "upload_file", upload_file)
+    uploaded = recorded_transfers(monkeypatch, s3, "upload_file")
     assert publish(s3, name, PREFIX, before, last=("manifest.json",)) == 2
-    assert order == [PREFIX + "new/c.parquet", PREFIX + "manifest.json"]
+    assert [key for _, _, key in uploaded] == [PREFIX + "new/c.parquet", PREFIX + "manifest.json"]
     assert contents(s3, name) == {
         "a.parquet": "a.parquet",
         "manifest.json": "manifest.json, now",
