@@ -2,13 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ddb_pipeline.conversion.serde import ConversionError
+from ddb_pipeline.conversion.serde.base import JsonSerDe
 from ddb_pipeline.hive.types import (
     ArrayType,
     HiveType,
@@ -33,17 +36,39 @@ def document(name: str) -> dict[str, Any]:
     return loaded
 
 
-def outcome(
-    deserialize: Callable[[bytes], Mapping[str, Any]],
-    columns: Sequence[tuple[str, str]],
-    text: str,
-) -> dict[str, Any]:
-    """The row or the error of a document, in the form of serde.jsonl."""
+def outcome(case: Mapping[str, Any], serde_of: Callable[[Any], JsonSerDe]) -> dict[str, Any]:
+    """The row or the error of a case of serde.jsonl, in the form of that file."""
     try:
-        row = deserialize(text.encode("utf-8", "surrogatepass"))
+        row = serde_of(case).deserialize(case["json"].encode("utf-8", "surrogatepass"))
     except ConversionError as error:
         return {"ok": False, "message": error.message}
-    return {"ok": True, "row": {name: recorded(row[name], parse_type(t)) for name, t in columns}}
+    types = {name: parse_type(text) for name, text in case["columns"]}
+    return {"ok": True, "row": {name: recorded(row[name], types[name]) for name in types}}
+
+
+def same_outcome(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether both are the same row, or both are errors."""
+    return found["ok"] == expected["ok"] and found.get("row") == expected.get("row")
+
+
+def assert_probed(serde: JsonSerDe, case: Mapping[str, Any]) -> None:
+    """Check the row or the error of a case of firehose_probed.json."""
+    text = case["in"] if isinstance(case["in"], str) else json.dumps(case["in"])
+    if "error" in case:
+        with pytest.raises(ConversionError) as caught:
+            serde.deserialize(text.encode())
+        code, message = case["error"]
+        assert caught.value.code == code
+        if case.get("message_is_prefix"):
+            assert caught.value.message.startswith(message)
+        elif message is not None:
+            assert caught.value.message == message
+        return
+    row = serde.deserialize(text.encode())
+    if isinstance(row.get("ts"), datetime):
+        row["ts"] = str(row["ts"])
+    expected = case.get("row") or case["row_has"]
+    assert {column: row[column] for column in expected} == expected
 
 
 def recorded(value: Any, hive_type: HiveType) -> Any:

@@ -1,6 +1,5 @@
 """Hive's JSON SerDe against recorded output of the open-source class and the probed service."""
 
-import json
 from typing import Any
 
 import pytest
@@ -13,7 +12,13 @@ from ddb_pipeline.conversion.serde.errors import (
 )
 from ddb_pipeline.conversion.serde.hive_json import HiveJsonSerDe
 from ddb_pipeline.conversion.serde.joda_time import TimestampFormatError
-from ddb_pipeline_tests.support.recordings import document, lines, outcome
+from ddb_pipeline_tests.support.recordings import (
+    assert_probed,
+    document,
+    lines,
+    outcome,
+    same_outcome,
+)
 
 REFUSED = "the service refuses an object or array in a scalar column, with its own message"
 TINY = "a decimal too small for the scale is zero; Hive's class returns null"
@@ -57,23 +62,18 @@ DIFFERENCES = {
 RECORDED = [case for case in lines("serde.jsonl") if case["group"] != "openx_props"]
 
 
-def outcome_of_case(case: dict[str, Any]) -> dict[str, Any]:
+def serde_of(case: dict[str, Any]) -> HiveJsonSerDe:
     formats = case.get("props", {}).get("timestamp.formats", "")
-    try:
-        serde = HiveJsonSerDe(
-            [tuple(column) for column in case["columns"]],
-            timestamp_formats=formats.split(",") if formats else (),
-        )
-    except ConversionError as error:
-        return {"ok": False, "message": error.message}
-    return outcome(serde.deserialize, case["columns"], case["json"])
+    return HiveJsonSerDe(
+        [tuple(column) for column in case["columns"]],
+        timestamp_formats=formats.split(",") if formats else (),
+    )
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
 def test_cases_recorded_of_the_open_source_class(case: dict[str, Any]) -> None:
-    found, expected = outcome_of_case(case), case["hive_hcat"]
-    same = found["ok"] == expected["ok"] and (not expected["ok"] or found["row"] == expected["row"])
-    assert same != (case["id"] in DIFFERENCES), (found, expected)
+    found, expected = outcome(case, serde_of), case["hive_hcat"]
+    assert same_outcome(found, expected) != (case["id"] in DIFFERENCES), (found, expected)
 
 
 def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
@@ -85,18 +85,7 @@ def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
 
 @pytest.mark.parametrize(("schema", "case"), probed_cases())
 def test_cases_recorded_of_the_probed_service(schema: dict[str, str], case: dict[str, Any]) -> None:
-    serde = HiveJsonSerDe(list(schema.items()))
-    record = json.dumps(case["in"]).encode()
-    if "error" in case:
-        with pytest.raises(ConversionError) as caught:
-            serde.deserialize(record)
-        code, message = case["error"]
-        assert caught.value.code == code
-        assert message is None or caught.value.message == message
-        return
-    row = serde.deserialize(record)
-    expected = case.get("row") or case["row_has"]
-    assert {column: row[column] for column in expected} == expected
+    assert_probed(HiveJsonSerDe(list(schema.items())), case)
 
 
 def test_the_last_of_repeated_keys_wins() -> None:

@@ -18,7 +18,13 @@ from ddb_pipeline.conversion.serde.errors import (
     ConversionError,
 )
 from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe
-from ddb_pipeline_tests.support.recordings import document, lines, outcome
+from ddb_pipeline_tests.support.recordings import (
+    assert_probed,
+    document,
+    lines,
+    outcome,
+    same_outcome,
+)
 
 GROUPS = (
     "matrix",
@@ -94,19 +100,10 @@ def serde_of(case: Mapping[str, Any]) -> OpenXJsonSerDe:
     )
 
 
-def outcome_of_case(case: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        serde = serde_of(case)
-    except ConversionError as error:
-        return {"ok": False, "message": error.message}
-    return outcome(serde.deserialize, case["columns"], case["json"])
-
-
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
 def test_cases_recorded_of_the_open_source_class(case: dict[str, Any]) -> None:
-    found, expected = outcome_of_case(case), case["openx"]
-    same = found["ok"] == expected["ok"] and (not expected["ok"] or found["row"] == expected["row"])
-    assert same != (case["id"] in DIFFERENCES), (found, expected)
+    found, expected = outcome(case, serde_of), case["openx"]
+    assert same_outcome(found, expected) != (case["id"] in DIFFERENCES), (found, expected)
 
 
 def test_differences_are_few() -> None:
@@ -123,44 +120,21 @@ def test_error_messages_are_those_of_java() -> None:
         # The class's message ends with the modules of both classes; ours leaves them out.
         expected = expected.split(" (org.openx")[0]
         # The service holds a number as a Long or a Double, the open-source class as a String.
-        message = outcome_of_case(case)["message"]
+        message = outcome(case, serde_of)["message"]
         message = re.sub("but java.lang.(Long|Double)", "but java.lang.String", message)
         if not message.endswith(expected):
             wrong.append((case["id"], message, expected))
     assert not wrong
 
 
-def probed_cases() -> list[tuple[str, dict[str, str], dict[str, Any]]]:
-    probed = document("firehose_probed.json")
-    return [
-        (name, probed[name]["schema"], case)
-        for name in ("openx_scalar", "openx_complex")
-        for case in probed[name]["cases"]
-    ]
+def probed_cases() -> list[tuple[dict[str, str], dict[str, Any]]]:
+    groups = [document("firehose_probed.json")[name] for name in ("openx_scalar", "openx_complex")]
+    return [(group["schema"], case) for group in groups for case in group["cases"]]
 
 
-@pytest.mark.parametrize(("name", "schema", "case"), probed_cases())
-def test_cases_recorded_of_the_probed_service(
-    name: str, schema: dict[str, str], case: dict[str, Any]
-) -> None:
-    columns = list(schema.items())
-    serde = OpenXJsonSerDe(columns)
-    record = case["in"] if isinstance(case["in"], str) else json.dumps(case["in"])
-    if "error" in case:
-        with pytest.raises(ConversionError) as caught:
-            serde.deserialize(record.encode())
-        code, message = case["error"]
-        assert caught.value.code == code
-        if case.get("message_is_prefix"):
-            assert caught.value.message.startswith(message)
-        elif message is not None:
-            assert caught.value.message == message
-        return
-    row = serde.deserialize(record.encode())
-    if isinstance(row.get("ts"), datetime):
-        row["ts"] = str(row["ts"])
-    expected = case.get("row") or case["row_has"]
-    assert {column: row[column] for column in expected} == expected
+@pytest.mark.parametrize(("schema", "case"), probed_cases())
+def test_cases_recorded_of_the_probed_service(schema: dict[str, str], case: dict[str, Any]) -> None:
+    assert_probed(OpenXJsonSerDe(list(schema.items())), case)
 
 
 @pytest.mark.parametrize(
