@@ -103,9 +103,9 @@ _LONGEST_SHOWN: Final = 160
 _MEANINGS: Final[dict[Kind, str]] = {
     "added": "new",
     "widened": "widened",
-    "narrowed": "narrower now, kept",
-    "conflicting": "in conflict, kept",
-    "vanished": "no longer seen, kept",
+    "narrowed": "narrower now, current type stays",
+    "conflicting": "in conflict, current type stays",
+    "vanished": "no longer found, stays",
 }
 
 
@@ -148,8 +148,8 @@ class _Merge:
     def columns(self, current: list[Column], incoming: list[Column]) -> tuple[Column, ...]:
         """The columns after the merge."""
         pairs, new = _matched(current, incoming)
-        kept = [Column(ours.name, self._column_type(ours, theirs)) for ours, theirs in pairs]
-        return (*kept, *filter(self._is_added, new))
+        merged = [Column(ours.name, self._column_type(ours, theirs)) for ours, theirs in pairs]
+        return (*merged, *filter(self._is_added, new))
 
     def _is_added(self, column: Column) -> bool:
         try:

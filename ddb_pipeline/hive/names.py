@@ -1,22 +1,25 @@
-"""Attribute names to column names: the one rule, for schemas and for records alike.
+"""Column names for attribute names: one rule for schemas and records.
 
-A column name is made of ``a-z``, ``0-9`` and ``_`` alone, which every engine takes without quotes.
-(Hive's type grammar takes more, but Spark 3 cannot open a table that has a struct with a field of
-another name, SPARK-46934, and Athena documents only these.) Capitals become small letters, letters
-with marks lose them (``Größe`` becomes ``grosse``), any other character becomes ``_``. If that was
-a letter, a digit or a symbol beyond ASCII, a hash of the whole name comes after, so that names in
-other scripts do not all look alike. Names that the delivery keeps for itself (``delivery_date``,
-``delivery_hour``, all of ``ddb_...``) get ``item_`` put before them. A name longer than Glue allows
-is cut and ends in the hash. The rule looks at one name only, so a schema and a record that know
-nothing of each other agree.
+A column name consists of ``a-z``, ``0-9`` and ``_``, which every engine accepts unquoted. (Hive's
+type grammar accepts more, but Spark 3 cannot open a table that has a struct with a field of another
+name, SPARK-46934, and Athena documents only these.) The rule looks at one name only, so that a
+schema and a record always agree:
 
-Where several attributes of one level of one item come to the same column, the one that already is
-the column's name keeps it, or else the first by code points; the others get a hash of their own
-name as a suffix. That needs them to be together: an item with only ``A`` puts it into column ``a``,
-an item with ``a`` and ``A`` puts it into ``a_559aead0``. Schema inference and record writing both
-go item by item through :func:`column_names`, so that each value is under a column inferred for it,
-and a catalog table that lists all the spellings declares every column that a record can come with.
-A reader who wants all of ``A`` has to look in both columns: the price of spelling a name two ways.
+- capitals become small letters, letters with marks lose the marks (``Größe`` becomes ``grosse``),
+  any other character becomes ``_``;
+- if one of these was a letter, digit or symbol beyond ASCII, a hash of the whole name is appended,
+  so that names in other scripts stay distinct;
+- names reserved for the delivery (``delivery_date``, ``delivery_hour``, all ``ddb_...``) get the
+  prefix ``item_``;
+- a name longer than Glue allows is cut and ends in the hash.
+
+Several attributes at one level of one item can lead to the same column. The attribute that has the
+column's name gets it, or else the first in code point order; each other one gets a suffix, the hash
+of its own name. An item with only ``A`` therefore has it in column ``a``, and an item with ``a``
+and ``A`` has the latter in ``a_559aead0``. Schema inference and the writers of records both apply
+:func:`column_names` to each item, so every value has a column of its type, and a catalog table that
+lists all spellings has every column that a record can have. The price of two spellings of one name:
+who queries ``A`` has to read both columns.
 """
 
 import re
@@ -41,7 +44,7 @@ DELIVERY_NAMES: Final = (
     "ddb_keys",
     "ddb_expired",
 )
-"""The columns that say of each row which change it came with."""
+"""Columns of each row that describe the change it belongs to."""
 
 _RESERVED: Final = re.compile(r"ddb_|delivery_(?:date|hour)\Z")
 _CLEAN: Final = re.compile(r"(?!ddb_|delivery_(?:date|hour)\Z)[a-z0-9_]{1,255}").fullmatch
@@ -55,9 +58,12 @@ _LONGEST_CACHED: Final = 128
 
 
 def column_name(attribute: str) -> str:
-    """The column for an attribute that shares its level with no similar name.
+    """The column name for an attribute, if no other attribute of its level has the same one.
 
-    A column name is its own column name.
+    >>> column_name("Order-Größe")
+    'order_grosse'
+    >>> column_name("order_grosse")
+    'order_grosse'
     """
     if len(attribute) <= _LONGEST_CACHED:
         return _cached_column_name(attribute)
@@ -65,21 +71,21 @@ def column_name(attribute: str) -> str:
 
 
 def column_names(attributes: Iterable[str]) -> dict[str, str]:
-    """The columns for all attributes of one level of one item; no two get the same.
+    """The column name of each attribute at one level of one item; the names are distinct.
 
-    The order of ``attributes`` makes no difference, other than to the order of the result.
+    The order of ``attributes`` affects only the order of the result.
     """
     columns = {attribute: column_name(attribute) for attribute in attributes}
     if len(set(columns.values())) < len(columns):
-        _part(columns)
+        _separate(columns)
     return columns
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Column names for a list of names in which even the same name may come twice.
+    """Distinct column names for a list of names, which may repeat.
 
-    The first of two equal names gets what :func:`column_names` gives; the result is left as it is
-    when put in again.
+    The first of two equal names gets its name from :func:`column_names`. Applied to its own result,
+    the function changes nothing.
     """
     columns = column_names(names)
     given: list[str] = []
@@ -96,9 +102,9 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def reads_as_number(name: str) -> bool:
-    """Whether Spark takes a field's name for a number (``7``, ``30d``, ``1e5``) and gives up.
+    """Whether Spark reads a struct field's name as a number (``7``, ``30d``, ``1e5``) and fails.
 
-    As a column's own name it is fine.
+    For a column such a name is valid.
     """
     return _SPARK_NUMBER(name) is not None
 
@@ -119,28 +125,28 @@ _cached_column_name = lru_cache(maxsize=8192)(_column_name)
 
 
 def _ascii(character: str) -> str | None:
-    """What becomes of one character; None if it has nothing in common with any of ASCII."""
+    """What one character becomes in a column name; None if it has no form in ASCII."""
     if character.isascii():
         return character.lower() if character.isalnum() else "_"
-    # Only what Unicode 13 has, so that each version of Python comes to the same.
+    # Only characters of Unicode 13, so that every version of Python returns the same.
     if not is_name_character(character):
         return None
     folded = unicodedata.normalize("NFKD", character).casefold().translate(_LETTERS_WITHOUT_MARKS)
     return "".join([c for c in folded if c.isascii() and c.isalnum()]) or None
 
 
-def _part(columns: dict[str, str]) -> None:
-    """Give attributes that share a column one each, but for one of them that keeps it."""
+def _separate(columns: dict[str, str]) -> None:
+    """Give each attribute that shares a column a column of its own, except for one."""
     taken = set(columns.values())
-    kept = {column for attribute, column in columns.items() if attribute == column}
+    used = {column for attribute, column in columns.items() if attribute == column}
     for attribute in sorted(columns):
         column = columns[attribute]
         if attribute == column:
             continue
-        if column in kept:
+        if column in used:
             columns[attribute] = _free_name(column, attribute, taken)
             taken.add(columns[attribute])
-        kept.add(column)
+        used.add(column)
 
 
 def _free_name(column: str, attribute: str, taken: set[str]) -> str:

@@ -53,17 +53,19 @@ from ddb_pipeline.hive.types import (
 )
 
 SET_REASON: Final = "Hive has no sets"
-BINARY_REASON: Final = "Firehose's OpenX SerDe takes no binary; records hold base64 text"
-DECIMAL_REASON: Final = "Firehose's OpenX SerDe takes no decimals; text keeps every digit"
+BINARY_REASON: Final = "Firehose's OpenX SerDe refuses binary; records hold base64 text"
+DECIMAL_REASON: Final = "Firehose's OpenX SerDe refuses decimals; text holds every digit"
 EMPTY_TYPE_REASON: Final = "no value can be stored under this type"
 INTERVAL_REASON: Final = "Parquet has no intervals"
-UNKNOWN_REASON: Final = "no type that Hive has"
+UNKNOWN_REASON: Final = "not a type of Hive"
 SPELLING_REASON: Final = "not how Hive spells the type"
 EMPTY_STRUCT_REASON: Final = "Parquet has no structs without fields; holds JSON text"
 UNION_REASON: Final = "Parquet has no unions; holds JSON text"
 MAP_KEY_REASON: Final = "a map's keys are text in JSON"
-NAME_REASON: Final = "not a name that every engine takes; records have it under the new one"
-NUMBER_NAME_REASON: Final = "Spark takes names like 7 or 30d for numbers; they are data, so a map's"
+NAME_REASON: Final = "not a name that every engine accepts; records have the new one"
+NUMBER_NAME_REASON: Final = (
+    "Spark reads names like 7 or 30d as numbers; so they become a map's keys"
+)
 DEPTH_REASON: Final = f"nested deeper than {MAX_COLUMN_DEPTH} levels; holds JSON text"
 LENGTH_REASON: Final = f"the column's type is over {MAX_TYPE_LENGTH} characters; holds JSON text"
 

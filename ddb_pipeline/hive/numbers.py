@@ -35,7 +35,7 @@ class NumberRange:
         whole_digits: the largest number of digits before the decimal point.
         scale: the largest number of digits after the decimal point.
         bigint: whether each number is a 64-bit integer.
-        double: whether each number survives the way to a 64-bit floating point number and back.
+        double: whether each number stays the same when read as a 64-bit floating point number.
     """
 
     whole_digits: int = 0

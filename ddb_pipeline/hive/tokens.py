@@ -1,11 +1,11 @@
-"""The tokens of a Hive type string, and Hive's words for what it did not expect among them."""
+"""The tokens of a Hive type string, and Hive's messages for tokens that it did not expect."""
 
 import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
 
-# Letters that joined the BMP after Unicode 13, which Java 17 has; Python 3.11 and later know them.
+# Letters of the BMP newer than Unicode 13, the version of Java 17; Python 3.11 and later have them.
 _LETTERS_AFTER_UNICODE_13: Final = (
     (0x0870, 0x088F),
     (0x08B5, 0x08B5),
@@ -27,8 +27,8 @@ _LETTERS_AFTER_UNICODE_13: Final = (
 
 @lru_cache(maxsize=4096)
 def is_name_character(character: str) -> bool:
-    """Whether Hive takes one character for part of a name: a letter or decimal digit of the
-    Basic Multilingual Plane as of Unicode 13, ``_``, ``.``, ``$`` or a space."""
+    """Whether one character can be part of a name: ``_``, ``.``, ``$``, a space, or a letter or
+    decimal digit of the Basic Multilingual Plane in Unicode 13."""
     if character.isascii():
         return character.isalnum() or character in "_. $"
     point = ord(character)
@@ -41,7 +41,7 @@ def is_name_character(character: str) -> bool:
 
 
 class _CharacterClasses(dict[int, str]):
-    """For str.translate: every character of a name becomes ``a``, any other ``-``."""
+    """A table for str.translate: name characters become ``a``, all others ``-``."""
 
     def __missing__(self, point: int) -> str:
         found = self[point] = "a" if is_name_character(chr(point)) else "-"
@@ -61,19 +61,19 @@ def _units(text: str) -> str:
 
 
 def _joined(units: str) -> str:
-    """The opposite of :func:`_units`: surrogate pairs become the characters they stand for."""
+    """The reverse of :func:`_units`: surrogate pairs become single characters."""
     return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 class TokenReader:
-    """The tokens of a text, read one after the other.
+    """Reads the tokens of a text in order.
 
-    A token is as many characters of names as follow each other, or one UTF-16 code unit that is
-    none. Positions count UTF-16 code units, as Java does; every unit belongs to some token.
+    A token is a run of name characters, or one other UTF-16 code unit. Positions count UTF-16 code
+    units, as in Java.
 
     Attributes:
-        text: what is being read.
-        index: the number of the token that is next.
+        text: the text.
+        index: the index of the next token.
     """
 
     __slots__ = ("_tokens", "_units", "index", "text")
@@ -89,16 +89,16 @@ class TokenReader:
         index = self.index + ahead
         return self._tokens[index] if index < len(self._tokens) else None
 
-    def take(self, *wanted: str | None) -> str | None:
-        """Read the next token if it is one of those wanted."""
+    def take(self, *tokens: str | None) -> str | None:
+        """Read the next token if it is one of these."""
         token = self.peek()
-        if token is None or token not in wanted:
+        if token is None or token not in tokens:
             return None
         self.index += 1
         return token
 
     def take_name(self) -> str | None:
-        """Read the next token if it is made of characters of names."""
+        """Read the next token if it is a name."""
         token = self.peek()
         if token is None or not is_name_character(token[0]):
             return None
@@ -106,7 +106,7 @@ class TokenReader:
         return token
 
     def text_since(self, start: int) -> str:
-        """The text from the token numbered ``start`` up to the next one."""
+        """The text from the token at index ``start`` up to the next token."""
         return _joined("".join(self._tokens[start : self.index]))
 
     def positions(self) -> list[int]:
@@ -118,7 +118,7 @@ class TokenReader:
         return positions
 
     def expected(self, item: str) -> str:
-        """Hive's message for another token than ``item`` next."""
+        """Hive's message if the next token is not ``item``."""
         token = self.peek()
         if token is None:
             return f"Error: {item} expected at the end of '{self.text}'"
@@ -128,7 +128,7 @@ class TokenReader:
         )
 
     def wrong_separator(self) -> str:
-        """Hive's message for another token than a separator between two types."""
+        """Hive's message if the next token does not separate two types."""
         positions = self.positions()
         listed = ", ".join(map("{}:{}".format, positions, self._tokens))
         return _joined(
@@ -137,7 +137,7 @@ class TokenReader:
         )
 
     def internal_error(self) -> str:
-        """Hive's message for a type that it knows by name only, the token read last."""
+        """Hive's message if the last token is a type name that Hive cannot make a type of."""
         position = self.positions()[self.index - 1]
         return f"Internal error parsing position {position} of '{self.text}'"
 

@@ -122,7 +122,7 @@ def test_columns_and_every_difference() -> None:
         Column("n", "int"),
         Column("m", "struct<old:date,x:int>"),
         Column("gone", "date"),
-        Column("odd", "double"),
+        Column("flag", "double"),
         Column("big", "bigint"),
     ]
     incoming = [
@@ -130,7 +130,7 @@ def test_columns_and_every_difference() -> None:
         Column("M", "struct<x:bigint,y:struct<z:int>>"),
         Column("ID", "string"),
         Column("n", "bigint"),
-        Column("odd", "boolean"),
+        Column("flag", "boolean"),
         Column("big", "int"),
         Column("broken", "set<int>"),
     ]
@@ -140,7 +140,7 @@ def test_columns_and_every_difference() -> None:
         Column("n", "bigint"),
         Column("m", "struct<old:date,x:bigint,y:struct<z:int>>"),
         Column("gone", "date"),
-        Column("odd", "double"),
+        Column("flag", "double"),
         Column("big", "bigint"),
         Column("new", "array<string>"),
     )
@@ -148,7 +148,10 @@ def test_columns_and_every_difference() -> None:
         added=(Difference("m.y", "", "struct<z:int>"), Difference("new", "", "array<string>")),
         widened=(Difference("n", "int", "bigint"), Difference("m.x", "int", "bigint")),
         narrowed=(Difference("big", "bigint", "int"),),
-        conflicting=(Difference("odd", "double", "boolean"), Difference("broken", "", "set<int>")),
+        conflicting=(
+            Difference("flag", "double", "boolean"),
+            Difference("broken", "", "set<int>"),
+        ),
         vanished=(Difference("m.old", "date", ""), Difference("gone", "date", "")),
     )
     assert narrowings(current, incoming) == (
@@ -161,11 +164,11 @@ def test_columns_and_every_difference() -> None:
         "| new | `new` |  | `array<string>` |",
         "| widened | `n` | `int` | `bigint` |",
         "| widened | `m.x` | `int` | `bigint` |",
-        "| narrower now, kept | `big` | `bigint` | `int` |",
-        "| in conflict, kept | `odd` | `double` | `boolean` |",
-        "| in conflict, kept | `broken` |  | `set<int>` |",
-        "| no longer seen, kept | `m.old` | `date` |  |",
-        "| no longer seen, kept | `gone` | `date` |  |",
+        "| narrower now, current type stays | `big` | `bigint` | `int` |",
+        "| in conflict, current type stays | `flag` | `double` | `boolean` |",
+        "| in conflict, current type stays | `broken` |  | `set<int>` |",
+        "| no longer found, stays | `m.old` | `date` |  |",
+        "| no longer found, stays | `gone` | `date` |  |",
     ]
 
 
