@@ -29,7 +29,7 @@ from ddb_pipeline.conversion.serde.json_documents import (
 from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe, row_conversion
 from ddb_pipeline.firehose.delivery import MAX_BYTES_PER_RECORD, NEWLINE
 from ddb_pipeline.firehose.held import documents
-from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
+from ddb_pipeline.hive.coverage import covered_fields, values_without_column
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import (
     ArrayType,
@@ -97,8 +97,7 @@ class Preflight:
             return
         (written,) = read_documents(document, _AS_WRITTEN)
         self._note_present(written)
-        for path in attributes_without_column(written, self._fields):
-            value = value_at(written, path)
+        for path, value in values_without_column(written, self._fields):
             yield Occurrence(Verdict.DROPPED, path, "there is no column for it", value, None)
         try:
             row = self._serde.deserialize(document)
@@ -162,21 +161,6 @@ def _conversion_errors(columns: Sequence[Column]) -> Iterator[str]:
 
 def _refused(path: str, reason: str, value: Any = None, message: str = "") -> Occurrence:
     return Occurrence(Verdict.REFUSED, path, reason, value, message)
-
-
-def value_at(document: Any, path: str) -> Any:
-    """The first value at a path of ``attributes_without_column``; None where there is none."""
-    value = document
-    for step in path.replace("[]", ".[]").split("."):
-        if step == "[]" and isinstance(value, list):
-            value = next((element for element in value if element is not None), None)
-        elif step == "[]" and isinstance(value, Mapping):
-            value = next(iter(value.values()), None)
-        elif isinstance(value, Mapping):
-            value = next((v for name, v in value.items() if name.lower() == step), None)
-        elif step != "[]":
-            return None
-    return value
 
 
 def _members(hive_type: HiveType, value: Any, path: str) -> Iterator[tuple[HiveType, Any, str]]:

@@ -63,15 +63,16 @@ def attributes_without_column(document: Mapping[str, Any], fields: Fields) -> tu
 
     Nulls and empty containers need no column: a column that is missing reads the same.
     """
-    return tuple(dict.fromkeys(_paths(document, fields, "")))
+    return tuple(dict.fromkeys(path for path, _ in values_without_column(document, fields)))
 
 
-def _paths(value: Any, node: Node, path: str) -> Iterator[str]:
+def values_without_column(value: Any, node: Node, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of a JSON document that no column holds, after its path."""
     if isinstance(node, Elements):
         for element in _elements(value, node.of_map):
-            yield from _paths(element, node.each, f"{path}[]")
+            yield from values_without_column(element, node.each, f"{path}[]")
     elif isinstance(node, Fields) and isinstance(value, Mapping):
-        yield from _field_paths(value, node, path)
+        yield from _field_values(value, node, path)
 
 
 def _elements(value: Any, of_map: bool) -> Iterable[Any]:
@@ -81,14 +82,14 @@ def _elements(value: Any, of_map: bool) -> Iterable[Any]:
     return value if isinstance(value, list) and not of_map else ()
 
 
-def _field_paths(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[str]:
+def _field_values(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
         folded = name.lower()
         inner_path = f"{path}.{folded}" if path else folded
         if folded in node.by_name:
-            yield from _paths(inner, node.by_name[folded], inner_path)
+            yield from values_without_column(inner, node.by_name[folded], inner_path)
         elif _has_content(inner):
-            yield inner_path
+            yield inner_path, inner
 
 
 def _has_content(value: Any) -> bool:
