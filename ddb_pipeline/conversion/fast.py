@@ -20,6 +20,7 @@ import pyarrow.json as pj
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.conversion.options import HiveJsonOptions, OpenXOptions
 from ddb_pipeline.conversion.serde.json_documents import MAX_NESTING
+from ddb_pipeline.conversion.serde.openx import json_keys
 from ddb_pipeline.conversion.serde.times import EPOCH_MILLISECONDS_FROM
 from ddb_pipeline.hive.types import (
     ArrayType,
@@ -193,14 +194,13 @@ class _Planner:
     """Decides how columns are read. Raises _UncertainError for types that Arrow cannot read."""
 
     def __init__(self, options: OpenXOptions) -> None:
-        self._mapping = {
-            column.lower(): key.lower() if options.case_insensitive else key
-            for column, key in options.column_to_json_key.items()
-        }
+        self._keys = json_keys(
+            options.column_to_json_key, case_insensitive=options.case_insensitive
+        )
 
     def members(self, columns: Sequence[tuple[str, HiveType]]) -> tuple[_Member, ...]:
         members = tuple(
-            _Member(self._mapping.get(name.lower(), name.lower()), self.value(hive_type))
+            _Member(self._keys.get(name.lower(), name.lower()), self.value(hive_type))
             for name, hive_type in columns
         )
         _require_distinct([member.key for member in members])

@@ -1,5 +1,6 @@
-"""The lake's datasets in S3: their layout, listings, redelivery, reconciliation.
+"""The lake's bucket in S3: its layout, its objects, redelivery, reconciliation.
 
-Belongs here: what is done to objects of the lake's bucket. Does not belong here: Dagster
-(``defs``), catalog tables (``glue``). May import ``conversion``, ``export``, ``glue`` and below.
+Belongs here: everything that reads or writes objects of the lake's bucket. Does not belong here:
+Dagster (``defs``), catalog tables (``glue``), the conversion of records (``conversion``). May
+import ``conversion``, ``firehose``, ``dynamodb`` and ``hive``.
 """

@@ -96,11 +96,18 @@ def row_conversion(
     With ``case_insensitive`` the document's keys must be in lower case already.
     Raises ConversionError, code InvalidSchema, for a type that the SerDe refuses in any schema.
     """
-    json_keys = {
+    keys = json_keys(column_to_json_key or {}, case_insensitive=case_insensitive)
+    return _Compiler(keys, convert_dots, convert_decimals).row(columns)
+
+
+def json_keys(
+    column_to_json_key: Mapping[str, str], *, case_insensitive: bool
+) -> Mapping[str, str]:
+    """Return the JSON keys to look up, by the column's or field's name in lower case."""
+    return {
         column.lower(): key.lower() if case_insensitive else key
-        for column, key in (column_to_json_key or {}).items()
+        for column, key in column_to_json_key.items()
     }
-    return _Compiler(json_keys, convert_dots, convert_decimals).row(columns)
 
 
 @dataclass(frozen=True, slots=True)
