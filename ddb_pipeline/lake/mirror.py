@@ -55,9 +55,9 @@ def mirror(
     return Mirrored(folder, frozenset(stored.key for stored in objects))
 
 
-def publish(
+def upload_changes(
     s3: "S3Client", bucket: str, prefix: str, before: Mirrored, *, last: Collection[str] = ()
-) -> int:
+) -> None:
     """Upload the folder's new files to the prefix and delete the objects of removed files.
 
     Files that were mirrored count as unchanged. Hidden and empty files are not data.
@@ -65,9 +65,6 @@ def publish(
     Args:
         before: the folder as :func:`mirror` filled it.
         last: names of files that refer to the others: these are always uploaded, after the others.
-
-    Returns:
-        The number of objects uploaded.
     """
     files = {
         prefix + path.relative_to(before.folder).as_posix(): path
@@ -76,13 +73,12 @@ def publish(
     }
     referring = [key for key in files if key.removeprefix(prefix) in last]
     new = [key for key in files if key not in before.keys and key not in referring]
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="publish") as pool:
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="upload") as pool:
         list(pool.map(lambda key: s3.upload_file(str(files[key]), bucket, key), new))
     for key in referring:
         s3.upload_file(str(files[key]), bucket, key)
     for key in sorted(before.keys - set(files)):
         s3.delete_object(Bucket=bucket, Key=key)
-    return len(new) + len(referring)
 
 
 def _is_current(path: Path, stored: StoredObject) -> bool:

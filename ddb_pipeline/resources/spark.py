@@ -22,7 +22,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import build_spark_bundle
 from ddb_pipeline.deploy.stack import stack_outputs
 from ddb_pipeline.lake.layout import SPARK_CODE_PREFIX
-from ddb_pipeline.lake.mirror import Mirrored, mirror, publish
+from ddb_pipeline.lake.mirror import Mirrored, mirror, upload_changes
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.filesystem import s3_environment
 from ddb_pipeline.spark.java import SparkMissingError, find_java, require_pyspark
@@ -122,7 +122,7 @@ class LocalSparkRunner(SparkRunner):
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
         """Upload the changes in the prefix's local folder, the files named ``last`` last."""
-        publish(self._cloud.s3, self._bucket, prefix, self._mirrored[prefix], last=last)
+        upload_changes(self._cloud.s3, self._bucket, prefix, self._mirrored[prefix], last=last)
 
     def run(
         self, context: dg.AssetExecutionContext, job: SparkJob

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.lake.mirror import mirror, publish
+from ddb_pipeline.lake.mirror import mirror, upload_changes
 
 pytestmark = pytest.mark.embedded
 PREFIX = "relevance/"
@@ -81,7 +81,7 @@ def test_new_files_are_uploaded_and_the_manifest_last(
     (tmp_path / "old" / "b.parquet").unlink()
     s3.put_object(Bucket=name, Key=PREFIX + "of-another.parquet", Body=b"x")
     uploaded = recorded_transfers(monkeypatch, s3, "upload_file")
-    assert publish(s3, name, PREFIX, before, last=("manifest.json",)) == 2
+    upload_changes(s3, name, PREFIX, before, last=("manifest.json",))
     assert [key for _, _, key in uploaded] == [PREFIX + "new/c.parquet", PREFIX + "manifest.json"]
     assert contents(s3, name) == {
         "a.parquet": "a.parquet",
