@@ -99,7 +99,9 @@ def crawl(
     """
     cloud = CloudResource.of(load_settings())
     target = CrawlTarget(dynamodb_table, scan_all=scan_all, scan_rate=scan_rate)
-    result = run_crawl(cloud.dynamodb, cloud.glue, target, database, table_prefix)
+    result = run_crawl(
+        cloud.dynamodb, cloud.glue, target, database=database, table_prefix=table_prefix
+    )
     verb = "created" if result.created else "updated" if result.changed else "unchanged"
     click.echo(f"{result.table}: {verb}, {len(result.columns)} columns from {result.items} items.")
     for column in result.columns:

@@ -54,9 +54,9 @@ def crawl(
             cloud.dynamodb,
             cloud.glue,
             target,
-            pipeline.database,
-            pipeline.table_prefix,
-            pipeline.shapes,
+            database=pipeline.database,
+            table_prefix=pipeline.table_prefix,
+            shapes=pipeline.shapes,
         )
         log.info("Crawled %d items of %s.", result.items, pipeline.dynamodb_table)
     return read_table(cloud.glue, crawled_table(pipeline))

@@ -102,10 +102,10 @@ def make_snapshot(
     publish_snapshot(
         cloud.glue,
         snapshot_table(pipeline),
-        snapshot_location(pipeline),
-        columns,
-        snapshot.export_id,
-        snapshot.uri,
+        location=snapshot_location(pipeline),
+        columns=columns,
+        export_id=snapshot.export_id,
+        partition_location=snapshot.uri,
     )
     return dg.MaterializeResult(
         metadata={

@@ -173,6 +173,7 @@ def run_crawl(
     dynamodb: "DynamoDBClient",
     glue: "GlueClient",
     target: CrawlTarget,
+    *,
     database: str,
     table_prefix: str = "",
     shapes: Mapping[str, Shape] | None = None,

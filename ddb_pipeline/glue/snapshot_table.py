@@ -39,6 +39,7 @@ def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> 
 def publish_snapshot(
     glue: "GlueClient",
     reference: TableReference,
+    *,
     location: str,
     columns: Sequence[Column],
     export_id: str,

@@ -340,8 +340,8 @@ def _crawl_target(crawler: Mapping[str, Any], target: Mapping[str, Any], endpoin
             scan_all=_flag(target.get("ScanAll", target.get("scanAll", True))),
             scan_rate=_rate(target.get("ScanRate", target.get("scanRate"))),
         ),
-        crawler["DatabaseName"],
-        crawler.get("TablePrefix") or "",
+        database=crawler["DatabaseName"],
+        table_prefix=crawler.get("TablePrefix") or "",
     )
 
 
