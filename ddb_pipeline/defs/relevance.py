@@ -87,9 +87,9 @@ def job_arguments(runner: SparkRunner, relevance: RelevanceConfig) -> RelevanceA
     """What the job reads and writes where it runs, and the configured parameters."""
     recent = delivered_within(relevance.window_days, time.time())
     return RelevanceArguments(
-        stream=runner.input_uri(STREAM_PREFIX, recent),
-        output=runner.output_uri(RELEVANCE_PREFIX),
-        history=runner.input_uri(relevance.history) if relevance.history else "",
+        stream=runner.uri(STREAM_PREFIX, recent),
+        output=runner.uri(RELEVANCE_PREFIX),
+        history=runner.uri(relevance.history) if relevance.history else "",
         columns=LogColumns(**relevance.columns),
         half_life_days=relevance.half_life_days,
         window_days=relevance.window_days,

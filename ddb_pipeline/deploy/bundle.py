@@ -147,19 +147,11 @@ def imported_files(
     provided: Collection[str] = PROVIDED,
     runtime: str = "Lambda's runtime",
 ) -> dict[str, Path]:
-    """Find every module that the entry points import, directly or indirectly.
+    """Find every module that the entry points import, directly or indirectly, with its file.
 
     The sources are parsed, not run. Imports inside functions count, imports under
-    ``TYPE_CHECKING`` do not.
-
-    Args:
-        root: the folder that contains the entry points' packages.
-        entries: names of the modules to start from.
-        provided: packages outside of the standard library that ``runtime`` has.
-        runtime: what runs the code, for the error message.
-
-    Returns:
-        each module's file by the module's name, packages included.
+    ``TYPE_CHECKING`` do not. ``provided`` are the packages outside of the standard library that
+    ``runtime`` has.
 
     Raises:
         BundleError: a module below ``root`` is missing, or ``runtime`` lacks a package.
@@ -176,9 +168,6 @@ def imported_files(
         if path is None:
             raise BundleError(f"Module {module!r} is not under {root} ({' → '.join(chain)}).")
         files[module] = path
-        package = module.rpartition(".")[0]
-        if package:
-            pending.append((package, chain))
         for imported in _imports(root, module, path):
             top = imported.partition(".")[0]
             if top in own:
@@ -211,6 +200,9 @@ def _module_path(root: Path, module: str) -> Path | None:
 
 
 def _imports(root: Path, module: str, path: Path) -> Iterator[str]:
+    """Names of the packages that contain a module and of what it imports."""
+    if "." in module:
+        yield module.rpartition(".")[0]
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     for node in _running_nodes(tree):
         if isinstance(node, ast.Import):

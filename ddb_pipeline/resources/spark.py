@@ -49,17 +49,11 @@ class SparkRunner(ABC):
     """Runs a pipeline's Spark jobs and provides the URIs by which they access the lake."""
 
     @abstractmethod
-    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
-        """Return the URI from which a job reads the objects under a prefix of the bucket.
+    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+        """Return the URI under which a job reads and writes the objects under a key prefix.
 
-        Args:
-            prefix: key prefix in the pipeline's bucket.
-            is_needed: whether the job needs the object with this key; it may find others too.
+        ``is_needed`` selects by key the objects that the job needs; it may find others too.
         """
-
-    @abstractmethod
-    def output_uri(self, prefix: str) -> str:
-        """Return the URI under which a job reads and writes the objects under a prefix."""
 
     @abstractmethod
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
@@ -108,17 +102,13 @@ class LocalSparkRunner(SparkRunner):
         self._copies = folder / pipeline.name
         self._mirrored: dict[str, Mirrored] = {}
 
-    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
         """Copy the needed objects into a local folder and return its URI."""
         folder = self._copies / prefix.rstrip("/")
         self._mirrored[prefix] = mirror(
             self._cloud.s3, self._bucket, prefix, folder, is_needed=is_needed
         )
         return folder.as_uri()
-
-    def output_uri(self, prefix: str) -> str:
-        """Copy all objects under the prefix into a local folder and return its URI."""
-        return self.input_uri(prefix)
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
         """Upload the changes in the prefix's local folder, the files named ``last`` last."""
@@ -157,13 +147,9 @@ class EmrSparkRunner(SparkRunner):
         self._cloud = cloud
         self._pipeline = pipeline
 
-    def input_uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
         """Return the prefix's S3 URI."""
         return f"s3://{self._pipeline.bucket}/{prefix}"
-
-    def output_uri(self, prefix: str) -> str:
-        """Return the prefix's S3 URI."""
-        return self.input_uri(prefix)
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
         """Do nothing: the job has written to the bucket."""

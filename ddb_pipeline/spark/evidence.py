@@ -163,6 +163,24 @@ def estimate_prior(pairs: "DataFrame") -> Prior:
     "Glaubwürdigkeit für Schadensätze", 1970). The variance within a pair follows from the click
     weights and their squares.
     """
+    sums = _sums_of_variances(pairs)
+    if not sums.get("satisfied"):
+        return Prior(0.0, STRENGTHS[1])
+    exposure = sums["exposure"]
+    # The variance about a query's mean: the variance within pairs and between them together.
+    together = (sums["squares"] - sums["mean_squares"]) / exposure
+    divisor = exposure - sums["share"] - sums["freedom"]
+    between = (sums["spread"] - sums["freedom"] * together) / divisor if divisor > 0 else 0.0
+    between = min(between, together)
+    strength = together / between - 1 if between > 0 else STRENGTHS[1]
+    return Prior(
+        mean=min(sums["satisfied"] / exposure, CEILING),
+        strength=min(max(strength, STRENGTHS[0]), STRENGTHS[1]),
+    )
+
+
+def _sums_of_variances(pairs: "DataFrame") -> dict[str, float]:
+    """The sums over all exposed pairs that the estimate of the prior needs; empty for no pairs."""
     rate = F.col("satisfied") / F.col("exposure")
     query = Window.partitionBy("query")
     mean = F.sum("satisfied").over(query) / F.sum("exposure").over(query)
@@ -181,20 +199,7 @@ def estimate_prior(pairs: "DataFrame") -> Prior:
         .sum()
         .first()
     )
-    sums = {} if row is None else {k[4:-1]: v or 0.0 for k, v in row.asDict().items()}
-    if not sums.get("satisfied"):
-        return Prior(0.0, STRENGTHS[1])
-    exposure = sums["exposure"]
-    # The variance about a query's mean: the variance within pairs and between them together.
-    together = (sums["squares"] - sums["mean_squares"]) / exposure
-    divisor = exposure - sums["share"] - sums["freedom"]
-    between = (sums["spread"] - sums["freedom"] * together) / divisor if divisor > 0 else 0.0
-    between = min(between, together)
-    strength = together / between - 1 if between > 0 else STRENGTHS[1]
-    return Prior(
-        mean=min(sums["satisfied"] / exposure, CEILING),
-        strength=min(max(strength, STRENGTHS[0]), STRENGTHS[1]),
-    )
+    return {} if row is None else {k[4:-1]: v or 0.0 for k, v in row.asDict().items()}
 
 
 def with_prior(pairs: "DataFrame", prior: Prior) -> "DataFrame":

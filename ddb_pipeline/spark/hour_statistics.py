@@ -107,13 +107,6 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
         ),
     )
     shown = shown.withColumn("matching", F.coalesce(matching, F.array().cast(T.ArrayType(CLICK))))
-    dwell = F.aggregate(
-        "matching",
-        F.lit(None).cast("double"),
-        lambda sum_, click: F.when(sum_.isNull(), click["dwell_ms"]).otherwise(
-            sum_ + F.coalesce(click["dwell_ms"], F.lit(0.0))
-        ),
-    )
     clicked = F.size("matching") > 0
     return shown.select(
         "hour",
@@ -123,7 +116,18 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
         document.alias("document"),
         F.least(position, F.lit(max_position)).alias("position"),
         clicked.cast("long").alias("clicked"),
-        F.when(clicked, weights.weight(dwell)).otherwise(F.lit(0.0)).alias("weight"),
+        F.when(clicked, weights.weight(_total_dwell("matching")))
+        .otherwise(F.lit(0.0))
+        .alias("weight"),
+    )
+
+
+def _total_dwell(clicks: str) -> "Column":
+    """The sum of the known dwell times of a column's clicks; null if none is known."""
+    return F.aggregate(
+        clicks,
+        F.lit(None).cast("double"),
+        lambda total, click: F.coalesce(total + click["dwell_ms"], total, click["dwell_ms"]),
     )
 
 

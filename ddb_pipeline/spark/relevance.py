@@ -195,18 +195,9 @@ class RelevanceJob:
                 "moved", F.abs(col("score") - col("before"))
             )
             found = moved.where(col("moved") > 0).orderBy(F.desc("moved"), "query", "document")
-        rows = found.limit(SHOWN_MOVERS).collect()
-        chosen = [
-            presentation.Mover(
-                query=r["query"],
-                document=r["document"],
-                before=r["before"],
-                score=r["score"],
-                confidence=r["confidence"],
-            )
-            for r in rows
-        ]
-        return presentation.movers_table(chosen, "No score has changed.")
+        shown = found.select("query", "document", "before", "score", "confidence")
+        movers = [presentation.Mover(**r.asDict()) for r in shown.limit(SHOWN_MOVERS).collect()]
+        return presentation.movers_table(movers, "No score has changed.")
 
     def histogram(self, scores: "DataFrame", rows: int) -> str:
         """Draw the distribution of the scores."""

@@ -154,7 +154,7 @@ def materialize(account: Account, configured: PipelineConfig) -> dg.ExecuteInPro
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=0))
     def scores(context: dg.AssetExecutionContext) -> Any:
         runner = EmrSparkRunner(account, configured)  # type: ignore[arg-type]
-        assert runner.input_uri("stream/") == f"s3://{BUCKET}/stream/"
+        assert runner.uri("stream/") == f"s3://{BUCKET}/stream/"
         return runner.run(context, JOB).get_materialize_result()
 
     return dg.materialize([scores], raise_on_error=False)
