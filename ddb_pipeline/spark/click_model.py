@@ -19,10 +19,10 @@ cell's click rate, the steps are
     examination[position] = sum(w * clicks) / sum(w * impressions * attraction)   over pairs
 
 Only the product of the factors can be determined, so the first position's examination is set to 1.
-A position is *linked* to another if enough impressions of the same documents lie at both. For
+Two positions are *linked* if documents that were shown at both have enough impressions there. For
 positions that are not linked to the first, directly or over others, no method can estimate
-examination relative to the first without an experiment (an example are the top positions, if a
-campaign always fills them). The first of such a group is assumed to have ``1 / position``.
+examination relative to the first without an experiment. That happens, for example, if a campaign
+always fills the top positions. The first of such a group is assumed to have ``1 / position``.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ CEILING = 0.99
 """Largest click probability, which keeps ``w`` finite."""
 MAX_ROUNDS = 500
 TOLERANCE = 1e-4
-"""Iteration ends after a round that changes no examination by this share of its value."""
+"""Iteration ends after a round that changes every examination by a smaller share."""
 LINK = 50.0
 """Impressions at each of two positions, of documents shown at both, that link the positions."""
 MIN_CLICKS = 20
@@ -56,15 +56,11 @@ class Examination:
     Attributes:
         by_position: the probabilities, from position 1 on.
         estimated: False if there were too few clicks and ``1 / position`` is assumed.
-        pairs: number of query-document pairs that the estimate used.
-        rounds: number of rounds until the estimate converged.
         unlinked: the positions that are not linked to the first.
     """
 
     by_position: tuple[float, ...]
     estimated: bool
-    pairs: int
-    rounds: int
     unlinked: tuple[int, ...] = ()
 
 
@@ -79,22 +75,19 @@ def estimate_examination(pairs: Sequence[Sequence[Cell]], positions: int) -> Exa
     impressions = sum(n for pair in pairs for _, n, _ in pair)
     start = [1 / k for k in range(1, positions + 1)]
     if clicks < MIN_CLICKS or not impressions:
-        return Examination(tuple(start), estimated=False, pairs=len(pairs), rounds=0)
+        return Examination(tuple(start), estimated=False)
     examination = start
     expected = sum(n * start[k - 1] for pair in pairs for k, n, _ in pair)
     prior = min(clicks / expected, CEILING)
     anchors = link_positions(pairs, positions)
-    rounds, moved = 0, 1.0
-    while moved >= TOLERANCE and rounds < MAX_ROUNDS:
-        found = _examination_step(pairs, examination, prior, anchors)
-        moved = max(abs(a / b - 1) for a, b in zip(found, examination, strict=True))
-        examination = found
-        rounds += 1
+    for _ in range(MAX_ROUNDS):
+        before = examination
+        examination = _examination_step(pairs, before, prior, anchors)
+        if max(abs(a / b - 1) for a, b in zip(examination, before, strict=True)) < TOLERANCE:
+            break
     return Examination(
         by_position=tuple(examination),
         estimated=True,
-        pairs=len(pairs),
-        rounds=rounds,
         unlinked=tuple(k for k, anchor in enumerate(anchors, start=1) if anchor != 1),
     )
 
@@ -114,9 +107,7 @@ def link_positions(pairs: Sequence[Sequence[Cell]], positions: int) -> list[int]
     return first
 
 
-def attraction(
-    cells: Sequence[Cell], examination: Sequence[float], prior: float, rounds: int = INNER_ROUNDS
-) -> float:
+def attraction(cells: Sequence[Cell], examination: Sequence[float], prior: float) -> float:
     """Estimate a pair's attraction for a fixed examination.
 
     Args:
@@ -124,10 +115,9 @@ def attraction(
         examination: the probabilities by position.
         prior: the attraction assumed of a pair without impressions; it counts as
             ``PRIOR_STRENGTH`` impressions.
-        rounds: Fisher scoring steps after the first.
     """
     found = prior
-    for _ in range(rounds + 1):
+    for _ in range(INNER_ROUNDS + 1):
         clicked, examined = PRIOR_STRENGTH * prior, PRIOR_STRENGTH
         for position, impressions, clicks in cells:
             chance = examination[position - 1]

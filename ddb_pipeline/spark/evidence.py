@@ -76,12 +76,12 @@ def combine_hours(pairs: "DataFrame", as_of_hour: int, half_life_days: float) ->
     return cells.join(users, ["query", "document"])
 
 
-def most_shown_pairs(pairs: "DataFrame", limit: int = MODEL_PAIRS) -> list[list[Cell]]:
+def most_shown_pairs(pairs: "DataFrame") -> list[list[Cell]]:
     """Collect the cells of the most shown pairs that were shown at two positions or more."""
     rows = (
         pairs.where(F.size("cells") > 1)
         .orderBy(F.desc(_total("impressions")), "query", "document")
-        .limit(limit)
+        .limit(MODEL_PAIRS)
         .select("cells")
         .collect()
     )

@@ -92,8 +92,7 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
     shown = events.select(
         "hour",
         "counted_hour",
-        F.xxhash64("user").alias("user_hash"),
-        F.col("user").isNotNull().alias("with_user"),
+        F.when(F.col("user").isNotNull(), F.xxhash64("user")).alias("user_hash"),
         "query",
         "clicks",
         F.explode("results").alias("result"),
@@ -111,7 +110,7 @@ def shown_results(events: "DataFrame", weights: ClickWeights, max_position: int)
     return shown.select(
         "hour",
         "counted_hour",
-        F.when(F.col("with_user"), F.col("user_hash")).alias("user_hash"),
+        "user_hash",
         "query",
         document.alias("document"),
         F.least(position, F.lit(max_position)).alias("position"),
