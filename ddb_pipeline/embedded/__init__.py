@@ -1,7 +1,7 @@
-"""The embedded AWS: a local server process that stands in for the cloud.
+"""The embedded AWS: a local server process in place of AWS.
 
-Belongs here: the process and its lifetime, the server, the stacks deployed into it, and under
-``services`` one class for each service that ministack does not implement completely. Does not
-belong here: rules of types or conversion; the services call the sub-packages that have them. May
-import ``deploy`` and everything below it.
+Belongs here: the process as its clients see it, the server, its clients, the stacks that are
+deployed to it, and under ``services`` one class for each service that ministack does not implement
+completely. Does not belong here: rules of types or conversion, which the services call. May import
+``deploy`` and everything below it.
 """

@@ -1,8 +1,9 @@
-"""The embedded AWS as seen by its users: started on first use, ended with its last user.
+"""The embedded AWS as its clients see it: its server starts on first use and ends after last use.
 
-The server is a child process with a life of its own. Every process that uses it holds a shared
-lock on one file; when the server gets that lock for itself, nobody uses it any more, not even a
-process that was killed, and it saves its state and ends.
+The server is a process in a session of its own. Every client process holds a shared lock on one
+file, the lease. The operating system releases the lock of a process that ends, even if it is
+killed; when the server gets an exclusive lock on the file, it has no client, saves its state and
+ends.
 """
 
 import fcntl
@@ -17,7 +18,7 @@ import time
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
@@ -36,8 +37,9 @@ STATE_FILE = "server.json"
 LEASE_FILE = "in_use"
 START_LOCK_FILE = "start.lock"
 RUNNING_LOCK_FILE = "running.lock"
-"""Held by the server for its whole life: what tells one that is slow to answer from none."""
+"""The server locks this file while it runs, so that a slow server is not taken for none."""
 LOG_FILE = "server.log"
+LOG_TAIL_LINES = 12
 STATUS_PATH = "/_ddb_pipeline/status"
 
 REGION = "us-east-1"
@@ -55,7 +57,7 @@ class EmbeddedError(DdbPipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the embedded AWS listens and the credentials it takes; they are nobody's."""
+    """Where the embedded AWS listens, and the credentials for it, which are no account's."""
 
     url: str
     region: str = REGION
@@ -65,20 +67,21 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What a running server says of itself in its state file."""
+    """The process and port of a running server, as in its state file."""
 
     pid: int
     port: int
 
     @property
     def endpoint(self) -> Endpoint:
+        """The endpoint for clients of this server."""
         return Endpoint(f"http://127.0.0.1:{self.port}")
 
 
 def connect(home: Path) -> Endpoint:
-    """The embedded AWS whose data is under ``home``, started if it does not run.
+    """Return the endpoint of the embedded AWS of ``home``, and start it if it does not run.
 
-    It stays up at least as long as the calling process.
+    It runs at least until the calling process ends.
 
     Raises:
         EmbeddedError: it cannot be started, or ``home`` cannot be written.
@@ -98,10 +101,10 @@ def connect(home: Path) -> Endpoint:
 
 
 def _wait_for_running(home: Path) -> ServerState | None:
-    """The server that runs for ``home``, however long it takes to answer; None if none runs.
+    """Return the server of ``home`` once it answers; None if none runs.
 
     Raises:
-        EmbeddedError: one runs and does not answer.
+        EmbeddedError: a server runs and does not answer in time.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -126,12 +129,12 @@ def _is_locked(path: Path) -> bool:
 
 
 def status(home: Path) -> ServerState | None:
-    """The server that runs for ``home``, if one does."""
+    """Return the server that runs for ``home``, if there is one."""
     return find_running(home.resolve())
 
 
 def stop(home: Path) -> bool:
-    """End the server that runs for ``home``, its state saved; whether there was one.
+    """End the server of ``home``, which saves its state; return whether there was one.
 
     Raises:
         EmbeddedError: it did not end in time.
@@ -153,38 +156,40 @@ def stop(home: Path) -> bool:
 
 
 def find_running(home: Path) -> ServerState | None:
-    """The server of ``home`` by its state file, if it is that server that answers there."""
+    """Return the server in the state file of ``home``, if it is the one that listens there."""
     try:
         data = json.loads((home / STATE_FILE).read_text("utf-8"))
         state = ServerState(int(data["pid"]), int(data["port"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    answer = _ask(state.port)
-    return state if answer is not None and answer.get("home") == str(home) else None
+    return state if _served_home(state.port) == str(home) else None
 
 
 def write_state(home: Path, state: ServerState) -> None:
-    """Tell clients where the server listens, in one step."""
+    """Write the state file atomically."""
     partial = home / f"{STATE_FILE}.{os.getpid()}"
     partial.write_text(json.dumps(asdict(state)), "utf-8")
     partial.replace(home / STATE_FILE)
 
 
-def log_tail(home: Path, lines: int = 12) -> str:
+def _log_tail(home: Path) -> str:
     try:
-        return "\n".join((home / LOG_FILE).read_text("utf-8", "replace").splitlines()[-lines:])
+        lines = (home / LOG_FILE).read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
+    return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-def _ask(port: int) -> dict[str, Any] | None:
+def _served_home(port: int) -> str | None:
+    """Return the home folder of the server on this port; None if none of ours answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:
-        with opener.open(f"http://127.0.0.1:{port}{STATUS_PATH}", timeout=ANSWER_SECONDS) as answer:
-            document = json.load(answer)
+        with opener.open(url, timeout=ANSWER_SECONDS) as response:
+            document = json.load(response)
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) else None
+    return document.get("home") if isinstance(document, dict) else None
 
 
 def _make_home(home: Path) -> None:
@@ -204,7 +209,7 @@ def _open(path: Path) -> IO[str]:
 
 
 def _hold_lease(home: Path) -> None:
-    """Hold the lease until this process ends, however it ends."""
+    """Hold the lease until this process ends."""
     if home in _leases:
         return
     lease = _open(home / LEASE_FILE)
@@ -213,13 +218,13 @@ def _hold_lease(home: Path) -> None:
 
 
 def _supervisor() -> psutil.Process | None:
-    """The ``dagster dev`` that this process belongs to; None where it belongs to none.
+    """Return the ``dagster dev`` process that started this process; None if there is none.
 
-    Killed, it leaves its web server, daemon and code servers behind, which keep each other alive.
-    They are not to keep the embedded AWS alive too, nor to start it anew.
+    A killed ``dagster dev`` leaves its web server, daemon and code servers running. These must
+    neither keep the embedded AWS running nor start it again.
 
     Raises:
-        EmbeddedError: this process is such a leftover.
+        EmbeddedError: the ``dagster dev`` that started this process has ended.
     """
     if not os.environ.get(DEV_VARIABLE):
         return None
@@ -232,7 +237,7 @@ def _supervisor() -> psutil.Process | None:
 
 
 def is_dev_command(command_line: list[str]) -> bool:
-    """Whether it is ``dagster dev`` or ``dg dev``, however they are started."""
+    """Return whether a command is ``dagster dev`` or ``dg dev``, started by Python or directly."""
     names = [Path(word).name for word in command_line[:4]]
     return any(
         program in ("dagster", "dg") and argument == "dev"
@@ -248,7 +253,7 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 def _release_after(home: Path, supervisor: psutil.Process) -> None:
-    """Let go of the lease once the supervisor is gone."""
+    """Release the lease once the supervisor has ended."""
 
     def watch() -> None:
         while supervisor.is_running() and supervisor.status() != psutil.STATUS_ZOMBIE:
@@ -282,7 +287,7 @@ def _start(home: Path) -> ServerState:
         if process.poll() is not None:
             raise EmbeddedError(
                 f"The embedded AWS did not start (exit status {process.returncode}). Its log, "
-                f"{home / LOG_FILE}, ends with:\n{log_tail(home)}\nWhere its data is damaged, "
+                f"{home / LOG_FILE}, ends with:\n{_log_tail(home)}\nWhere its data is damaged, "
                 f"remove {home} to begin anew."
             )
         time.sleep(POLL_SECONDS)
@@ -293,7 +298,7 @@ def _start(home: Path) -> ServerState:
 
 
 def server_environment() -> dict[str, str]:
-    """The caller's environment without its AWS settings, and with no proxy before loopback."""
+    """Return this process's environment without AWS settings, and without proxies."""
     environment = {
         name: value for name, value in os.environ.items() if not name.upper().startswith("AWS_")
     }

@@ -1,4 +1,4 @@
-"""The embedded AWS's life: started on first use, gone with its last user, its data kept."""
+"""The server process: started by its first client, ended after its last, its state saved."""
 
 import http.server
 import json
@@ -8,17 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import psutil
 import pytest
 
 from ddb_pipeline.embedded import process
-from ddb_pipeline.embedded.clients import client_arguments
+from ddb_pipeline.embedded.clients import shared_client
 from ddb_pipeline.embedded.process import (
     EmbeddedError,
     Endpoint,
@@ -29,32 +26,18 @@ from ddb_pipeline.embedded.process import (
     stop,
     write_state,
 )
+from ddb_pipeline_tests.support.polling import wait_until
 
 pytestmark = pytest.mark.embedded
-
-GONE_SECONDS = 15.0
 
 CLIENT = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored where a gate runs in the background
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored where the tests run in the background
 from ddb_pipeline.embedded.process import connect
 print(connect(Path(sys.argv[1])).url, flush=True)
 time.sleep(600)
 """
-
-
-def client_of(endpoint: Endpoint, service: str) -> Any:
-    create: Any = boto3.session.Session().client
-    return create(service, **client_arguments(endpoint))
-
-
-def wait(done: Callable[[], bool], seconds: float) -> float:
-    started = time.monotonic()
-    while not done():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s"
-        time.sleep(0.1)
-    return time.monotonic() - started
 
 
 def client_process(home: Path) -> tuple[subprocess.Popen[str], str]:
@@ -80,10 +63,10 @@ def test_two_processes_share_one_server(home: Path) -> None:
     assert connect(home) == first
 
 
-def test_a_server_too_busy_to_answer_gets_no_second_one_beside_it(
+def test_no_second_server_is_started_beside_one_that_does_not_answer(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two servers on one home would each save over the other's state."""
+    """Two servers of one home would overwrite each other's state."""
     monkeypatch.setattr(process, "ANSWER_SECONDS", 0.5)
     first = connect(home)
     running = status(home)
@@ -98,14 +81,14 @@ def test_two_homes_have_two_servers(home: Path, tmp_path: Path) -> None:
     one, other = connect(home), connect(tmp_path / "other")
     try:
         assert one.url != other.url
-        client_of(one, "s3").create_bucket(Bucket="only-in-one")
-        assert client_of(other, "s3").list_buckets()["Buckets"] == []
+        shared_client(one, "s3").create_bucket(Bucket="only-in-one")
+        assert shared_client(other, "s3").list_buckets()["Buckets"] == []
     finally:
         stop(tmp_path / "other")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_its_last_client_however_that_ends(
+def test_it_ends_after_its_last_client_even_if_that_is_killed(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     home = tmp_path / "home"
@@ -113,21 +96,21 @@ def test_it_ends_with_its_last_client_however_that_ends(
     running = status(home)
     assert running is not None
     assert running.endpoint.url == url
-    client_of(running.endpoint, "sqs").create_queue(QueueName="kept")
+    shared_client(running.endpoint, "sqs").create_queue(QueueName="kept")
     os.kill(client.pid, number)
     client.wait()
-    wait(lambda: not psutil.pid_exists(running.pid), GONE_SECONDS)
+    wait_until(lambda: not psutil.pid_exists(running.pid), "the end of the server")
     assert status(home) is None
     try:
-        urls = client_of(connect(home), "sqs").list_queues()["QueueUrls"]
+        urls = shared_client(connect(home), "sqs").list_queues()["QueueUrls"]
         assert [found.rpartition("/")[2] for found in urls] == ["kept"]
     finally:
         stop(home)
 
 
-def test_a_restart_keeps_everything(home: Path) -> None:
+def test_the_state_survives_a_restart(home: Path) -> None:
     endpoint = connect(home)
-    dynamodb, s3, glue = (client_of(endpoint, name) for name in ("dynamodb", "s3", "glue"))
+    dynamodb, s3, glue = (shared_client(endpoint, name) for name in ("dynamodb", "s3", "glue"))
     dynamodb.create_table(
         TableName="kept",
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -148,7 +131,7 @@ def test_a_restart_keeps_everything(home: Path) -> None:
 
     assert stop(home)
     endpoint = connect(home)
-    dynamodb, s3, glue = (client_of(endpoint, name) for name in ("dynamodb", "s3", "glue"))
+    dynamodb, s3, glue = (shared_client(endpoint, name) for name in ("dynamodb", "s3", "glue"))
     found = dynamodb.get_item(TableName="kept", Key={"id": {"S": "a"}})["Item"]
     assert found == item
     assert s3.get_object(Bucket="kept", Key="a/b")["Body"].read() == b"bytes"
@@ -161,7 +144,7 @@ def test_a_restart_keeps_everything(home: Path) -> None:
 
 def test_what_a_delivery_stream_buffers_survives_a_restart(home: Path) -> None:
     endpoint = connect(home)
-    s3, glue, firehose = (client_of(endpoint, name) for name in ("s3", "glue", "firehose"))
+    s3, glue, firehose = (shared_client(endpoint, name) for name in ("s3", "glue", "firehose"))
     s3.create_bucket(Bucket="kept")
     glue.create_database(DatabaseInput={"Name": "kept"})
     columns = [{"Name": "id", "Type": "string"}]
@@ -185,12 +168,12 @@ def test_what_a_delivery_stream_buffers_survives_a_restart(home: Path) -> None:
     )
     firehose.put_record(DeliveryStreamName="kept", Record={"Data": b'{"id":"a"}'})
     assert stop(home)
-    s3 = client_of(connect(home), "s3")
-    wait(lambda: s3.list_objects_v2(Bucket="kept")["KeyCount"] == 1, 10)
+    s3 = shared_client(connect(home), "s3")
+    wait_until(lambda: s3.list_objects_v2(Bucket="kept")["KeyCount"] == 1, "an object")
 
 
 def stream_records(endpoint: Endpoint, stream: str) -> list[str]:
-    streams = client_of(endpoint, "dynamodbstreams")
+    streams = shared_client(endpoint, "dynamodbstreams")
     shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
     iterator = streams.get_shard_iterator(
         StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -201,7 +184,7 @@ def stream_records(endpoint: Endpoint, stream: str) -> list[str]:
     ]
 
 
-def test_nothing_listens_but_on_loopback(home: Path) -> None:
+def test_it_listens_on_loopback_only(home: Path) -> None:
     connect(home)
     running = status(home)
     assert running is not None
@@ -215,17 +198,17 @@ def test_nothing_listens_but_on_loopback(home: Path) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def test_a_state_file_left_behind_is_not_believed(home: Path) -> None:
-    """Its port may belong to somebody else by now."""
-    stranger = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+def test_a_stale_state_file_is_ignored(home: Path) -> None:
+    """Another server may have got its port."""
+    other = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
     try:
         home.mkdir()
-        write_state(home, ServerState(pid=2**22 - 1, port=stranger.server_port))
+        write_state(home, ServerState(pid=2**22 - 1, port=other.server_port))
         assert status(home) is None
-        assert connect(home).url != f"http://127.0.0.1:{stranger.server_port}"
+        assert connect(home).url != f"http://127.0.0.1:{other.server_port}"
     finally:
-        stranger.shutdown()
+        other.shutdown()
 
 
 def test_a_port_that_nobody_listens_on(home: Path) -> None:
@@ -238,7 +221,7 @@ def test_a_port_that_nobody_listens_on(home: Path) -> None:
 
 
 def test_a_damaged_state_folder_is_one_clear_error(home: Path) -> None:
-    client_of(connect(home), "sqs").create_queue(QueueName="kept")
+    shared_client(connect(home), "sqs").create_queue(QueueName="kept")
     stop(home)
     damaged = home / "state" / "sqs.json"
     damaged.write_text('{"__ministack_format__": 2, "payload"', "utf-8")
@@ -255,7 +238,7 @@ def test_a_home_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
         connect(tmp_path / "file")
 
 
-def test_the_users_own_aws_settings_do_not_reach_the_server(
+def test_the_server_does_not_get_the_users_aws_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
@@ -281,7 +264,7 @@ def test_is_dev_command(command: list[str], expected: bool) -> None:
     assert is_dev_command(command) is expected
 
 
-def test_a_leftover_of_a_killed_dagster_dev_starts_nothing(
+def test_a_process_of_a_killed_dagster_dev_starts_no_server(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
