@@ -1,4 +1,4 @@
-"""The embedded AWS's server process: ministack behind the overlay, on loopback only.
+"""The server process of the embedded AWS: ministack with the project's services, on loopback only.
 
 ``python -m ddb_pipeline.embedded.server --home DIRECTORY``
 """
@@ -15,10 +15,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from ddb_pipeline.embedded.application import ServerApplication
 from ddb_pipeline.embedded.process import (
     ACCESS_KEY_ID,
     LEASE_FILE,
@@ -26,13 +27,18 @@ from ddb_pipeline.embedded.process import (
     RUNNING_LOCK_FILE,
     SECRET_ACCESS_KEY,
     STATE_FILE,
-    STATUS_PATH,
+    Endpoint,
     ServerState,
-    write_state,
 )
-
-MINISTACK_VERSION = "1.5.33"
-"""The overlay replaces private functions of this version; its contract tests hold them."""
+from ddb_pipeline.embedded.services.dynamodb import DynamoDB
+from ddb_pipeline.embedded.services.firehose.service import Firehose
+from ddb_pipeline.embedded.services.glue.service import Glue
+from ddb_pipeline.embedded.services.lambda_ import Lambda
+from ddb_pipeline.embedded.services.ministack import (
+    MINISTACK_VERSION,
+    load_application,
+    save_state,
+)
 
 LEASE_POLL_SECONDS = 1.0
 LEASE_GRACE_SECONDS = 5.0
@@ -43,13 +49,9 @@ TEMPORARY_FOLDER = "tmp"
 
 logger = logging.getLogger("ddb_pipeline.embedded")
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 def main() -> None:
+    """Serve the home folder that the command line names until nobody uses it."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--home", type=Path, required=True)
     home: Path = arguments.parse_args().home.resolve()
@@ -60,8 +62,8 @@ def main() -> None:
             "pip install -e '.[local]'"
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    for chatty in ("ministack", "persistence"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in ("ministack", "persistence"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     running = hold_running_lock(home)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 def hold_running_lock(home: Path) -> IO[str]:
-    """Be the one server of ``home`` until this process ends."""
+    """Lock ``home`` until this process ends; exit if another server has the lock."""
     lock = (home / RUNNING_LOCK_FILE).open("a", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +85,7 @@ def hold_running_lock(home: Path) -> IO[str]:
 
 
 def configure(home: Path, port: int) -> None:
-    """Tell ministack, which reads its environment on import, where and how to run."""
+    """Set the environment variables that ministack reads when it is imported."""
     for folder in (DATA_FOLDER, OBJECTS_FOLDER, TEMPORARY_FOLDER):
         (home / folder).mkdir(exist_ok=True)
     check_state(home / DATA_FOLDER)
@@ -111,7 +113,7 @@ def configure(home: Path, port: int) -> None:
 
 
 def check_state(folder: Path) -> None:
-    """Refuse a damaged state file: ministack would begin anew beside it and overwrite it."""
+    """Exit if a state file is damaged, because ministack would ignore and later overwrite it."""
     for path in sorted(folder.glob("*.json")):
         try:
             json.loads(path.read_text("utf-8"))
@@ -120,28 +122,23 @@ def check_state(folder: Path) -> None:
 
 
 async def serve(home: Path, port: int, listener: socket.socket) -> None:
-    """Serve until nobody holds a lease or a signal comes, then save everything."""
+    """Serve until there is no client or a signal comes, then save the state and exit."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
-    from ddb_pipeline.embedded.services.services import install, resume, suspend
-
-    ministack = install(f"http://127.0.0.1:{port}")
-    ended = asyncio.Event()
+    state = ServerState(os.getpid(), port)
+    application = ServerApplication(load_application(), home, state)
+    firehose = install_services(state.endpoint)
+    end, saving = asyncio.Event(), threading.Lock()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    threading.Thread(
-        target=watch_lease, args=(home, lambda: loop.call_soon_threadsafe(ended.set)), daemon=True
-    ).start()
-    saving = threading.Lock()
-    threading.Thread(
-        target=save_now_and_then, args=(ministack, saving), daemon=True, name="save"
-    ).start()
+        loop.add_signal_handler(number, end.set)
+    _start_thread(watch_lease, home, lambda: loop.call_soon_threadsafe(end.set))
+    _start_thread(save_periodically, saving)
 
-    async def may_end() -> None:
-        """Ministack saves as it shuts down, to the same files: never beside a save under way."""
-        await ended.wait()
+    async def wait_for_end() -> None:
+        # ministack saves to the same files when it shuts down, so no other save may be in progress.
+        await end.wait()
         await asyncio.to_thread(saving.acquire)
 
     config = Config()
@@ -149,54 +146,40 @@ async def serve(home: Path, port: int, listener: socket.socket) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    ready = announced(status_page(ministack.app, home), home, ServerState(os.getpid(), port))
-    resume()
-    await hypercorn_serve(ready, config, shutdown_trigger=may_end)  # type: ignore[arg-type]
-    suspend()
-    ministack.save_all(ministack._build_persistence_save_dict())
+    firehose.start()
+    await hypercorn_serve(application, config, shutdown_trigger=wait_for_end)  # type: ignore[arg-type]
+    firehose.stop()
+    save_state()
     (home / STATE_FILE).unlink(missing_ok=True)
-    logger.info("ended")
-    # Worker threads of services may still wait for something; nothing of theirs is needed.
+    logger.info("The embedded AWS has ended")
+    # Threads of services may still be waiting for something, and nothing depends on them now.
     os._exit(0)
 
 
-def status_page(application: Application, home: Path) -> Application:
-    """Answers who this server is, so that a client knows it from another on the same port."""
-    body = json.dumps({"home": str(home), "pid": os.getpid()}).encode()
+def install_services(endpoint: Endpoint) -> Firehose:
+    """Let the project's services answer requests in place of ministack.
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != STATUS_PATH:
-            await application(scope, receive, send)
-            return
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    Args:
+        endpoint: where the server listens, for services that call another service.
 
-    return app
+    Returns:
+        The only service that also works without a request.
+    """
+    glue = Glue(endpoint)
+    firehose = Firehose(endpoint, glue)
+    for service in (glue, firehose, DynamoDB(endpoint), Lambda()):
+        service.install()
+    return firehose
 
 
-def announced(application: Application, home: Path, state: ServerState) -> Application:
-    """Writes the state file once the application has started up."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await application(scope, receive, send)
-            return
-
-        async def told(message: dict[str, Any]) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                write_state(home, state)
-            await send(message)
-
-        await application(scope, receive, told)
-
-    return app
+def _start_thread(target: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
 def watch_lease(home: Path, end: Callable[[], None]) -> None:
-    """End the server once no client holds the lease any more.
+    """Call ``end`` once no client holds the lease.
 
-    The lock is kept from then on, so that a new client waits until this server is gone.
+    This process holds the lease from then on, so that a new client waits until it has ended.
     """
     lease = (home / LEASE_FILE).open("a", encoding="utf-8")
     time.sleep(LEASE_GRACE_SECONDS)
@@ -206,17 +189,17 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
-        logger.info("no client left")
+        logger.info("No client uses the embedded AWS any more")
         end()
         return
 
 
-def save_now_and_then(ministack: Any, saving: threading.Lock) -> None:
-    """Save the state every half minute, for the case that this process is killed."""
+def save_periodically(saving: threading.Lock) -> None:
+    """Save the state every 30 seconds, in case this process is killed; ``saving`` is held then."""
     while True:
         time.sleep(SAVE_SECONDS)
         with saving:
-            ministack.save_all(ministack._build_persistence_save_dict())
+            save_state()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""Services of the embedded AWS: what ministack lacks of them, one class for each.
+"""Services of the embedded AWS: one class for each service that ministack does not complete.
 
-May import ``conversion``, ``export``, ``firehose``, ``glue`` and ``dynamodb``, whose rules they
-use.
+Belongs here: a class for each such service, with one method for each operation of its API, and one
+adapter for everything private of ministack (``services.ministack``). Does not belong here: rules of
+types, formats and conversion; the services call ``conversion``, ``export``, ``firehose``, ``glue``
+and ``dynamodb``, which they may import.
 """

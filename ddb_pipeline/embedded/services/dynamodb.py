@@ -1,10 +1,7 @@
-"""DynamoDB: real exports to S3, point-in-time recovery from the template, streams kept on disk."""
+"""DynamoDB: exports to S3, point-in-time recovery from the template, streams that are stored."""
 
-import contextvars
 import itertools
 import json
-import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -16,197 +13,133 @@ from ddb_pipeline.dynamodb.scan import ScanPlan, scan_pages
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.embedded.clients import shared_client
 from ddb_pipeline.embedded.process import Endpoint
+from ddb_pipeline.embedded.services.ministack import (
+    Document,
+    DynamoDBModule,
+    Operation,
+    ServiceError,
+    run_in_background,
+)
 from ddb_pipeline.export.layout import export_folder, new_export_id, write_export
 
-Response = tuple[int, dict[str, str], bytes]
-
-TABLE_TYPE = "AWS::DynamoDB::Table"
-READ_UNITS = 1e9
-
-logger = logging.getLogger("ddb_pipeline.embedded.dynamodb")
+UNLIMITED_READ_UNITS = 1e9
 
 
-def install(endpoint: str) -> None:
-    """Put DynamoDB's missing behaviour into ministack's DynamoDB service."""
-    from ministack.services import dynamodb
-    from ministack.services.cloudformation import provisioners
+class DynamoDB:
+    """The operations of DynamoDB that ministack answers without DynamoDB's effects."""
 
-    _install_sequence_numbers(dynamodb)
-    _install_stream_state(dynamodb)
-    _install_recovery(dynamodb, provisioners)
-    _install_export(dynamodb, endpoint)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._ministack = DynamoDBModule()
+        self._replaced: Mapping[str, Operation] = {}
+        self._record_numbers = itertools.count(1)
 
+    @property
+    def operations(self) -> dict[str, Operation]:
+        """The operations by name."""
+        return {
+            "ExportTableToPointInTime": self.export_table_to_point_in_time,
+            "DescribeExport": self.describe_export,
+        }
 
-def _install_sequence_numbers(dynamodb: Any) -> None:
-    """Sequence numbers as DynamoDB's: 21 to 40 digits without leading zeros."""
-    counter = itertools.count(1)
+    def install(self) -> None:
+        """Answer these operations' requests, and complete and store stream records."""
+        self._replaced = self._ministack.replace_operations(self.operations)
+        self._ministack.replace_sequence_numbers(self._next_sequence_number)
+        self._ministack.complete_stream_records(_set_size)
+        self._ministack.save_stream_records()
+        self._ministack.on_provisioned(self._set_recovery)
 
-    def next_number() -> str:
-        return f"{int(time.time() * 1000)}{next(counter):010d}"
-
-    dynamodb._next_stream_seq = next_number
-
-
-def _install_stream_state(dynamodb: Any) -> None:
-    """Stream records survive a restart, so that what no function has read yet is not lost."""
-    from ministack.core.responses import AccountRegionScopedDict
-
-    saved, restored, built = (
-        dynamodb.get_state,
-        dynamodb.load_persisted_state,
-        dynamodb._build_change_record,
-    )
-
-    def get_state() -> dict[str, Any]:
-        records = AccountRegionScopedDict()
-        for scope, entries in list(dynamodb._stream_records._data.items()):
-            records._data[scope] = list(entries)
-        trimmed = AccountRegionScopedDict()
-        trimmed._data.update(dynamodb._stream_trimmed._data)
-        return {**saved(), "stream_records": records, "stream_trimmed": trimmed}
-
-    def load(data: Mapping[str, Any]) -> None:
-        restored(data)
-        dynamodb._stream_records.update(data.get("stream_records", {}))
-        dynamodb._stream_trimmed.update(data.get("stream_trimmed", {}))
-
-    def build(*arguments: Any) -> dict[str, Any]:
-        record: dict[str, Any] = built(*arguments)
-        change = record["dynamodb"]
-        images = [change.get(m) for m in ("Keys", "NewImage", "OldImage")]
-        change["SizeBytes"] = len(json.dumps(images))
-        return record
-
-    dynamodb.get_state = get_state
-    dynamodb.load_persisted_state = load
-    dynamodb._build_change_record = build
-
-
-def _install_recovery(dynamodb: Any, provisioners: Any) -> None:
-    handlers = next(
-        table[TABLE_TYPE]
-        for table in vars(provisioners).values()
-        if isinstance(table, dict) and "create" in (table.get(TABLE_TYPE) or ())
-    )
-    created, updated = handlers["create"], handlers["update"]
-
-    def apply(name: str, properties: Mapping[str, Any]) -> None:
-        wanted = properties.get("PointInTimeRecoverySpecification") or {}
-        enabled = str(wanted.get("PointInTimeRecoveryEnabled", False)).lower() == "true"
-        dynamodb._pitr_settings[name] = enabled
-
-    def create(logical_id: str, properties: Mapping[str, Any], stack: str) -> Any:
-        answer = created(logical_id, properties, stack)
-        apply(answer[0], properties)
-        return answer
-
-    def update(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], *rest: Any) -> Any:
-        answer = updated(physical_id, old, new, *rest)
-        apply(answer[0] if isinstance(answer, tuple) else physical_id, new)
-        return answer
-
-    handlers["create"], handlers["update"] = create, update
-
-
-def _install_export(dynamodb: Any, endpoint: str) -> None:
-    requested, described = (
-        dynamodb._export_table_to_point_in_time,
-        dynamodb._describe_export,
-    )
-
-    def export(data: dict[str, Any]) -> Response:
-        from ministack.core.responses import error_response_json, json_response
-
-        table = dynamodb._table_name_from_arn(data.get("TableArn") or "")
-        if table in dynamodb._tables and not dynamodb._pitr_settings.get(table):
-            refused: Response = error_response_json(
+    def export_table_to_point_in_time(self, request: Document) -> Document:
+        """ExportTableToPointInTime: a full export of the table as it is now, in the background."""
+        table = self._ministack.table_name(request.get("TableArn") or "")
+        if table in self._ministack.tables and not self._ministack.recovery_enabled.get(table):
+            raise ServiceError(
                 "PointInTimeRecoveryUnavailableException",
                 "Point in time recovery is not enabled for table "
                 f"'{table}'. Enable it before exporting.",
-                400,
             )
-            return refused
-        if data.get("ExportType") == "INCREMENTAL_EXPORT" or data.get("ExportFormat") == "ION":
-            unsupported: Response = error_response_json(
+        if (
+            request.get("ExportType") == "INCREMENTAL_EXPORT"
+            or request.get("ExportFormat") == "ION"
+        ):
+            raise ServiceError(
                 "ValidationException",
                 "The embedded AWS writes full exports in DYNAMODB_JSON only.",
-                400,
             )
-            return unsupported
-        status, headers, body = requested(data)
-        if status >= 400:
-            return status, headers, body
-        description = dynamodb._exports[json.loads(body)["ExportDescription"]["ExportArn"]]
+        response = self._replaced["ExportTableToPointInTime"](request)
+        # The stored description is changed when the export ends.
+        description = self._ministack.exports[response["ExportDescription"]["ExportArn"]]
         if "ExportManifest" not in description and description["ExportStatus"] == "IN_PROGRESS":
-            _begin(dynamodb, endpoint, table, description)
-        answer: Response = json_response({"ExportDescription": description})
-        return answer
+            run_in_background(self._export, table, description)
+        return {"ExportDescription": description}
 
-    def describe(data: dict[str, Any]) -> Response:
-        from ministack.core.responses import json_response
-
-        description = dynamodb._exports.get(data.get("ExportArn"))
+    def describe_export(self, request: Document) -> Document:
+        """DescribeExport: as the export is, where ministack reports one completed by its age."""
+        description = self._ministack.exports.get(request.get("ExportArn"))
         if description is None:
-            missing: Response = described(data)
-            return missing
-        answer: Response = json_response({"ExportDescription": description})
-        return answer
+            return self._replaced["DescribeExport"](request)
+        return {"ExportDescription": description}
 
-    dynamodb._export_table_to_point_in_time = export
-    dynamodb._describe_export = describe
+    def _next_sequence_number(self) -> str:
+        """Return 23 digits without a leading zero; DynamoDB's sequence numbers have 21 to 40."""
+        return f"{int(time.time() * 1000)}{next(self._record_numbers):010d}"
 
+    def _set_recovery(self, table: str, properties: Mapping[str, Any]) -> None:
+        specification = properties.get("PointInTimeRecoverySpecification") or {}
+        enabled = str(specification.get("PointInTimeRecoveryEnabled", False)).lower() == "true"
+        self._ministack.recovery_enabled[table] = enabled
 
-def _begin(dynamodb: Any, endpoint: str, table: str, description: dict[str, Any]) -> None:
-    context = contextvars.copy_context()
-    threading.Thread(
-        target=lambda: context.run(_export, endpoint, table, description), daemon=True
-    ).start()
+    def _export(self, table: str, description: Document) -> None:
+        """Write the export and complete its description."""
+        try:
+            result = self._write_export(table, description)
+        except (ClientError, BotoCoreError) as error:
+            no_bucket = "NoSuchBucket" in str(error)
+            result = {
+                "FailureCode": "S3NoSuchBucket" if no_bucket else "InternalError",
+                "FailureMessage": str(error),
+                "ExportStatus": "FAILED",
+            }
+        description |= {**result, "EndTime": time.time()}
 
+    def _write_export(self, table: str, description: Mapping[str, Any]) -> Document:
+        s3, bucket = shared_client(self._endpoint, "s3"), description["S3Bucket"]
+        export_time = datetime.now(timezone.utc)
+        export_id = description["ExportArn"].rpartition("/")[2] or new_export_id(export_time)
+        prefix = description.get("S3Prefix") or ""
+        size = 0
 
-def _export(endpoint: str, table: str, description: dict[str, Any]) -> None:
-    """Write the export through the project's own writer, then complete its description."""
-    s3, bucket = shared_client(Endpoint(endpoint), "s3"), description["S3Bucket"]
-    now = datetime.now(timezone.utc)
-    export_id = description["ExportArn"].rpartition("/")[2] or new_export_id(now)
-    prefix = description.get("S3Prefix") or ""
-    size = 0
+        def put(key: str, body: bytes) -> None:
+            nonlocal size
+            size += len(body)
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
 
-    def put(key: str, body: bytes) -> None:
-        nonlocal size
-        size += len(body)
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
-
-    try:
         export = write_export(
-            _items(endpoint, table),
+            self._items(table),
             put,
             table_arn=description["TableArn"],
             bucket=bucket,
-            export_time=now,
+            export_time=export_time,
             prefix=prefix,
             export_id=export_id,
             table_id=description["TableId"],
         )
-    except (ClientError, BotoCoreError) as error:
-        description |= {
-            "ExportStatus": "FAILED",
-            "FailureCode": "S3NoSuchBucket" if "NoSuchBucket" in str(error) else "InternalError",
-            "FailureMessage": str(error),
-            "EndTime": time.time(),
+        return {
+            "ItemCount": sum(file.item_count for file in export.files),
+            "BilledSizeBytes": size,
+            "ExportTime": export_time.timestamp(),
+            "ExportManifest": f"{export_folder(prefix, export_id)}manifest-summary.json",
+            "ExportStatus": "COMPLETED",
         }
-        return
-    description |= {
-        "ItemCount": sum(file.item_count for file in export.files),
-        "BilledSizeBytes": size,
-        "ExportTime": now.timestamp(),
-        "ExportManifest": f"{export_folder(prefix, export_id)}manifest-summary.json",
-        "EndTime": time.time(),
-        "ExportStatus": "COMPLETED",
-    }
+
+    def _items(self, table: str) -> Iterator[Item]:
+        client = shared_client(self._endpoint, "dynamodb")
+        for page in scan_pages(client, table, ScanPlan(1, UNLIMITED_READ_UNITS)):
+            yield from page
 
 
-def _items(endpoint: str, table: str) -> Iterator[Item]:
-    for page in scan_pages(
-        shared_client(Endpoint(endpoint), "dynamodb"), table, ScanPlan(1, READ_UNITS)
-    ):
-        yield from page
+def _set_size(record: Document) -> None:
+    change = record["dynamodb"]
+    images = [change.get(member) for member in ("Keys", "NewImage", "OldImage")]
+    change["SizeBytes"] = len(json.dumps(images))

@@ -1,14 +1,12 @@
-"""A delivery stream's destination configuration: checked as AWS checks it, then made plain.
+"""A delivery stream's destination configuration: checked as AWS checks it, then parsed.
 
 ``delivery_configuration`` takes the ExtendedS3DestinationConfiguration of a CreateDeliveryStream
-call and returns what a converting delivery stream runs from, defaults applied. It refuses what
-AWS refuses, in AWS's order and words: first the constraints of the service model
-(ValidationException, all of them in one message), then the semantic checks
-(InvalidArgumentException, the first one only). Limits are those of the Firehose service model of
-2015-08-04; messages and their order come from third-party probes of the service.
+call and returns the parsed configuration with its defaults. It refuses what AWS refuses, in AWS's
+order and words: first the constraints of the service model (ValidationException, all of them in
+one message), then the semantic checks (InvalidArgumentException, the first one only). Limits are
+those of the Firehose service model of 2015-08-04; messages and their order come from third-party
+probes of the service.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Mapping
@@ -38,11 +36,14 @@ DEFAULT_SIZE_IN_MBS: Final = 128
 DEFAULT_INTERVAL_IN_SECONDS: Final = 300
 LATEST: Final = "LATEST"
 
+_NUMBER_MEMBERS: Final = frozenset(
+    ("SizeInMBs", "IntervalInSeconds", "BlockSizeBytes", "PageSizeBytes", "MaxPaddingBytes")
+)
 _BUCKET_ARN: Final = re.compile(r"arn:[^:]*:s3:::([\w.\-]{1,255})\Z")
 
 
 class ConfigurationError(ValueError):
-    """A configuration AWS refuses; ``code`` is the API error code, the text its message."""
+    """A configuration that AWS refuses, with the API's error code and message."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -52,7 +53,7 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BufferingHints:
-    """Deliver when this much arrived or this long passed, whichever is first."""
+    """A delivery is due at this size or after this interval, whichever is first."""
 
     size_in_mbs: int = DEFAULT_SIZE_IN_MBS
     interval_in_seconds: int = DEFAULT_INTERVAL_IN_SECONDS
@@ -60,7 +61,7 @@ class BufferingHints:
 
 @dataclass(frozen=True, slots=True)
 class SchemaReference:
-    """The catalog table whose columns type the conversion. ``version_id`` may be LATEST."""
+    """The catalog table whose columns are the conversion's; ``version_id`` may be LATEST."""
 
     database_name: str
     table_name: str
@@ -81,25 +82,28 @@ class ConversionConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfiguration:
-    """What a delivery stream to S3 runs from. ``conversion`` is None when it is not enabled."""
+    """The parsed configuration; ``conversion`` is None where it is not enabled."""
 
     bucket: str
-    role_arn: str
     prefix: str | None
     error_output_prefix: str | None
     buffering: BufferingHints
     time_zone: tzinfo
-    file_extension: str | None
     conversion: ConversionConfiguration | None
 
 
 def delivery_configuration(
     destination: Mapping[str, Any], *, shape: str = "extendedS3DestinationConfiguration"
 ) -> DeliveryConfiguration:
-    """Check and normalise an ExtendedS3DestinationConfiguration.
+    """Check and parse an ExtendedS3DestinationConfiguration.
 
-    ``shape`` is how AWS's constraint messages name the request member. Raises ConfigurationError
-    with AWS's code and message; an OrcSerDe, which AWS accepts, is refused as unsupported here.
+    Args:
+        destination: the request's member, with numbers as numbers (see ``with_numbers``).
+        shape: the member's name in AWS's constraint messages.
+
+    Raises:
+        ConfigurationError: AWS refuses the configuration, or it has an OrcSerDe, which AWS accepts
+            and the embedded Firehose does not support.
     """
     violations = constraint_violations(destination, shape)
     if violations:
@@ -119,14 +123,28 @@ def delivery_configuration(
         raise _invalid(str(error)) from error
     return DeliveryConfiguration(
         bucket=_bucket(destination["BucketARN"]),
-        role_arn=destination["RoleARN"],
         prefix=prefix,
         error_output_prefix=error_output_prefix,
         buffering=_buffering(destination.get("BufferingHints"), converting=conversion is not None),
         time_zone=time_zone,
-        file_extension=destination.get("FileExtension") or None,
         conversion=None if conversion is None else _conversion(conversion),
     )
+
+
+def is_converting(destination: Mapping[str, Any]) -> bool:
+    """Return whether the destination enables record format conversion."""
+    return _enabled(destination.get("DataFormatConversionConfiguration")) is not None
+
+
+def with_numbers(destination: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the destination with numbers as numbers, which CloudFormation passes as text."""
+    converted = dict(destination)
+    for name, value in converted.items():
+        if isinstance(value, Mapping):
+            converted[name] = with_numbers(value)
+        elif name in _NUMBER_MEMBERS and str(value).isdecimal():
+            converted[name] = int(value)
+    return converted
 
 
 def _invalid(message: str) -> ConfigurationError:
@@ -134,7 +152,7 @@ def _invalid(message: str) -> ConfigurationError:
 
 
 def _enabled(conversion: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The configuration unless it is switched off; an omitted Enabled counts as enabled."""
+    """Return the configuration unless it is disabled; without ``Enabled`` it is enabled."""
     return None if conversion is None or conversion.get("Enabled") is False else conversion
 
 
@@ -189,7 +207,7 @@ def _check_one_of(union: str, value: Mapping[str, Any] | None, members: tuple[st
 
 def _bucket(arn: str) -> str:
     match = _BUCKET_ARN.match(arn)
-    if match is None:  # constraint_violations has refused it before
+    if match is None:
         raise _invalid(f"BucketARN {arn!r} is not the ARN of an S3 bucket")
     return match.group(1)
 

@@ -1,11 +1,9 @@
 """The service model's constraints on an ExtendedS3DestinationConfiguration.
 
-AWS checks these before anything else and reports all that are broken in one message, serializer
-first, then deserializer, then schema, in the order below (third-party probes of the service).
-They hold for a disabled conversion too.
+AWS checks these before anything else and reports all violations in one message: serializer first,
+then deserializer, then schema, in the order below (third-party probes of the service). They apply
+to a disabled conversion too.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,20 +23,20 @@ _CONVERSION: Final = "dataFormatConversionConfiguration"
 _PARQUET: Final = f"{_CONVERSION}.outputFormatConfiguration.serializer.parquetSerDe"
 _OPENX: Final = f"{_CONVERSION}.inputFormatConfiguration.deserializer.openXJsonSerDe"
 _HIVE: Final = f"{_CONVERSION}.inputFormatConfiguration.deserializer.hiveJsonSerDe"
-# Empty ones are left to the semantic check, whose message is the one AWS was seen to give.
+# Where these are empty, AWS reports the semantic check's message instead.
 _REQUIRED_OF_SCHEMA: Final = ("RoleARN", "DatabaseName", "TableName")
 _SCHEMA: Final = f"{_CONVERSION}.schemaConfiguration"
 
 
 def constraint_violations(destination: Mapping[str, Any], shape: str) -> list[str]:
-    """One message per broken constraint, as AWS words them; empty when there are none."""
+    """Return AWS's message for each violated constraint; ``shape`` is the name of the member."""
     return [
         f"Value at '{shape}.{member}' failed to satisfy constraint: {constraint}"
-        for member, constraint in _broken(destination)
+        for member, constraint in _violations(destination)
     ]
 
 
-def _broken(destination: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _violations(destination: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _required(destination, "RoleARN", "roleARN", _ROLE_ARN)
     yield from _required(destination, "BucketARN", "bucketARN", _BUCKET_ARN)
     yield from _enum(

@@ -1,11 +1,9 @@
-"""Date patterns of java.time.format.DateTimeFormatter, formatting only.
+"""Patterns of java.time.format.DateTimeFormatter, which Firehose prefixes use; formatting only.
 
-Firehose prefixes take these patterns. Every letter that can make sense in an object key is
-supported, with English names (Locale.ROOT); the rest is refused by name, never guessed.
-Source: the DateTimeFormatter and DateTimeFormatterBuilder documentation of Java SE 8.
+Every letter that is useful in an object key is supported, with English names (Locale.ROOT); all
+others are refused. Source: documentation of DateTimeFormatter and DateTimeFormatterBuilder, Java
+SE 8.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -30,13 +28,14 @@ _ORDINALS: Final = ("1st", "2nd", "3rd", "4th")
 
 
 class TimestampPatternError(ValueError):
-    """A pattern that DateTimeFormatter, or this subset of it, does not take."""
+    """A pattern that DateTimeFormatter or this subset of it does not accept."""
 
 
 def format_timestamp(pattern: str, moment: datetime) -> str:
-    """``moment`` as ``DateTimeFormatter.ofPattern(pattern)`` writes it.
+    """Format an aware datetime as ``DateTimeFormatter.ofPattern(pattern)`` does.
 
-    ``moment`` carries its time zone. Raises TimestampPatternError naming the letter at fault.
+    Raises:
+        TimestampPatternError: the pattern is not supported; the message names the letter.
     """
     return "".join(_parts(pattern, moment))
 
@@ -56,7 +55,7 @@ def _parts(pattern: str, moment: datetime) -> Iterator[str]:
             text, position = _quoted(pattern, position)
             yield text
         elif character in "[]":
-            # Every supported field can always be printed, so an optional section always is.
+            # All supported fields have a value, so optional sections are always printed.
             optional_depth += 1 if character == "[" else -1
             if optional_depth < 0:
                 raise TimestampPatternError("Pattern invalid as it contains ] without previous [")
@@ -110,7 +109,7 @@ def _year(value: Callable[[datetime], int]) -> Callable[[str, int, datetime], st
         if count > 19:
             raise _too_many(letter)
         year = value(moment)
-        # Two letters are the reduced form, the last two digits of the year.
+        # Two letters are the reduced form: the last two digits of the year.
         return f"{year % 100:02d}" if count == 2 else str(year).zfill(count)
 
     return render

@@ -1,4 +1,4 @@
-"""Destination configurations: what AWS refuses, in its words and order, and the rest."""
+"""Destination configurations: AWS's refusals, with their messages and order, and defaults."""
 
 import copy
 import itertools
@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
+from ddb_pipeline.conversion.options import HiveJsonOptions, OpenXOptions, ParquetOptions
 from ddb_pipeline.embedded.services.firehose.configuration import (
     BufferingHints,
     ConfigurationError,
-    HiveJsonOptions,
-    OpenXOptions,
-    ParquetOptions,
     SchemaReference,
     delivery_configuration,
 )
@@ -63,7 +61,6 @@ def test_defaults() -> None:
     assert configuration.bucket == "lake-bucket"
     assert configuration.buffering == BufferingHints(128, 300)
     assert configuration.time_zone is timezone.utc
-    assert configuration.file_extension is None
     assert configuration.conversion is not None
     assert configuration.conversion.schema == SchemaReference(
         database_name="shop", table_name="orders", role_arn=ROLE, region="eu-west-1"
@@ -77,7 +74,7 @@ def test_defaults() -> None:
     )
 
 
-def test_given_members_are_kept() -> None:
+def test_configured_members_replace_the_defaults() -> None:
     def fill(destination: dict[str, Any]) -> None:
         destination["BufferingHints"] = {"SizeInMBs": 64, "IntervalInSeconds": 0}
         destination["CustomTimeZone"] = "Asia/Tokyo"
@@ -103,7 +100,6 @@ def test_given_members_are_kept() -> None:
     configuration = delivery_configuration(changed(fill))
     assert configuration.buffering == BufferingHints(64, 0)
     assert str(configuration.time_zone) == "Asia/Tokyo"
-    assert configuration.file_extension == ".snappy.parquet"
     assert configuration.conversion is not None
     assert configuration.conversion.deserializer == OpenXOptions(False, True, {"ts": "timestamp"})
     assert configuration.conversion.serializer == ParquetOptions(
@@ -122,7 +118,7 @@ def test_hive_deserializer() -> None:
     assert configuration.conversion.deserializer == HiveJsonOptions(("millis",))
 
 
-def test_switched_off_conversion_is_checked_by_the_model_alone() -> None:
+def test_a_disabled_conversion_is_checked_by_the_constraints_only() -> None:
     def off(destination: dict[str, Any]) -> None:
         destination["CompressionFormat"] = "GZIP"
         destination["DataFormatConversionConfiguration"] = {"Enabled": False}
@@ -133,7 +129,7 @@ def test_switched_off_conversion_is_checked_by_the_model_alone() -> None:
 
 
 VECTOR = document("firehose_config_validation.json")
-# What breaks each probed rule; in the vector's order of precedence.
+# A change that violates each probed rule, in the vector's order of precedence.
 BREAKERS: dict[str, Change] = {
     "S3 CompressionFormat != UNCOMPRESSED and conversion enabled": lambda d: d.update(
         CompressionFormat="GZIP"
@@ -164,7 +160,7 @@ def test_probed_messages(rule: dict[str, Any]) -> None:
 
 
 def test_probed_order() -> None:
-    # Deserializer and Serializer live inside what the earlier rules take away.
+    # Deserializer and Serializer are inside members that the earlier rules remove.
     independent = [rule["when"] for rule in VECTOR["precedence"] if rule["when"] in BREAKERS]
     for first, second in itertools.pairwise(independent):
         if {first, second} == {"no Serializer", "both deserializers"}:
@@ -186,7 +182,7 @@ def without_schema_member(member: str) -> Change:
 
 
 @pytest.mark.parametrize("case_id", ["F19", "F20", "F21", "F22", "F23"])
-def test_every_reported_message_is_given(case_id: str) -> None:
+def test_every_reported_message_is_produced(case_id: str) -> None:
     cases = {case["id"]: case["reported"] for case in lines("firehose_reported.jsonl")}
     reported = cases[case_id]
     expected = reported.get("messages") or reported.get("order") or [reported["message"]]
@@ -206,7 +202,7 @@ def test_empty_and_missing_schema_members(member: str) -> None:
         assert refusal(changed(change)) == ("InvalidArgumentException", message)
 
 
-def test_broken_constraints_come_first_and_together() -> None:
+def test_violated_constraints_are_reported_first_and_together() -> None:
     def several(destination: dict[str, Any]) -> None:
         destination["CompressionFormat"] = "GZIP"
         destination["BufferingHints"] = {"SizeInMBs": 200}
@@ -248,7 +244,7 @@ def test_broken_constraints_come_first_and_together() -> None:
         ),
     ],
 )
-def test_one_broken_constraint(change: Change, path: str) -> None:
+def test_one_violated_constraint(change: Change, path: str) -> None:
     code, message = refusal(changed(change))
     assert code == "ValidationException"
     assert "validation error" in message

@@ -1,4 +1,4 @@
-"""The overlay's Glue against a boto3 aws_client, beside moto where moto is right."""
+"""The embedded Glue through boto3, compared with moto where moto does as Glue does."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ def table_input(name: str = "t", kind: str = "string", **members: Any) -> dict[s
 
 @pytest.fixture
 def events(aws_client: Create, database: str) -> Callable[[], list[dict[str, Any]]]:
-    """Glue's events of this database that came through a rule into a queue since the last call."""
+    """Glue's events of this database that a rule has sent to a queue since the last call."""
     sqs, rules = aws_client("sqs"), aws_client("events")
     url = sqs.create_queue(QueueName=database)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
@@ -55,44 +55,44 @@ def events(aws_client: Create, database: str) -> Callable[[], list[dict[str, Any
     return received
 
 
-def told(events: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
+def changes(received: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
     return [
         (
             event["detail-type"],
             event["detail"]["typeOfChange"],
             event["detail"].get("tableName") or event["detail"].get("changedTables"),
         )
-        for event in events
+        for event in received
     ]
 
 
-def test_each_change_is_an_event_of_its_own_detail_type(
+def test_each_change_puts_an_event_of_its_detail_type(
     aws_client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
 ) -> None:
     glue = aws_client("glue")
-    keys = {"PartitionKeys": [{"Name": "day", "Type": "string"}]}
-    glue.create_table(DatabaseName=database, TableInput=table_input(**keys))
-    assert told(events()) == [(DATABASE_CHANGE, "CreateTable", ["t"])]
-    glue.update_table(DatabaseName=database, TableInput=table_input(**keys))
-    assert told(events()) == [(TABLE_CHANGE, "UpdateTable", "t")]
+    table = table_input(PartitionKeys=[{"Name": "day", "Type": "string"}])
+    glue.create_table(DatabaseName=database, TableInput=table)
+    assert changes(events()) == [(DATABASE_CHANGE, "CreateTable", ["t"])]
+    glue.update_table(DatabaseName=database, TableInput=table)
+    assert changes(events()) == [(TABLE_CHANGE, "UpdateTable", "t")]
     partition = {"Values": ["1"], "StorageDescriptor": {"Columns": []}}
     glue.create_partition(DatabaseName=database, TableName="t", PartitionInput=partition)
     (event,) = events()
-    assert told([event]) == [(TABLE_CHANGE, "CreatePartition", "t")]
+    assert changes([event]) == [(TABLE_CHANGE, "CreatePartition", "t")]
     assert event["detail"]["changedPartitions"] == ["[1]"]
     glue.batch_create_partition(
         DatabaseName=database, TableName="t", PartitionInputList=[{**partition, "Values": ["2"]}]
     )
     glue.delete_partition(DatabaseName=database, TableName="t", PartitionValues=["2"])
-    assert [change for _, change, _ in told(events())] == [
+    assert [change for _, change, _ in changes(events())] == [
         "BatchCreatePartition",
         "DeletePartition",
     ]
     glue.delete_table(DatabaseName=database, Name="t")
-    assert told(events()) == [(DATABASE_CHANGE, "DeleteTable", ["t"])]
+    assert changes(events()) == [(DATABASE_CHANGE, "DeleteTable", ["t"])]
 
 
-def test_what_fails_is_no_event(
+def test_a_refused_request_puts_no_event(
     aws_client: Create, database: str, events: Callable[[], list[dict[str, Any]]]
 ) -> None:
     glue = aws_client("glue")
@@ -107,9 +107,7 @@ def test_what_fails_is_no_event(
     assert events() == []
 
 
-def test_the_version_is_a_lock_that_threads_cannot_slip_through(
-    aws_client: Create, database: str
-) -> None:
+def test_concurrent_updates_with_a_version_are_not_lost(aws_client: Create, database: str) -> None:
     glue = aws_client("glue")
     glue.create_table(DatabaseName=database, TableInput=table_input())
     refused = []
@@ -139,8 +137,8 @@ def test_the_version_is_a_lock_that_threads_cannot_slip_through(
     assert all("Update table failed due to concurrent modifications." in r for r in refused)
 
 
-def versions_story(glue: Any, database: str) -> list[tuple[str, str]]:
-    """Each version's column type, after a table was made and updated twice."""
+def versions_after_two_updates(glue: Any, database: str) -> list[tuple[str, str]]:
+    """Create a table, update it twice and return each version's table name and column type."""
     glue.create_table(DatabaseName=database, TableInput=table_input(kind="v0"))
     glue.update_table(DatabaseName=database, TableInput=table_input(kind="v1"))
     glue.update_table(DatabaseName=database, TableInput=table_input(kind="v2"))
@@ -155,16 +153,16 @@ def versions_story(glue: Any, database: str) -> list[tuple[str, str]]:
     return sorted(kinds)
 
 
-def test_versions_are_kept_as_moto_keeps_them(aws_client: Create, database: str) -> None:
+def test_versions_are_those_of_moto(aws_client: Create, database: str) -> None:
     with mock_aws():
         moto = boto3.client("glue", "us-east-1")
         moto.create_database(DatabaseInput={"Name": "d"})
-        expected = versions_story(moto, "d")
-    assert versions_story(aws_client("glue"), database) == expected
+        expected = versions_after_two_updates(moto, "d")
+    assert versions_after_two_updates(aws_client("glue"), database) == expected
     assert [kind for _, kind in expected] == ["v0", "v1", "v2"]
 
 
-def test_an_update_that_skips_the_archive_replaces_the_version_before(
+def test_an_update_that_skips_the_archive_replaces_the_version_before_it(
     aws_client: Create, database: str
 ) -> None:
     glue = aws_client("glue")
@@ -186,7 +184,7 @@ def test_an_update_that_skips_the_archive_replaces_the_version_before(
         "hour >= '01'",
     ],
 )
-def test_partition_expressions_as_moto_reads_them(
+def test_partition_expressions_select_what_moto_selects(
     aws_client: Create, database: str, expression: str
 ) -> None:
     def found(glue: Any, name: str) -> list[list[str]]:
@@ -224,7 +222,7 @@ def test_a_malformed_expression_is_refused(aws_client: Create, database: str) ->
         assert error.value.response["Error"]["Code"] == "InvalidInputException", expression
 
 
-def test_tables_come_in_pages(aws_client: Create, database: str) -> None:
+def test_tables_are_returned_in_pages(aws_client: Create, database: str) -> None:
     glue = aws_client("glue")
     for number in range(105):
         glue.create_table(DatabaseName=database, TableInput=table_input(f"t{number:03d}"))
@@ -262,7 +260,7 @@ def crawled(aws_client: Create, database: str) -> Iterator[str]:
     glue.delete_crawler(Name=database)
 
 
-def test_a_crawler_writes_sets_as_awss_does(aws_client: Create, crawled: str) -> None:
+def test_a_crawler_writes_sets_as_aws_does(aws_client: Create, crawled: str) -> None:
     glue = aws_client("glue")
     assert run_crawler(glue, crawled, poll_seconds=0.1).status == "SUCCEEDED"
     table = glue.get_table(DatabaseName=crawled, Name=crawled)["Table"]
@@ -276,7 +274,7 @@ def test_a_crawler_writes_sets_as_awss_does(aws_client: Create, crawled: str) ->
     assert table["Parameters"]["classification"] == "dynamodb"
 
 
-def test_a_recrawl_puts_the_sets_back(aws_client: Create, crawled: str) -> None:
+def test_a_second_crawl_writes_the_sets_again(aws_client: Create, crawled: str) -> None:
     glue = aws_client("glue")
     run_crawler(glue, crawled, poll_seconds=0.1)
     glue.update_table(
@@ -294,7 +292,7 @@ def test_a_recrawl_puts_the_sets_back(aws_client: Create, crawled: str) -> None:
     assert len(again) == len(versions)
 
 
-def test_a_crawl_of_a_missing_table_fails_and_says_so(aws_client: Create, database: str) -> None:
+def test_a_crawl_of_a_missing_table_fails_with_its_name(aws_client: Create, database: str) -> None:
     glue = aws_client("glue")
     glue.create_crawler(
         Name=database,
@@ -306,7 +304,7 @@ def test_a_crawl_of_a_missing_table_fails_and_says_so(aws_client: Create, databa
         run_crawler(glue, database, poll_seconds=0.1)
 
 
-def test_a_crawl_asked_for_while_one_runs_comes_after_it(aws_client: Create, crawled: str) -> None:
+def test_crawls_requested_at_once_run_one_after_the_other(aws_client: Create, crawled: str) -> None:
     glue = aws_client("glue")
     seen: list[str] = []
     threads = [

@@ -1,13 +1,14 @@
-"""Glue's filter expressions on partition keys, as ``GetPartitions`` takes them.
+"""Filter expressions on partition keys, as in the Expression of ``GetPartitions``.
 
-A small SQL: comparisons, ``IN``, ``BETWEEN``, ``LIKE``, ``IS [NOT] NULL``, ``AND``, ``OR``,
-``NOT`` and parentheses (AWS Glue API reference, GetPartitions).
+They are a subset of SQL: comparisons, ``IN``, ``BETWEEN``, ``LIKE``, ``IS [NOT] NULL``, ``AND``,
+``OR``, ``NOT`` and parentheses (AWS Glue API reference, GetPartitions).
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 Filter = Callable[[Mapping[str, str]], bool]
+"""Returns whether a partition matches, from its values by the names of the partition keys."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_]\w*)"
@@ -25,29 +26,28 @@ _COMPARE: Mapping[str, Callable[[object, object], bool]] = {
 
 
 class ExpressionError(ValueError):
-    """The expression is not one that Glue takes; the message names the place."""
+    """Glue does not accept the expression; the message quotes the part at fault."""
 
 
 def parse_expression(text: str, keys: Sequence[str]) -> Filter:
-    """The expression as a function of a partition's values by key name.
+    """Parse an expression.
+
+    Args:
+        text: the expression.
+        keys: the names of the partition keys.
 
     Raises:
         ExpressionError: it is malformed or names something that is no partition key.
     """
-    parser = _Parser(text, {key.lower(): key for key in keys})
-    found = parser.alternatives()
-    parser.finish()
-    return found
-
-
-def matches(expression: Filter, values: Mapping[str, str]) -> bool:
-    return expression(values)
+    return _Parser(text, keys).parse()
 
 
 class _Parser:
-    def __init__(self, text: str, keys: Mapping[str, str]) -> None:
+    """A recursive descent parser with one method for each level of precedence."""
+
+    def __init__(self, text: str, keys: Sequence[str]) -> None:
         self._text = text
-        self._keys = keys
+        self._keys = {key.lower(): key for key in keys}
         self._tokens = self._split()
         self._next = 0
 
@@ -64,38 +64,40 @@ class _Parser:
     def _peek(self) -> str:
         return self._tokens[self._next] if self._next < len(self._tokens) else ""
 
-    def _take(self, *wanted: str) -> bool:
-        if self._peek().lower() in wanted:
+    def _accept(self, *tokens: str) -> bool:
+        if self._peek().lower() in tokens:
             self._next += 1
             return True
         return False
 
-    def _expect(self, wanted: str) -> None:
-        if not self._take(wanted):
-            raise ExpressionError(f"{wanted!r} expected before {self._peek()!r} in {self._text!r}")
+    def _expect(self, token: str) -> None:
+        if not self._accept(token):
+            raise ExpressionError(f"{token!r} expected before {self._peek()!r} in {self._text!r}")
 
-    def finish(self) -> None:
+    def parse(self) -> Filter:
+        parsed = self._disjunction()
         if self._peek():
             raise ExpressionError(f"{self._peek()!r} is unexpected in {self._text!r}")
+        return parsed
 
-    def alternatives(self) -> Filter:
+    def _disjunction(self) -> Filter:
         parts = [self._conjunction()]
-        while self._take("or"):
+        while self._accept("or"):
             parts.append(self._conjunction())
         return lambda values: any(part(values) for part in parts)
 
     def _conjunction(self) -> Filter:
         parts = [self._negation()]
-        while self._take("and"):
+        while self._accept("and"):
             parts.append(self._negation())
         return lambda values: all(part(values) for part in parts)
 
     def _negation(self) -> Filter:
-        if self._take("not"):
+        if self._accept("not"):
             inner = self._negation()
             return lambda values: not inner(values)
-        if self._take("("):
-            inner = self.alternatives()
+        if self._accept("("):
+            inner = self._disjunction()
             self._expect(")")
             return inner
         return self._condition()
@@ -105,8 +107,8 @@ class _Parser:
         self._next += 1
         key = self._keys.get(name.lower())
         if key is None:
-            raise ExpressionError(f"{name!r} is no partition key in {self._text!r}")
-        negated = self._take("not")
+            raise ExpressionError(f"{name!r} is not a partition key in {self._text!r}")
+        negated = self._accept("not")
         condition = self._predicate(key)
         return (lambda values: not condition(values)) if negated else condition
 
@@ -115,31 +117,31 @@ class _Parser:
         self._next += 1
         if sign in _COMPARE:
             compare, value = _COMPARE[sign], self._value()
-            return lambda values: compare(_like(values[key], value), value)
+            return lambda values: compare(_comparable(values[key], value), value)
         if sign == "in":
-            wanted = self._list()
-            return lambda values: any(_like(values[key], v) == v for v in wanted)
+            members = self._list()
+            return lambda values: any(_comparable(values[key], v) == v for v in members)
         if sign == "between":
             low = self._value()
             self._expect("and")
             high = self._value()
-            return lambda values: low <= _like(values[key], low) <= high  # type: ignore[operator]
+            return lambda values: low <= _comparable(values[key], low) <= high  # type: ignore[operator]
         if sign == "like":
             pattern = _pattern(str(self._value()))
             return lambda values: pattern.fullmatch(values[key]) is not None
         if sign == "is":
-            negated = self._take("not")
+            negated = self._accept("not")
             self._expect("null")
             return lambda values: negated
-        raise ExpressionError(f"{sign!r} is no comparison in {self._text!r}")
+        raise ExpressionError(f"{sign!r} is not a comparison in {self._text!r}")
 
     def _list(self) -> list[str | float]:
         self._expect("(")
-        found = [self._value()]
-        while self._take(","):
-            found.append(self._value())
+        members = [self._value()]
+        while self._accept(","):
+            members.append(self._value())
         self._expect(")")
-        return found
+        return members
 
     def _value(self) -> str | float:
         token = self._peek()
@@ -149,11 +151,11 @@ class _Parser:
         try:
             return float(token)
         except ValueError:
-            raise ExpressionError(f"{token!r} is no value in {self._text!r}") from None
+            raise ExpressionError(f"{token!r} is not a value in {self._text!r}") from None
 
 
-def _like(value: str, other: object) -> str | float:
-    """A partition's value as what it is compared with: a number with a number."""
+def _comparable(value: str, other: object) -> str | float:
+    """Return a partition's value as a number where it is compared with a number."""
     if not isinstance(other, float):
         return value
     try:
