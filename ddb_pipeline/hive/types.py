@@ -195,10 +195,10 @@ class _Parser:
             return UnionType(tuple(members))
         if name == "map":
             self._expect(",")
-            first = MapType(first, self.type(level + 1))
+            value = self.type(level + 1)
+            self._expect(">")
+            return MapType(first, value)
         self._expect(">")
-        if name == "map":
-            return first
         return SetType(first) if name == "set" else ArrayType(first)
 
     def _fields(self, level: int) -> StructType:
