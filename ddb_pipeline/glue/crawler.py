@@ -12,7 +12,7 @@ from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
-    from mypy_boto3_glue.type_defs import CrawlerTypeDef, LastCrawlInfoTypeDef
+    from mypy_boto3_glue.type_defs import CrawlerTypeDef
 
 
 class CrawlError(DdbPipelineError):
@@ -39,13 +39,11 @@ def run_crawler(
     timeout_seconds: float = 3600.0,
     poll_seconds: float = 5.0,
     on_progress: Callable[[str, float], None] = lambda state, seconds: None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> CrawlerRun:
     """Start a Glue crawler and wait until it is READY again.
 
-    Where a run is in progress, wait for its end and then start another one: the run in progress
-    may have read the items before the change for which the caller crawls.
+    A run in progress may have read the items before the change for which the caller crawls, so
+    another one is started after it.
 
     Args:
         on_progress: called once a poll with the crawler's state and the seconds waited so far.
@@ -54,25 +52,25 @@ def run_crawler(
         CrawlError: no such crawler, not permitted, or the run failed (with Glue's message).
         CrawlTimeoutError: the crawler is still running after ``timeout_seconds``.
     """
-    started = clock()
+    started = time.monotonic()
 
     def pause(state: str) -> None:
-        seconds = clock() - started
+        seconds = time.monotonic() - started
         on_progress(state, seconds)
         if seconds >= timeout_seconds:
             raise CrawlTimeoutError(
-                f"Crawler {crawler!r} is still {state} after {timeout_seconds:.0f} s. Give it more "
-                "time or look at its log."
+                f"Crawler {crawler!r} is still {state} after {timeout_seconds:.0f} s. "
+                "Give it more time or look at its log."
             )
-        sleep(poll_seconds)
+        time.sleep(poll_seconds)
 
     try:
         while not _started(glue, crawler):
             _wait(glue, crawler, pause)
-        last = _wait(glue, crawler, pause).get("LastCrawl") or {}
+        finished = _wait(glue, crawler, pause)
     except ClientError as error:
         raise _crawler_error(error, crawler) from error
-    return _finished(crawler, last, clock() - started)
+    return _run_of(finished, time.monotonic() - started)
 
 
 def _wait(glue: "GlueClient", crawler: str, pause: Callable[[str], None]) -> "CrawlerTypeDef":
@@ -81,7 +79,8 @@ def _wait(glue: "GlueClient", crawler: str, pause: Callable[[str], None]) -> "Cr
     return found
 
 
-def _finished(crawler: str, last: "LastCrawlInfoTypeDef", seconds: float) -> CrawlerRun:
+def _run_of(finished: "CrawlerTypeDef", seconds: float) -> CrawlerRun:
+    crawler, last = finished["Name"], finished.get("LastCrawl") or {}
     status = last.get("Status") or "UNKNOWN"
     if status in ("FAILED", "CANCELLED"):
         raise CrawlError(
