@@ -21,7 +21,7 @@ from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import status
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.firehose.error_objects import read_error_object
-from ddb_pipeline.firehose.held import UNDECLARED_CODE
+from ddb_pipeline.firehose.held import HELD_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
@@ -74,7 +74,7 @@ class Counts:
     @property
     def held(self) -> int:
         """Records held because an attribute of theirs has no column yet."""
-        return self.codes.get(UNDECLARED_CODE, 0)
+        return self.codes.get(HELD_CODE, 0)
 
     @property
     def refused(self) -> int:

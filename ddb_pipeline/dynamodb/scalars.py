@@ -96,6 +96,8 @@ def all_json_numbers(texts: Sequence[str]) -> bool:
     The scanner hands each number's text to ``len`` instead of converting it. Only numbers and the
     commas between them add up to the whole length.
     """
+    if not texts:
+        return True
     try:
         joined = ",".join(texts)
         lengths, _ = _scan_lengths(f"[{joined}]", 0)

@@ -1,7 +1,7 @@
 """Stream records of a DynamoDB table as change documents: one JSON object for each change.
 
-Reads what a Lambda event holds (DynamoDB Streams, or Kinesis Data Streams for DynamoDB) and what
-boto3's ``get_records`` answers.
+Reads the records of a Lambda event (DynamoDB Streams, or Kinesis Data Streams for DynamoDB) and
+those that boto3's ``get_records`` returns.
 """
 
 import json
@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError, quoted
-from ddb_pipeline.dynamodb.values import Item, item_json, item_members
+from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
 
 OLD_IMAGE_COLUMN = "ddb_old_image"
-"""The item before the change, as an object, where both images are wanted. No attribute gets a
+"""The item before the change, as an object, where a document has both images. No attribute gets a
 column that begins with ``ddb_`` (``ddb_pipeline.hive.names``)."""
 
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
@@ -62,12 +62,16 @@ class DocumentOptions:
     Attributes:
         images: the image that becomes the document's own members.
         metadata: whether the metadata columns are written, and deletes with them. Without it a
-            document is a plain image, and a change that has none (a delete, where new images are
-            wanted) yields no document.
+            document is a plain image, and a change without that image (a delete, for new images)
+            has no document.
     """
 
     images: Images = Images.NEW
     metadata: bool = True
+
+    def primary_image(self, record: "StreamRecord") -> Item | None:
+        """The image that becomes the document's own members; None where the change has none."""
+        return record.old_image if self.images is Images.OLD else record.new_image
 
 
 class StreamRecord(NamedTuple):
@@ -109,7 +113,7 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
             event_name,
             number,
             epoch(change["ApproximateCreationDateTime"]),
-            table_of(arn) if arn else table,
+            table_of(arn) if arn and isinstance(arn, str) else table,
             False if identity is None else is_ttl_delete(identity),
             keys,
             change.get("NewImage"),
@@ -158,21 +162,31 @@ def read_kinesis_record(record: Mapping[str, Any]) -> StreamRecord:
 
 
 def change_document(
-    record: StreamRecord, options: DocumentOptions = DocumentOptions()
+    record: StreamRecord,
+    options: DocumentOptions = DocumentOptions(),
+    numbers: Numbers = None,
 ) -> bytes | None:
-    """The record as one JSON object in UTF-8, or None where ``options`` want nothing of it.
+    """The record as one JSON object in UTF-8.
 
-    New images wanted: the new image, for a delete the keys. Old images: the old image, for an
-    insert the keys. Both: as for new, and the old image whole under ``OLD_IMAGE_COLUMN``.
-    Metadata members come first; ``ddb_keys`` is the text of a JSON object of the key columns in
-    the order of the attributes' names, equal for equal keys.
+    The members are those of the new image, or of the keys for a delete. With old images they are
+    those of the old image, or of the keys for an insert. With both images, the old image is one
+    more member, ``OLD_IMAGE_COLUMN``. Metadata members come first; ``ddb_keys`` is the text of a
+    JSON object of the key columns in the order of the attributes' names, equal for equal keys.
+
+    Args:
+        record: the change.
+        options: which images and metadata the document has.
+        numbers: see ``dynamodb.values.item_members``.
+
+    Returns:
+        The document, or None for a change that has none under these options.
 
     Raises:
-        UndecodableRecordError: a value is not DynamoDB's, or the stream's view type lacks a
-            wanted image.
+        UndecodableRecordError: a value is not DynamoDB's, or the record lacks an image that the
+            options need.
     """
     images = options.images
-    primary = record.old_image if images is Images.OLD else record.new_image
+    primary = options.primary_image(record)
     if primary is None:
         if record.event_name != ("INSERT" if images is Images.OLD else "REMOVE"):
             raise _missing_image(record, "OldImage" if images is Images.OLD else "NewImage")
@@ -180,50 +194,36 @@ def change_document(
             return None
         primary = record.keys
     try:
-        metadata = metadata_members(record) if options.metadata else ""
-        members = item_members(primary)
-        old = _old_image_member(record) if images is Images.BOTH else ""
+        members = [metadata_members(record, numbers)] if options.metadata else []
+        members.append(item_members(primary, numbers))
+        if images is Images.BOTH:
+            members.append(_old_image_member(record, numbers))
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
-    if metadata and members and not old:
-        text = f"{{{metadata},{members}}}"
-    else:
-        text = f"{{{','.join(filter(None, (metadata, members, old)))}}}"
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
+    text = "{" + ",".join(filter(None, members)) + "}"
     return text.encode("utf-8", "backslashreplace")
 
 
-def metadata_members(record: StreamRecord) -> str:
+def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:
     """The metadata columns as members of a JSON object, without braces."""
     keys = record.keys
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
-    return metadata_text(
-        record.event_id,
-        record.event_name,
-        record.sequence_number,
-        record.event_time,
-        item_json(keys),
-        "true" if record.expired else "false",
-    )
-
-
-def metadata_text(
-    event_id: str, event_name: str, number: str, event_time: int, keys: str, expired: str
-) -> str:
-    """The metadata columns as members of a JSON object; ``keys`` and ``expired`` are JSON."""
     return (
-        f'"ddb_event_id":{quoted(event_id)},"ddb_event_name":"{event_name}",'
-        f'"ddb_sequence_number":"{number}","ddb_event_time":{event_time},'
-        f'"ddb_keys":{quoted(keys)},"ddb_expired":{expired}'
+        f'"ddb_event_id":{quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
+        f'"ddb_sequence_number":"{record.sequence_number}","ddb_event_time":{record.event_time},'
+        f'"ddb_keys":{quoted(item_json(keys, numbers))},'
+        f'"ddb_expired":{"true" if record.expired else "false"}'
     )
 
 
 def is_ttl_delete(identity: Mapping[str, Any]) -> bool:
-    """Whether a record's ``userIdentity`` says that time to live deleted the item.
+    """Whether a record's ``userIdentity`` states that time to live deleted the item.
 
-    Lambda events spell the members in lower case, boto3 capitalises them. A replica of a global
-    table does not carry the identity (Amazon DynamoDB developer guide, "DynamoDB Streams and TTL").
+    Lambda events spell the members in lower case, boto3 capitalises them. Records of a replica of
+    a global table have no such identity (Amazon DynamoDB developer guide, "DynamoDB Streams and
+    TTL").
     """
     kind = identity.get("type", identity.get("Type"))
     principal = identity.get("principalId", identity.get("PrincipalId"))
@@ -258,19 +258,19 @@ def event_id_of(record: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _old_image_member(record: StreamRecord) -> str:
+def _old_image_member(record: StreamRecord, numbers: Numbers) -> str:
     if record.old_image is None:
         if record.event_name != "INSERT":
             raise _missing_image(record, "OldImage")
         return ""
-    return f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image)}'
+    return f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image, numbers)}'
 
 
 def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
     return UndecodableRecordError(
         record.event_id,
         f"a {record.event_name} without {image}; enable the table's stream with view type "
-        "NEW_AND_OLD_IMAGES, or ask for another image",
+        "NEW_AND_OLD_IMAGES, or choose another image",
     )
 
 

@@ -1,41 +1,45 @@
 """DynamoDB attribute values as JSON text, exactly.
 
-Text is built directly instead of through Python numbers: an ``N`` has up to 38 significant digits,
-which neither a float nor ``json.dumps`` keeps (Decimal would need a detour through float), and
-copying it is also the fastest way.
-
-There are two writers of the same text. The quick one (``shapes``) checks no more than it needs to
-be sure of its result and gives up on anything unusual; the careful one here then either
-normalises a number or names the path of what is wrong.
+Text is written directly instead of through Python numbers: an ``N`` has up to 38 significant
+digits, more than a float or ``json.dumps`` preserves.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ddb_pipeline.dynamodb.scalars import (
     UndecodableValueError,
-    all_json_numbers,
     binary_text,
     boolean_text,
     kind_of,
     null_text,
     number_text,
+    quoted,
     string_text,
 )
-from ddb_pipeline.dynamodb.shape_source import column_labels
-from ddb_pipeline.dynamodb.shapes import ARRAYS, GIVE_UP, Shapes
+from ddb_pipeline.hive.names import column_names
 
 AttributeValue = Mapping[str, Any]
 """One value in DynamoDB's typed form: a mapping of exactly one type tag, ``{"S": "a"}``."""
 Item = Mapping[str, AttributeValue]
+"""One item in DynamoDB's typed form, ``{"id": {"S": "a"}, ...}``."""
 
-SHAPES = Shapes()
+Numbers = list[str] | None
+"""The texts of numbers that were written unchecked, or None to check each number."""
+
+Writer = Callable[[Any, Numbers], str]
+"""Writes the content under a type tag as JSON text."""
+
+ARRAYS = (list, tuple, set, frozenset)
+MAX_CACHED_NAMES = 200
+"""The template of a map with more names is not cached: its names are probably data."""
 
 
 def json_text(value: AttributeValue) -> str:
     """An attribute value as JSON text.
 
-    Numbers keep their digits, changed only where JSON's grammar demands it (``+5`` → ``5``,
+    Numbers keep their digits and change only where JSON's grammar demands it (``+5`` → ``5``,
     ``.5`` → ``0.5``); sets and lists become arrays in the order given; binary becomes base64;
     member names of maps become column names (``ddb_pipeline.hive.names``), so that a record
     matches the catalog's struct fields.
@@ -43,93 +47,178 @@ def json_text(value: AttributeValue) -> str:
     Raises:
         UndecodableValueError: not exactly one known type tag, or its content is of another type.
     """
-    return _bounded(_value, value)
+    return _bounded(_value, value, None)
 
 
-def item_json(item: Item) -> str:
+def item_json(item: Item, numbers: Numbers = None) -> str:
     """An item as JSON text, attribute names turned into column names.
+
+    Args:
+        item: attributes by name.
+        numbers: see ``item_members``.
 
     Raises:
         UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
     """
-    return "{" + item_members(item) + "}"
+    return "{" + item_members(item, numbers) + "}"
 
 
-def item_members(item: Item) -> str:
+def item_members(item: Item, numbers: Numbers = None) -> str:
     """An item's members without the braces, to stand among others in one JSON object.
+
+    Args:
+        item: attributes by name.
+        numbers: the texts of the item's numbers are appended, and written unchecked. The text is
+            valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers of
+            many items at once in a fraction of the time. Without it each number is checked.
 
     Raises:
         UndecodableValueError: as ``item_json``.
     """
-    numbers: list[str] = []
+    return _bounded(_members, item, numbers)
+
+
+def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers) -> str:
     try:
-        text = SHAPES.members(item, numbers)
-        if not numbers or all_json_numbers(numbers):
-            return text
-    except GIVE_UP:
-        pass  # the careful writer names the reason, or knows better
-    return careful_members(item)
-
-
-def careful_members(item: Item) -> str:
-    """As ``item_members``, each value checked on its own."""
-    return _bounded(_members, item)
-
-
-def _bounded(write: Callable[[Any], str], value: Any) -> str:
-    try:
-        return write(value)
+        return write(value, numbers)
     except RecursionError:
         raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
 
 
-def _members(item: Any) -> str:
-    if not isinstance(item, Mapping):
-        raise UndecodableValueError(f"expected an object, not {kind_of(item)}")
-    names = tuple(item)
+def _members(item: Any, numbers: Numbers) -> str:
+    names: tuple[str, ...] = ()
+    texts: list[str] = []
+    value: Any = None
+    try:
+        names = tuple(item)
+        for value in item.values():
+            [tag] = value
+            if tag == "N" and numbers is not None:
+                number = value["N"]
+                texts.append(number)
+                numbers.append(number)
+            elif tag == "S":
+                texts.append(quoted(value["S"]))
+            else:
+                texts.append(_WRITERS[tag](value[tag], numbers))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if not isinstance(item, Mapping):
+            raise UndecodableValueError(f"expected an object, not {kind_of(item)}") from None
+        raise _undecodable(error, value).within(names[len(texts)]) from None
+    template = _cached_template(names) if len(names) <= MAX_CACHED_NAMES else _template(names)
+    return template % tuple(texts)
+
+
+def _template(names: tuple[str, ...]) -> str:
+    """The members of a map with these attribute names, ``%s`` in place of each value.
+
+    Column names have no character that JSON escapes or ``%`` formatting takes as its own.
+    """
     if not all(isinstance(name, str) for name in names):
         raise UndecodableValueError("an attribute's name is not a string")
-    parts: list[str] = []
-    for name, label in zip(names, column_labels(names), strict=True):
-        try:
-            parts.append(label + _value(item[name]))
-        except UndecodableValueError as error:
-            raise error.within(name) from None
-    return "".join(parts)
+    columns = column_names(names)
+    return ",".join([f'"{columns[name]}":%s' for name in names])
 
 
-def _value(value: Any) -> str:
+_cached_template = lru_cache(maxsize=1024)(_template)
+
+
+def _value(value: Any, numbers: Numbers) -> str:
+    try:
+        [tag] = value
+        return _WRITERS[tag](value[tag], numbers)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _undecodable(error, value) from None
+
+
+def _undecodable(error: Exception, value: Any) -> UndecodableValueError:
+    """Why a value could not be written, ``error`` being what that raised."""
+    if isinstance(error, UndecodableValueError):
+        return error
     if not isinstance(value, Mapping):
-        raise UndecodableValueError(f"expected an object with one type tag, not {kind_of(value)}")
+        return UndecodableValueError(f"expected an object with one type tag, not {kind_of(value)}")
     if len(value) != 1:
-        raise UndecodableValueError(f"expected one type tag, found {len(value)}")
+        return UndecodableValueError(f"expected one type tag, found {len(value)}")
     [(tag, content)] = value.items()
     if tag not in _WRITERS:
-        raise UndecodableValueError(f"its type tag is none of {', '.join(_WRITERS)}")
-    return _WRITERS[tag](content)
+        return UndecodableValueError(f"its type tag is none of {', '.join(_WRITERS)}")
+    try:
+        _WRITERS[tag](content, None)
+    except UndecodableValueError as exact:
+        return exact
+    raise error
 
 
-def _elements(tag: str, content: Any, write: Callable[[Any], str]) -> str:
-    if not isinstance(content, ARRAYS):
-        raise UndecodableValueError(f"{tag} holds {kind_of(content)}, not a list")
+def _map(content: Any, numbers: Numbers) -> str:
+    return "{" + _members(content, numbers) + "}"
+
+
+def _list(content: Any, numbers: Numbers) -> str:
+    elements = _array("L", content)
     parts: list[str] = []
     try:
-        for element in content:
-            parts.append(write(element))
+        for element in elements:
+            parts.append(_value(element, numbers))
     except UndecodableValueError as error:
         raise error.within(f"[{len(parts)}]") from None
     return "[" + ",".join(parts) + "]"
 
 
-_WRITERS: Mapping[str, Callable[[Any], str]] = {
-    "S": string_text,
-    "N": number_text,
-    "B": binary_text,
-    "BOOL": boolean_text,
-    "NULL": null_text,
-    "SS": lambda content: _elements("SS", content, string_text),
-    "NS": lambda content: _elements("NS", content, number_text),
-    "BS": lambda content: _elements("BS", content, binary_text),
-    "L": lambda content: _elements("L", content, _value),
-    "M": lambda content: "{" + _members(content) + "}",
+def _number(content: Any, numbers: Numbers) -> str:
+    if numbers is None or not isinstance(content, str):
+        return number_text(content)
+    numbers.append(content)
+    return content
+
+
+def _number_set(content: Any, numbers: Numbers) -> str:
+    if numbers is None:
+        return _checked_number_set(content, None)
+    numbers += _array("NS", content)
+    return "[" + ",".join(content) + "]"
+
+
+def _set(tag: str, write: Callable[[Any], str]) -> Writer:
+    def write_set(content: Any, numbers: Numbers) -> str:
+        elements = _array(tag, content)
+        try:
+            return "[" + ",".join(map(write, elements)) + "]"
+        except UndecodableValueError:
+            return "[" + ",".join(_written_individually(elements, write)) + "]"
+
+    return write_set
+
+
+def _written_individually(elements: Collection[Any], write: Callable[[Any], str]) -> Iterator[str]:
+    for index, element in enumerate(elements):
+        try:
+            yield write(element)
+        except UndecodableValueError as error:
+            raise error.within(f"[{index}]") from None
+
+
+def _array(tag: str, content: Any) -> Collection[Any]:
+    if not isinstance(content, ARRAYS):
+        raise UndecodableValueError(f"{tag} holds {kind_of(content)}, not a list")
+    elements: Collection[Any] = content
+    return elements
+
+
+def _scalar(write: Callable[[Any], str]) -> Writer:
+    return lambda content, numbers: write(content)
+
+
+_checked_number_set = _set("NS", number_text)
+
+_WRITERS: Mapping[str, Writer] = {
+    "S": _scalar(string_text),
+    "N": _number,
+    "B": _scalar(binary_text),
+    "BOOL": _scalar(boolean_text),
+    "NULL": _scalar(null_text),
+    "SS": _set("SS", string_text),
+    "NS": _number_set,
+    "BS": _set("BS", binary_text),
+    "L": _list,
+    "M": _map,
 }

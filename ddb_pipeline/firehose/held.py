@@ -1,8 +1,7 @@
-"""Documents with attributes that no column declares yet: held instead of cut short.
+"""Held records: documents with attributes that the catalog table has no column for.
 
-Firehose drops what the catalog table does not declare without a word. Such a document is kept as
-a failed record of its own kind, in the layout of Firehose's error objects, until a crawl has
-brought the attribute to the table.
+Firehose would drop these attributes silently. A held record is stored in the layout of Firehose's
+error objects, under a directory of its own, until a crawl has added the columns.
 """
 
 import json
@@ -13,14 +12,14 @@ from typing import Any
 from ddb_pipeline.firehose.error_objects import FailedRecord
 from ddb_pipeline.hive.coverage import Fields, attributes_without_column
 
-UNDECLARED_CODE = "Pipeline.UndeclaredAttribute"
-UNDECLARED_KIND = "undeclared-attributes"
-"""The directory of these error objects, where Firehose's own have ``format-conversion-failed``."""
+HELD_CODE = "Pipeline.UndeclaredAttribute"
+HELD_KIND = "undeclared-attributes"
+"""The directory of held records; Firehose's own error objects have ``format-conversion-failed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One JSON document of a record, as text and as value."""
+    """One JSON document of a record, as text and as parsed value."""
 
     text: bytes
     value: Any
@@ -44,35 +43,35 @@ def documents(record: bytes) -> Iterator[Document]:
         position = end
 
 
-def undeclared_paths(record: bytes, names: Fields) -> tuple[str, ...]:
-    """Sorted paths of a record's values that no column would keep."""
+def paths_without_column(record: bytes, fields: Fields) -> tuple[str, ...]:
+    """Sorted paths of all attributes in a record's documents that have no column."""
     paths = {
         path
         for document in documents(record)
         if isinstance(document.value, Mapping)
-        for path in attributes_without_column(document.value, names)
+        for path in attributes_without_column(document.value, fields)
     }
     return tuple(sorted(paths))
 
 
-def held(record: FailedRecord, paths: Sequence[str]) -> FailedRecord:
-    """The record as one that waits for columns; the message names the attributes."""
+def held_record(record: FailedRecord, paths: Sequence[str]) -> FailedRecord:
+    """The record as a held one; its message names the attributes at these paths."""
     return replace(
         record,
-        error_code=UNDECLARED_CODE,
-        error_message=f"No column declares: {', '.join(paths)}. Waiting for the next crawl.",
+        error_code=HELD_CODE,
+        error_message=f"No column for: {', '.join(paths)}. Held until a crawl adds the columns.",
     )
 
 
-def sorted_out(
-    records: Sequence[FailedRecord], names: Fields
+def split_held(
+    records: Sequence[FailedRecord], fields: Fields
 ) -> tuple[list[FailedRecord], list[FailedRecord]]:
-    """Records ready to convert, and those with attributes that no column would keep."""
-    ready, waiting = [], []
+    """The records that are ready to convert, and those to hold."""
+    ready, held = [], []
     for record in records:
-        paths = undeclared_paths(record.raw_data, names)
+        paths = paths_without_column(record.raw_data, fields)
         if paths:
-            waiting.append(held(record, paths))
+            held.append(held_record(record, paths))
         else:
             ready.append(record)
-    return ready, waiting
+    return ready, held

@@ -1,18 +1,17 @@
-"""One batch of stream records delivered: every change leaves in exactly one way, or comes again."""
+"""Delivers one batch of stream records: every change leaves in exactly one way, or comes again."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ddb_pipeline.firehose.delivery import Delivery, DeliveryRefusedError, Outcome, deliver
-from ddb_pipeline.functions.changes import Decisions, Problem, decide, sequence_number_of
-from ddb_pipeline.functions.dead_letters import DeadLetter, DeadLetterError, write_dead_letters
-from ddb_pipeline.functions.held import DeliveryTable, HeldChange, write_held
+from ddb_pipeline.firehose.delivery import DeliveryRefusedError, Outcome, deliver
+from ddb_pipeline.functions.changes import Change, Problem, decide, decode, oldest_seconds
+from ddb_pipeline.functions.dead_letters import DeadLetterError, write_dead_letters
+from ddb_pipeline.functions.held import DeliveryTable, write_held_changes
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.hive.names import DELIVERY_NAMES
+from ddb_pipeline.functions.stream_settings import StreamSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -21,7 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The services a batch goes to."""
+    """The services that a batch needs.
+
+    Attributes:
+        firehose: takes the documents.
+        s3: takes dead letters and held changes.
+        table: the catalog table that Firehose converts with; None holds no change.
+    """
 
     firehose: "FirehoseClient"
     s3: "S3Client"
@@ -31,166 +36,146 @@ class Clients:
 def process(
     event: Mapping[str, Any], rules: Rules, clients: Clients, report: Report, deadline: float
 ) -> str:
-    """Deliver an event's records; answers with the sequence number to retry from, or "".
+    """Deliver an event's records.
 
-    That is the lowest one not delivered. What comes after it comes again, so nothing more is done
-    for it: it is not sent to another delivery stream, nor written to the dead letters.
+    Args:
+        event: the Lambda event.
+        rules: where changes go, and how they are edited.
+        clients: the services to use.
+        report: receives counts and errors.
+        deadline: when to stop sending, in ``time.monotonic``'s seconds.
+
+    Returns:
+        The lowest sequence number that was not delivered, from which to retry; "" for none.
+        Everything from there on comes again, so once a change has failed, no change after it is
+        sent to another delivery stream or written to S3.
 
     Raises:
         SettingsError: the settings do not fit the records.
+        CatalogError: the delivery table cannot be read.
         DeliveryRefusedError: a delivery stream refuses for good and nothing was delivered, so
-            that failing loudly loses no progress.
+            that the error loses no progress.
         DeadLetterError: a record without a sequence number could not be written.
     """
-    decisions = decide(event.get("Records") or (), rules)
-    batch = _Batch(decisions, rules, clients, report, deadline)
-    report.received = len(decisions.records)
-    report.filtered = decisions.filtered
-    report.oldest_age_seconds = max(0.0, time.time() - decisions.oldest)
-    batch.hold_undeclared()
-    for stream, positions in decisions.streams.items():
-        batch.send(stream, positions)
-    batch.raise_fruitless_refusal()
-    batch.keep_undeliverable()
-    batch.keep_held()
+    changes = decode(event.get("Records") or ())
+    decide(changes, rules)
+    report.received = len(changes)
+    report.filtered = sum(change.filtered for change in changes)
+    report.oldest_age_seconds = max(0.0, time.time() - oldest_seconds(changes))
+    batch = _Batch(changes, rules.settings, clients, report)
+    batch.hold()
+    batch.deliver(deadline)
+    batch.store_dead_letters()
+    batch.store_held()
     return batch.checkpoint()
 
 
 class _Batch:
-    """A batch in progress: which positions failed, and which can never be delivered."""
+    """The decided changes of one event on their way out."""
 
     def __init__(
-        self,
-        decisions: Decisions,
-        rules: Rules,
-        clients: Clients,
-        report: Report,
-        deadline: float,
+        self, changes: Sequence[Change], settings: StreamSettings, clients: Clients, report: Report
     ) -> None:
-        self._decisions = decisions
-        self._rules = rules
+        self._changes = changes
+        self._settings = settings
         self._clients = clients
         self._report = report
-        self._deadline = deadline
-        self._failed: set[int] = set()
-        self._problems = dict(decisions.problems)
-        self._held: dict[int, Sequence[str]] = {}
-        self._refusal: DeliveryRefusedError | None = None
+        self._first_failed: Change | None = None
 
-    def hold_undeclared(self) -> None:
-        """Set apart the changes that the delivery table would cut short."""
+    def hold(self) -> None:
+        """Find the changes with attributes that the delivery table has no column for."""
         table = self._clients.table
         if table is None:
             return
-        columns = DELIVERY_NAMES if self._rules.settings.options.metadata else ()
-        for position, document in enumerate(self._decisions.documents):
-            if document is None:
-                continue
-            paths = table.undeclared(document, self._decisions.image(position), columns)
-            if paths:
-                self._held[position] = paths
+        for change in self._changes:
+            if change.document is not None:
+                change.missing = table.missing(change, self._settings.options)
 
-    def send(self, stream: str, positions: Sequence[int]) -> None:
-        """Deliver the documents at these positions, as far as they come before any failure."""
-        sent = self._before_failure([i for i in positions if i not in self._held])
-        documents: list[Any] = [self._decisions.documents[i] for i in sent]
+    def deliver(self, deadline: float) -> None:
+        """Send the documents, one delivery stream after another."""
+        by_stream: dict[str, list[Change]] = {}
+        for change in self._changes:
+            if change.document is not None and not change.missing:
+                by_stream.setdefault(change.delivery_stream, []).append(change)
+        refusal = None
+        for stream, changes in by_stream.items():
+            refusal = self._send(stream, self._before_failure(changes), deadline) or refusal
+        if refusal is not None and not self._report.delivered:
+            raise refusal
+
+    def _send(
+        self, stream: str, changes: Sequence[Change], deadline: float
+    ) -> DeliveryRefusedError | None:
         delivery = deliver(
             self._clients.firehose,
             stream,
-            documents,
-            deadline=self._deadline,
-            pack_bytes=self._rules.settings.pack_bytes,
+            [change.document or b"" for change in changes],
+            deadline=deadline,
+            pack_bytes=self._settings.pack_bytes,
         )
-        for index, reason in delivery.reasons.items():
-            if delivery.outcomes[index] is Outcome.UNDELIVERABLE:
-                self._problems[sent[index]] = Problem("oversized", reason)
+        failed = []
+        for position, reason in delivery.reasons.items():
+            if delivery.outcomes[position] is Outcome.UNDELIVERABLE:
+                changes[position].problem = Problem("oversized", reason)
             else:
-                self._failed.add(sent[index])
-        self._note(stream, delivery)
+                failed.append((changes[position], reason))
+        self._fail([change for change, _ in failed])
+        self._report.add_delivery(delivery)
+        if delivery.refusal is not None:
+            self._report.errors.append(str(delivery.refusal))
+        elif failed:
+            self._report.errors.append(f"Delivery stream {stream!r}: {failed[0][1]}")
+        return delivery.refusal
 
-    def raise_fruitless_refusal(self) -> None:
-        if self._refusal is not None and not self._report.delivered:
-            raise self._refusal
+    def store_dead_letters(self) -> None:
+        """Write the changes that can never be delivered to S3."""
+        letters = [change for change in self._changes if change.problem is not None]
+        self._report.dead_lettered, key = self._store(letters, write_dead_letters)
+        self._report.dead_letter_key = key
 
-    def keep_undeliverable(self) -> None:
-        """Write dead letters; the changes of those that cannot be written have failed."""
-        positions = self._before_failure(sorted(self._problems))
-        if not positions:
-            return
-        letters = [DeadLetter(self._decisions.change(i), self._problems[i]) for i in positions]
-        settings = self._rules.settings
+    def store_held(self) -> None:
+        """Write the held changes to S3."""
+        held = [change for change in self._changes if change.missing]
+        self._report.held, _ = self._store(held, write_held_changes)
+
+    def _store(
+        self,
+        changes: Sequence[Change],
+        write: "Callable[[S3Client, StreamSettings, Sequence[Change]], str]",
+    ) -> tuple[int, str]:
+        """Write changes as one object; returns their number and its key.
+
+        Changes that cannot be written have failed.
+        """
+        changes = self._before_failure(changes)
+        if not changes:
+            return 0, ""
         try:
-            self._report.dead_letter_key = write_dead_letters(
-                self._clients.s3, settings.dead_letter_bucket, settings.dead_letter_prefix, letters
-            )
+            return len(changes), write(self._clients.s3, self._settings, changes)
         except DeadLetterError as error:
-            self._not_kept(positions, error)
-        else:
-            self._report.dead_lettered = len(letters)
+            if not all(change.sequence_number for change in changes):
+                raise
+            self._report.errors.append(str(error))
+            self._fail(changes)
+            return 0, ""
 
-    def keep_held(self) -> None:
-        """Write what waits for columns; the changes that cannot be written have failed."""
-        positions = self._before_failure(sorted(self._held))
-        if not positions:
-            return
-        waiting = [
-            HeldChange(self._decisions.change(i), self._decisions.documents[i] or b"", paths)
-            for i, paths in ((i, self._held[i]) for i in positions)
-        ]
-        settings = self._rules.settings
-        try:
-            write_held(
-                self._clients.s3, settings.dead_letter_bucket, settings.error_prefix, waiting
-            )
-        except DeadLetterError as error:
-            self._not_kept(positions, error)
-        else:
-            self._report.held = len(waiting)
+    def _fail(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            change.failed = True
+            if self._first_failed is None or change.order < self._first_failed.order:
+                self._first_failed = change
 
-    def _not_kept(self, positions: Sequence[int], error: DeadLetterError) -> None:
-        if not all(sequence_number_of(self._decisions.records[i]) for i in positions):
-            raise error
-        self._report.errors.append(str(error))
-        self._failed.update(positions)
+    def _before_failure(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """The changes that come before every failed one."""
+        if self._first_failed is None:
+            return changes
+        limit = self._first_failed.order
+        return [change for change in changes if change.order < limit]
 
     def checkpoint(self) -> str:
-        """The lowest sequence number that failed, or ""."""
-        if not self._failed:
+        """The lowest sequence number that failed, "" for none."""
+        if self._first_failed is None:
             return ""
-        first = min(self._failed, key=self._order.__getitem__)
-        self._report.not_delivered = len(self._failed)
-        self._report.checkpoint = sequence_number_of(self._decisions.records[first])
+        self._report.not_delivered = sum(change.failed for change in self._changes)
+        self._report.checkpoint = self._first_failed.sequence_number
         return self._report.checkpoint
-
-    @cached_property
-    def _order(self) -> list[int]:
-        return sequence_order(self._decisions.records)
-
-    def _before_failure(self, positions: Sequence[int]) -> Sequence[int]:
-        if not self._failed:
-            return positions
-        limit = min(self._order[i] for i in self._failed)
-        return [i for i in positions if self._order[i] < limit]
-
-    def _note(self, stream: str, delivery: Delivery) -> None:
-        report = self._report
-        report.delivered += delivery.delivered
-        report.packed += delivery.records
-        report.billed_units += delivery.billed_units
-        report.retried += delivery.retried
-        if delivery.refusal is not None:
-            self._refusal = delivery.refusal
-            report.errors.append(str(delivery.refusal))
-        elif Outcome.NOT_DELIVERED in delivery.outcomes:
-            first = delivery.outcomes.index(Outcome.NOT_DELIVERED)
-            report.errors.append(f"Delivery stream {stream!r}: {delivery.reasons[first]}")
-
-
-def sequence_order(records: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Each record's sequence number as an integer; one without a number stands with the one
-    before it."""
-    order: list[int] = []
-    for record in records:
-        number = sequence_number_of(record)
-        order.append(int(number) if number.isdecimal() else (order[-1] if order else -1))
-    return order

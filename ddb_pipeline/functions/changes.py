@@ -1,12 +1,13 @@
-"""An event's records, each with the document to deliver and where, or why there is none."""
+"""The changes of an event: each stream record, what is to be delivered of it, and its outcome."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
+from ddb_pipeline.dynamodb.scalars import all_json_numbers
 from ddb_pipeline.dynamodb.stream import (
+    DocumentOptions,
     StreamRecord,
     UndecodableRecordError,
     change_document,
@@ -14,194 +15,131 @@ from ddb_pipeline.dynamodb.stream import (
     event_id_of,
     read_kinesis_record,
     read_record,
-    table_of,
 )
-from ddb_pipeline.dynamodb.stream_quick import QuickDocuments, quick_documents
-from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.functions.attributes import Redaction
-from ddb_pipeline.functions.rules import Rules, destination, prepared, route
-from ddb_pipeline.functions.stream_settings import Routing
+from ddb_pipeline.functions.rules import Rules, destination, edited
 
 
 class Problem(NamedTuple):
-    """Why a change can never be delivered; the reason holds no value of the item."""
+    """Why a change can never be delivered; the reason contains no value of the item."""
 
     code: str
     reason: str
 
 
-class Change(NamedTuple):
-    """One record of an event; ``read`` is None where it is malformed."""
+@dataclass(slots=True)
+class Change:
+    """One record of an event, from decoding to outcome; each step fills in what it finds.
 
-    record: Mapping[str, Any]
-    read: StreamRecord | None
+    A change that has neither a document nor a problem is filtered out by the settings.
+
+    Attributes:
+        record: the record as it arrived.
+        order: its sequence number. A record without one has the number of the record before it.
+        decoded: the decoded record; None where it is malformed.
+        problem: why the change can never be delivered: it becomes a dead letter.
+        delivery_stream: where the document goes; empty where the settings filter the change out.
+        edited: the decoded record after redaction and transformer, from which the document is
+            written.
+        document: the JSON document to deliver.
+        missing: paths of the document's attributes without a column: the change is held.
+        failed: whether the change was neither delivered nor stored, and has to come again.
+    """
+
+    record: Any
+    order: int
+    decoded: StreamRecord | None = None
+    problem: Problem | None = None
+    delivery_stream: str = ""
+    edited: StreamRecord | None = None
+    document: bytes | None = None
+    missing: Sequence[str] = ()
+    failed: bool = False
 
     @property
     def sequence_number(self) -> str:
-        """Of a record that may be malformed, empty where it does not tell."""
-        return sequence_number_of(self.record) if self.read is None else self.read.sequence_number
+        """The sequence number as it arrived; empty where a malformed record has none."""
+        return (
+            sequence_number_of(self.record)
+            if self.decoded is None
+            else self.decoded.sequence_number
+        )
 
     @property
     def event_id(self) -> str:
-        return event_id_of(self.record) if self.read is None else self.read.event_id
-
-    @property
-    def event_time(self) -> int:
-        """As ``StreamRecord.event_time``, 0 where the record does not tell."""
-        return 0 if self.read is None else self.read.event_time
+        """The record's ``eventID``; empty where a malformed record has none."""
+        return event_id_of(self.record) if self.decoded is None else self.decoded.event_id
 
     @property
     def table(self) -> str:
-        """The changed table, empty where the record does not tell."""
-        return "" if self.read is None else self.read.table
-
-
-class Decision(NamedTuple):
-    """What is to become of one record: a document for a stream, a problem, or nothing of it.
-
-    ``image`` is the one that the document was written from, None where it is not one as it came.
-    """
-
-    read: StreamRecord | None
-    stream: str = ""
-    document: bytes | None = None
-    problem: Problem | None = None
-    image: Item | None = None
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """An event's records decided; each has a document, a problem, or neither, for it is filtered.
-
-    Attributes:
-        records: the records, in the event's order.
-        documents: by position, None where there is none.
-        problems: why there never can be a document, by position.
-        streams: positions of the documents, by the delivery stream that they are for.
-        oldest: when the first of the changes happened, in epoch seconds; infinite for none.
-        alone: by position, the records that were decided each on its own.
-    """
-
-    records: Sequence[Mapping[str, Any]]
-    documents: Sequence[bytes | None]
-    problems: Mapping[int, Problem]
-    streams: Mapping[str, Sequence[int]]
-    oldest: float
-    alone: Mapping[int, Decision]
+        """The changed table; empty where the record does not name it."""
+        return "" if self.decoded is None else self.decoded.table
 
     @property
-    def filtered(self) -> int:
-        """How many records the settings want nothing of."""
-        return self.documents.count(None) - len(self.problems)
+    def seconds(self) -> float:
+        """When the change happened, in epoch seconds; 0 where the record is malformed."""
+        return 0.0 if self.decoded is None else epoch_seconds(self.decoded.event_time)
 
-    def change(self, position: int) -> Change:
-        record = self.records[position]
-        if position in self.alone:
-            return Change(record, self.alone[position].read)
-        return Change(record, _read(record))
-
-    def image(self, position: int) -> Item | None:
-        """The image that a document was written from, None where it is not one as it came."""
-        if position in self.alone:
-            return self.alone[position].image
-        image: Item = self.records[position]["dynamodb"]["NewImage"]
-        return image
+    @property
+    def filtered(self) -> bool:
+        """Whether the settings filter the change out."""
+        return self.document is None and self.problem is None
 
 
-def decide(records: Sequence[Mapping[str, Any]], rules: Rules) -> Decisions:
-    """Decide every record of an event.
+def decode(records: Sequence[Any]) -> list[Change]:
+    """The records of a Lambda event, decoded; a malformed record is a problem."""
+    changes: list[Change] = []
+    order = -1
+    for record in records:
+        decoded = problem = None
+        try:
+            kinesis = isinstance(record, dict) and "kinesis" in record
+            decoded = read_kinesis_record(record) if kinesis else read_record(record)
+            number = decoded.sequence_number
+        except UndecodableRecordError as error:
+            problem = Problem("undecodable", str(error))
+            number = sequence_number_of(record)
+        order = int(number) if number.isdecimal() else order
+        changes.append(Change(record, order, decoded, problem))
+    return changes
+
+
+def decide(changes: Sequence[Change], rules: Rules) -> None:
+    """Give each change its delivery stream and its document, unless the settings filter it out.
 
     Raises:
         SettingsError: the settings do not fit the records (no route, a key attribute dropped).
     """
-    documents, oldest = _quick_documents(records, rules)
-    alone = {i: decided(records[i], rules) for i, d in enumerate(documents) if d is None}
-    streams = _streams(records, documents, rules.settings.routing)
-    for position, decision in alone.items():
-        documents[position] = decision.document
-        if decision.document is not None:
-            streams.setdefault(decision.stream, []).append(position)
-    return Decisions(
-        records=records,
-        documents=documents,
-        problems={i: d.problem for i, d in alone.items() if d.problem is not None},
-        streams={stream: sorted(positions) for stream, positions in streams.items()},
-        oldest=min([oldest, *_times(alone.values())]),
-        alone=alone,
-    )
+    for change in changes:
+        if change.decoded is not None:
+            try:
+                change.delivery_stream = destination(change.decoded, rules.settings)
+                if change.delivery_stream:
+                    change.edited = edited(change.decoded, rules)
+            except UndecodableRecordError as error:
+                change.problem = Problem("undecodable", str(error))
+    to_write = [change for change in changes if change.edited is not None]
+    numbers: list[str] = []
+    _write_documents(to_write, rules.settings.options, numbers)
+    if not all_json_numbers(numbers):
+        _write_documents(to_write, rules.settings.options, None)
 
 
-def _quick_documents(records: Sequence[Mapping[str, Any]], rules: Rules) -> QuickDocuments:
-    """The documents that are written many at once, where the rules look into no image."""
-    if not (rules.plain and rules.by_table):
-        return QuickDocuments([None] * len(records), inf)
-    settings, redaction = rules.settings, rules.redaction
-    redacted = [_redacted_record(record, redaction) for record in records] if redaction else records
-    return quick_documents(redacted, settings.event_names, metadata=settings.options.metadata)
+def _write_documents(
+    changes: Sequence[Change], options: DocumentOptions, numbers: list[str] | None
+) -> None:
+    """Write the documents; ``numbers`` as ``dynamodb.values.item_members`` has it."""
+    for change in changes:
+        assert change.edited is not None
+        try:
+            change.document = change_document(change.edited, options, numbers)
+        except UndecodableRecordError as error:
+            change.document = None
+            change.problem = Problem("undecodable", str(error))
 
 
-def _redacted_record(record: Mapping[str, Any], redaction: Redaction) -> Mapping[str, Any] | None:
-    """The record with its keys and new image redacted, None where it is to be decided alone."""
-    try:
-        change = record["dynamodb"]
-        keys, image = redaction.keys(change["Keys"]), redaction.image(change["NewImage"])
-        if redaction.drops(keys):
-            return None
-        return {**record, "dynamodb": {**change, "Keys": keys, "NewImage": image}}
-    except (KeyError, TypeError, UndecodableValueError):
-        return None
-
-
-def _streams(
-    records: Sequence[Mapping[str, Any]], documents: Sequence[bytes | None], routing: Routing
-) -> dict[str, list[int]]:
-    """Positions of documents by delivery stream, where the record's table tells it."""
-    streams: dict[str, list[int]] = {}
-    written = [i for i, document in enumerate(documents) if document is not None]
-    if not routing.tables:
-        return {routing.default: written} if written else {}
-    for position in written:
-        arn = records[position].get("eventSourceARN")
-        table = table_of(arn) if isinstance(arn, str) else ""
-        streams.setdefault(route(routing, table, {}), []).append(position)
-    return streams
-
-
-def _read(record: Mapping[str, Any]) -> StreamRecord | None:
-    try:
-        return read_record(record)
-    except UndecodableRecordError:
-        return None
-
-
-def _times(decisions: Iterable[Decision]) -> Iterator[float]:
-    return (epoch_seconds(d.read.event_time) for d in decisions if d.read is not None)
-
-
-def decided(record: Mapping[str, Any], rules: Rules) -> Decision:
-    """Decide one record.
-
-    Raises:
-        SettingsError: the settings do not fit it.
-    """
-    read = None
-    try:
-        kinesis = isinstance(record, dict) and "kinesis" in record
-        read = read_kinesis_record(record) if kinesis else read_record(record)
-        return _decided(read, rules)
-    except UndecodableRecordError as error:
-        return Decision(read, problem=Problem("undecodable", str(error)))
-
-
-def _decided(read: StreamRecord, rules: Rules) -> Decision:
-    settings = rules.settings
-    stream = destination(read, settings)
-    if not stream:
-        return Decision(read)
-    wanted = prepared(read, rules) if rules.edits else read
-    document = None if wanted is None else change_document(wanted, settings.options)
-    image = read.keys if read.new_image is None else read.new_image
-    return Decision(read, stream, document, image=image if rules.plain else None)
+def oldest_seconds(changes: Sequence[Change]) -> float:
+    """When the first of the changes happened, in epoch seconds; infinite for none."""
+    return min((change.seconds for change in changes if change.decoded is not None), default=inf)
 
 
 def sequence_number_of(record: Any) -> str:

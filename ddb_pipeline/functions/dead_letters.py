@@ -1,92 +1,86 @@
-"""Changes that can never be delivered, kept whole in S3 with the reason."""
+"""Dead letters: changes that can never be delivered, stored whole in S3 with the reason."""
 
 import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ddb_pipeline.dynamodb.stream import epoch_seconds
-from ddb_pipeline.functions.changes import Change, Problem
+from ddb_pipeline.functions.changes import Change
+from ddb_pipeline.functions.stream_settings import StreamSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-PERMISSION = "s3:PutObject"
-
 
 class DeadLetterError(Exception):
-    """Dead letters could not be written; the message names bucket, key and permission."""
+    """Changes could not be written to S3; the message names bucket, key and permission."""
 
 
-class DeadLetter(NamedTuple):
-    """A change and why it cannot be delivered."""
+def write_dead_letters(s3: "S3Client", settings: StreamSettings, changes: Sequence[Change]) -> str:
+    """Write a batch's dead letters as one object; returns its key.
 
-    change: Change
-    problem: Problem
+    The key depends on the changes and not on the time of writing, so that a retry overwrites.
 
-
-def object_key(prefix: str, letters: Sequence[DeadLetter]) -> str:
-    """Where a batch's letters go: table, day of the first change, hash of the event ids.
-
-    Nothing of the moment of writing is in it, so that a retry overwrites.
+    Raises:
+        DeadLetterError: there is no bucket, or S3 did not take the object.
     """
-    first = letters[0].change
-    day = datetime.fromtimestamp(epoch_seconds(first.event_time), timezone.utc).strftime("%Y-%m-%d")
-    digest = hashlib.sha256("\n".join(_identity(letter) for letter in letters).encode("utf-8"))
-    return f"{prefix}{first.table or 'unknown'}/{day}/{digest.hexdigest()[:32]}.jsonl"
+    identity = "\n".join(map(_identity, changes))
+    table = changes[0].table or "unknown"
+    key = f"{settings.dead_letter_prefix}{table}/{day_and_digest(changes, identity)}.jsonl"
+    return put_object(s3, settings.dead_letter_bucket, key, dead_letter_lines(changes))
 
 
-def body(letters: Sequence[DeadLetter]) -> bytes:
-    """The letters as JSON Lines: identity, reason and the record whole, as it arrived."""
+def dead_letter_lines(changes: Sequence[Change]) -> bytes:
+    """Dead letters as JSON Lines: identity, reason and the record whole, as it arrived."""
     return b"".join(
         json.dumps(
             {
-                "event_id": letter.change.event_id,
-                "sequence_number": letter.change.sequence_number,
-                "table": letter.change.table,
-                "code": letter.problem.code,
-                "reason": letter.problem.reason,
-                "record": letter.change.record,
+                "event_id": change.event_id,
+                "sequence_number": change.sequence_number,
+                "table": change.table,
+                "code": change.problem and change.problem.code,
+                "reason": change.problem and change.problem.reason,
+                "record": change.record,
             },
             default=_jsonable,
             separators=(",", ":"),
         ).encode("ascii")
         + b"\n"
-        for letter in letters
+        for change in changes
     )
 
 
-def write_dead_letters(
-    s3: "S3Client", bucket: str, prefix: str, letters: Sequence[DeadLetter]
-) -> str:
-    """Write a batch's letters as one object; answers with its key.
+def day_and_digest(changes: Sequence[Change], identity: str) -> str:
+    """The end of an object's key: the day of its first change, and a hash of its changes."""
+    day = datetime.fromtimestamp(changes[0].seconds, timezone.utc).strftime("%Y-%m-%d")
+    return f"{day}/{hashlib.sha256(identity.encode('utf-8')).hexdigest()[:32]}"
+
+
+def put_object(s3: "S3Client", bucket: str, key: str, body: bytes) -> str:
+    """Write an object; returns its key.
 
     Raises:
         DeadLetterError: there is no bucket, or S3 did not take the object.
     """
     if not bucket:
         raise DeadLetterError(
-            f"{len(letters)} changes can never be delivered and DEAD_LETTER_BUCKET is not set."
+            f"DEAD_LETTER_BUCKET is not set, so {key} cannot be written. Set it to a bucket."
         )
-    key = object_key(prefix, letters)
     try:
-        s3.put_object(
-            Bucket=bucket, Key=key, Body=body(letters), ContentType="application/x-ndjson"
-        )
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-ndjson")
     except (ClientError, BotoCoreError) as error:
         raise DeadLetterError(
             f"s3://{bucket}/{key} could not be written ({error}). The function's role needs "
-            f"{PERMISSION} there."
+            "s3:PutObject there."
         ) from error
     return key
 
 
-def _identity(letter: DeadLetter) -> str:
-    change = letter.change
+def _identity(change: Change) -> str:
     return (
         change.event_id
         or change.sequence_number

@@ -1,12 +1,14 @@
 """One structured log line for an invocation, with its CloudWatch metrics embedded.
 
-The line follows the CloudWatch embedded metric format specification. It holds counts, names of
+The line follows the CloudWatch embedded metric format specification. It contains counts, names of
 tables and streams, and error texts of services; never a value of an item.
 """
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from ddb_pipeline.firehose.delivery import Delivery
 
 NAMESPACE = "DdbPipeline"
 METRICS = (
@@ -25,7 +27,7 @@ METRICS = (
 
 @dataclass(slots=True)
 class Report:
-    """What one invocation did, filled in as it goes."""
+    """What one invocation did; each step adds to it."""
 
     received: int = 0
     filtered: int = 0
@@ -41,8 +43,15 @@ class Report:
     checkpoint: str = ""
     errors: list[str] = field(default_factory=list)
 
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Add the counts of the delivery to one delivery stream."""
+        self.delivered += delivery.delivered
+        self.packed += delivery.records
+        self.billed_units += delivery.billed_units
+        self.retried += delivery.retried
+
     def log_line(self, context: Any, timestamp: float) -> str:
-        """The line, for an invocation that ended at ``timestamp`` (epoch seconds)."""
+        """The line for an invocation that ended at ``timestamp`` (epoch seconds)."""
         values = (
             self.received,
             self.filtered,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError
-from ddb_pipeline.dynamodb.stream import Images, StreamRecord, UndecodableRecordError
+from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
@@ -30,16 +30,6 @@ class Rules:
     def edits(self) -> bool:
         """Whether images are changed on the way."""
         return self.transformer is not None or bool(self.redaction)
-
-    @cached_property
-    def by_table(self) -> bool:
-        """Whether a change's table alone tells where it goes."""
-        return not (self.settings.attribute_filter or self.settings.routing.attribute)
-
-    @cached_property
-    def plain(self) -> bool:
-        """Whether a document is one image in the shape in which it came."""
-        return self.transformer is None and self.settings.options.images is Images.NEW
 
 
 def destination(read: StreamRecord, settings: StreamSettings) -> str:
@@ -84,13 +74,15 @@ def route(routing: Routing, table: str, image: Item) -> str:
     return stream
 
 
-def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
-    """The record with redaction and transformer applied, None where the latter drops it.
+def edited(record: StreamRecord, rules: Rules) -> StreamRecord | None:
+    """The record after redaction and transformer; None where the transformer drops the change.
 
     Raises:
         UndecodableRecordError: a value cannot be pseudonymised, or the transformer failed.
         SettingsError: a key attribute is dropped.
     """
+    if not rules.edits:
+        return record
     try:
         record = _redacted(record, rules.redaction)
     except UndecodableValueError as error:
@@ -105,9 +97,9 @@ def prepared(record: StreamRecord, rules: Rules) -> StreamRecord | None:
         return None
     if record.new_image is None and record.old_image is not None and old is None:
         return None
-    # An old image that alone is dropped leaves an empty one: the change itself is wanted.
-    kept_old = {} if old is None and record.old_image is not None else old
-    return record._replace(new_image=new, old_image=kept_old)
+    # A dropped old image beside a new image becomes an empty one: the change is still delivered.
+    old_image = {} if old is None and record.old_image is not None else old
+    return record._replace(new_image=new, old_image=old_image)
 
 
 def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:

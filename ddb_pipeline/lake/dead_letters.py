@@ -24,7 +24,7 @@ class DeadLetters(NamedTuple):
 
 
 def read_dead_letters(body: bytes) -> DeadLetters:
-    """Read an object's JSON lines, which ``functions.dead_letters.body`` writes."""
+    """Read an object's JSON lines, which ``functions.dead_letters.dead_letter_lines`` writes."""
     letters: list[Mapping[str, Any]] = []
     unreadable: list[bytes] = []
     for line in body.split(b"\n"):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ddb_pipeline.firehose.held import UNDECLARED_KIND
+from ddb_pipeline.firehose.held import HELD_KIND
 
 STREAM_PREFIX = "stream/"
 """Parquet of the changes, written by the delivery stream and by redelivery, by delivery hour."""
@@ -12,7 +12,7 @@ SNAPSHOT_PREFIX = "snapshot/"
 """Parquet of the whole table, by export."""
 ERROR_PREFIX = "errors/"
 """Error objects, by the kind of error: records that redelivery converts again."""
-HELD_PREFIX = f"{ERROR_PREFIX}{UNDECLARED_KIND}/"
+HELD_PREFIX = f"{ERROR_PREFIX}{HELD_KIND}/"
 """Error objects of held records, which have an attribute without a column."""
 DEAD_LETTER_PREFIX = "dead-letters/"
 """Changes that cannot be delivered, each whole and with the reason."""

@@ -14,7 +14,7 @@ from ddb_pipeline.firehose.error_objects import (
     read_error_object,
     write_error_object,
 )
-from ddb_pipeline.firehose.held import documents, sorted_out
+from ddb_pipeline.firehose.held import documents, split_held
 from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.archive import archive, overwrite_or_delete
@@ -77,7 +77,7 @@ def redeliver(
     fail again, and lines that cannot be read, stay in the error object.
     """
     content = read_error_object(read_object(s3, bucket, stored.key))
-    ready, failed = sorted_out(content.records, covered_fields(columns))
+    ready, failed = split_held(content.records, covered_fields(columns))
     version = _object_version(stored)
     name = f"redelivered-{version}.parquet"
     events, hours = packed_events(ready, stored.modified_at)

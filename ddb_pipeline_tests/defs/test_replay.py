@@ -14,10 +14,8 @@ from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
-from ddb_pipeline.functions.changes import Problem, decide
-from ddb_pipeline.functions.dead_letters import DeadLetter, body
-from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.functions.stream_settings import read_settings
+from ddb_pipeline.functions.changes import Problem, decode
+from ddb_pipeline.functions.dead_letters import dead_letter_lines
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, stream_record
@@ -115,10 +113,10 @@ def keys_of(cloud: CloudResource, prefix: str) -> list[str]:
 
 
 def letters_of(records: Sequence[Any]) -> list[bytes]:
-    decisions = decide(records, Rules(read_settings({"DELIVERY_STREAM": "s"})))
-    problem = Problem("oversized", "too large")
-    letters = [DeadLetter(decisions.change(i), problem) for i in range(len(records))]
-    return body(letters).splitlines()
+    changes = decode(records)
+    for change in changes:
+        change.problem = Problem("oversized", "too large")
+    return dead_letter_lines(changes).splitlines()
 
 
 def test_dead_letters(settings: Settings, cloud: CloudResource) -> None:

@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.scalars import UndecodableValueError, all_json_numbers
-from ddb_pipeline.dynamodb.shapes import GIVE_UP, SIGHTINGS, Shapes
-from ddb_pipeline.dynamodb.values import careful_members, item_json, json_text
+from ddb_pipeline.dynamodb.values import (
+    MAX_CACHED_NAMES,
+    item_json,
+    item_members,
+    json_text,
+)
 from ddb_pipeline.hive.names import column_names
 
 DIGITS_38 = "12345678901234567890123456789012345678"
@@ -68,9 +72,7 @@ VALUES = [
 @pytest.mark.parametrize(("value", "text"), VALUES, ids=[str(v)[:40] for v, _ in VALUES])
 def test_value(value: Any, text: str) -> None:
     assert json_text(value) == text
-    # The quick writer says the same, before and after it has made a function for the shape.
-    for _ in range(SIGHTINGS + 1):
-        assert item_json({"v": value}) == f'{{"v":{text}}}'
+    assert item_json({"v": value}) == f'{{"v":{text}}}'
 
 
 UNDECODABLE = [
@@ -126,18 +128,17 @@ def test_undecodable(item: Any, path: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("item", "path", "reason"), UNDECODABLE)
-def test_undecodable_after_its_shape_was_made(item: Any, path: str, reason: str) -> None:
-    """A value that lies about its shape is found by the generated writers as well."""
-    good = {name: {"S": "x"} for name in item or ()}
-    shapes = Shapes()
-    for _ in range(SIGHTINGS + 1):
-        shapes.members(good, [])
+def test_undecodable_with_numbers_checked_together(item: Any, path: str, reason: str) -> None:
+    """A bad value is found at once, or its number fails the check of all numbers."""
     numbers: list[str] = []
-    try:
-        shapes.members(item, numbers)
-    except GIVE_UP:
+    if reason == "not a number" or reason.startswith("N holds"):
+        item_members(item, numbers)
+        assert not all_json_numbers(numbers)
         return
-    assert not all_json_numbers(numbers)
+    with pytest.raises(UndecodableValueError, match="cannot be decoded") as raised:
+        item_members(item, numbers)
+    assert raised.value.path == path
+    assert reason in raised.value.reason
 
 
 def test_deeper_than_python_goes() -> None:
@@ -164,28 +165,12 @@ def test_names_that_collide_stay_apart() -> None:
     assert len(set(columns.values())) == 2
 
 
-def test_shape_with_a_varying_type() -> None:
-    """A shape first seen with a string takes null, number and map under the same name too."""
-    shapes = Shapes()
-    kinds: list[Any] = [{"S": "x"}, {"NULL": True}, {"N": "1"}, {"M": {"b": {"S": "y"}}}] * 4
-    for kind in kinds:
-        item = {"id": {"S": "k"}, "a": kind}
-        assert shapes.members(item, []) == careful_members(item)
-
-
-def test_numbers_are_not_counted_twice_when_a_writer_starts_over() -> None:
-    shapes = Shapes()
-    for _ in range(SIGHTINGS + 1):
-        shapes.members({"n": {"N": "1"}, "a": {"S": "x"}}, [])
-    numbers: list[str] = []
-    shapes.members({"n": {"N": "1"}, "a": {"N": "2"}}, numbers)
-    assert sorted(numbers) == ["1", "2"]
-
-
-def test_more_shapes_than_are_kept() -> None:
+def test_more_names_than_are_cached() -> None:
     for number in range(3000):
         item = {f"attribute_{number}": {"N": str(number)}}
         assert item_json(item) == f'{{"attribute_{number}":{number}}}'
+    names = [f"a{number}" for number in range(MAX_CACHED_NAMES + 1)]
+    assert json.loads(item_json({name: {"S": name} for name in names})) == {n: n for n in names}
 
 
 numbers_ = st.decimals(allow_nan=False, allow_infinity=False, places=None).map(str)
@@ -212,7 +197,7 @@ items_ = st.dictionaries(names_, values_, max_size=6)
 
 
 def plain(value: Any) -> Any:
-    """What the JSON must mean, found the slow way."""
+    """The Python value that the JSON text stands for."""
     [(tag, content)] = value.items()
     if tag == "N":
         return Decimal(content)
@@ -243,12 +228,13 @@ def test_json_means_the_item(item: Any) -> None:
     assert json.loads(text, parse_int=Decimal, parse_float=Decimal) == plain_item(item)
 
 
-@given(st.lists(items_, min_size=1, max_size=4))
-@settings(max_examples=100)
-def test_quick_and_careful_writers_agree(items: Any) -> None:
-    shapes = Shapes()
-    for item in items * (SIGHTINGS + 1):
-        assert shapes.members(item, []) == careful_members(item)
+@given(items_)
+@settings(max_examples=150)
+def test_numbers_checked_together_are_written_as_those_checked_individually(item: Any) -> None:
+    numbers: list[str] = []
+    text = item_members(item, numbers)
+    assert all_json_numbers(numbers)
+    assert text == item_members(item)
 
 
 JSON_NUMBER_PIECES = st.lists(

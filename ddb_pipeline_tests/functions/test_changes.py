@@ -1,4 +1,4 @@
-"""An event's records decided together come out as each of them decided alone."""
+"""The changes of an event come out as if each were decided individually."""
 
 import base64
 import json
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.dynamodb.shapes import SIGHTINGS
+from ddb_pipeline.dynamodb.stream import UndecodableRecordError, change_document
 from ddb_pipeline.functions.attributes import Redaction
-from ddb_pipeline.functions.changes import decide, decided
-from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline_tests.support.stream_events import UNDECODABLE, rules_of, stream_record
+from ddb_pipeline.functions.changes import Change, Problem, decide, decode, oldest_seconds
+from ddb_pipeline.functions.rules import Rules, edited
+from ddb_pipeline_tests.support.stream_events import FIRST, UNDECODABLE, rules_of, stream_record
 
 KEY = b"0123456789abcdef"
 ITEM = {
@@ -29,7 +29,7 @@ def kinesis_record(number: int) -> dict[str, Any]:
 
 
 RECORDS: list[Any] = [
-    *(stream_record(number, ITEM) for number in range(SIGHTINGS + 1)),
+    *(stream_record(number, ITEM) for number in range(3)),
     stream_record(20, ITEM, name="MODIFY", table="orders"),
     stream_record(21, ITEM, name="REMOVE"),
     stream_record(23, {**ITEM, "user": {"S": "someone"}}),
@@ -44,37 +44,59 @@ BAD_NUMBERS = [
     stream_record(25, {"secret": {"N": "x"}}),
 ]
 RULES: Mapping[str, Rules] = {
-    "as they come": rules_of(),
+    "defaults": rules_of(),
     "without metadata": rules_of(DELIVERY_METADATA="false"),
-    "inserts alone": rules_of(EVENT_NAMES="INSERT"),
+    "inserts only": rules_of(EVENT_NAMES="INSERT"),
     "by table": rules_of(TABLE_ROUTES='{"orders": "orders-stream"}'),
     "by attribute": rules_of(ROUTE_ATTRIBUTE="user.name", ATTRIBUTE_ROUTES='{"Ann": "ann-stream"}'),
     "filtered": rules_of(ATTRIBUTE_FILTER='{"user.name": ["Ann"]}'),
     "both images": rules_of(IMAGES="both"),
     "pseudonyms": Rules(rules_of().settings, Redaction((), (("id",), ("user", "name")), KEY)),
-    "left out": Rules(rules_of().settings, Redaction((("secret",), ("clicks", "secret")))),
+    "dropped attributes": Rules(
+        rules_of().settings, Redaction((("secret",), ("clicks", "secret")))
+    ),
     "transformed": Rules(rules_of().settings, transformer=lambda image, record: {**image}),
 }
 
 
-QUICK = ("as they come", "without metadata", "inserts alone", "by table", "pseudonyms", "left out")
+def decided(records: list[Any], rules: Rules) -> list[Change]:
+    changes = decode(records)
+    decide(changes, rules)
+    return changes
 
 
 @pytest.mark.parametrize("more", [[], BAD_NUMBERS], ids=["", "with bad numbers"])
 @pytest.mark.parametrize("name", RULES)
-def test_together_as_alone(name: str, more: list[Any]) -> None:
+def test_each_change_is_independent_of_the_others(name: str, more: list[Any]) -> None:
     records, rules = [*RECORDS, *more], RULES[name]
-    decisions = decide(records, rules)
-    alone = [decided(record, rules) for record in records]
-    assert decisions.documents == [decision.document for decision in alone]
-    assert decisions.problems == {i: d.problem for i, d in enumerate(alone) if d.problem}
-    streams = {i: s for s, positions in decisions.streams.items() for i in positions}
-    assert streams == {i: d.stream for i, d in enumerate(alone) if d.document is not None}
-    for position, decision in enumerate(alone):
-        assert decisions.change(position).read == decision.read
-        if decision.document is not None:
-            assert decisions.image(position) == decision.image
-    assert decisions.filtered == sum(d.document is d.problem is None for d in alone)
-    assert decisions.oldest == 1_700_000_000
-    if name in QUICK and not more:
-        assert len(decisions.alone) <= len(RECORDS) - SIGHTINGS
+    changes = decided(records, rules)
+    individually = [decided([record], rules)[0] for record in records]
+    assert [(c.document, c.problem, c.delivery_stream) for c in changes] == [
+        (c.document, c.problem, c.delivery_stream) for c in individually
+    ]
+    assert oldest_seconds(changes) == 1_700_000_000
+
+
+def document_or_problem(change: Change, rules: Rules) -> bytes | Problem | None:
+    assert change.decoded is not None
+    try:
+        record = edited(change.decoded, rules)
+        return record and change_document(record, rules.settings.options)
+    except UndecodableRecordError as error:
+        return Problem("undecodable", str(error))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_documents_are_those_of_change_document(name: str) -> None:
+    """The numbers of an event are checked together; ``change_document`` checks each."""
+    rules = RULES[name]
+    for change in decided([*RECORDS, *BAD_NUMBERS], rules):
+        if change.delivery_stream:
+            assert (change.document or change.problem) == document_or_problem(change, rules)
+        else:
+            assert change.document is None
+
+
+def test_order_of_a_record_without_sequence_number_is_that_of_the_record_before_it() -> None:
+    records = [None, stream_record(1), {"eventName": "INSERT"}, kinesis_record(2)]
+    assert [change.order for change in decode(records)] == [-1, FIRST + 1, FIRST + 1, 2]

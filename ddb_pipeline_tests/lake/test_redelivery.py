@@ -14,7 +14,7 @@ from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object, write_error_object
-from ddb_pipeline.firehose.held import UNDECLARED_CODE
+from ddb_pipeline.firehose.held import HELD_CODE
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
@@ -138,7 +138,7 @@ def test_held_records_stay_until_their_column_exists(bucket: Bucket) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", tags=["x"])))
     assert bucket.redeliver().rows == 1
     (left,) = bucket.errors()
-    assert left.error_code == UNDECLARED_CODE
+    assert left.error_code == HELD_CODE
     assert "tags" in left.error_message
     assert bucket.redeliver((*COLUMNS, Column("tags", "array<string>"))).rows == 1
     assert [row.get("tags") for row in bucket.rows() if row["id"] == "B"] == [["x"]]

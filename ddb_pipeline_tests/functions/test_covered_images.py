@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.values import item_json
-from ddb_pipeline.functions.declared_images import DeclaredImages
+from ddb_pipeline.functions.covered_images import CoveredImages
 from ddb_pipeline.hive.coverage import attributes_without_column, covered_fields
 from ddb_pipeline.hive.types import Column
 
@@ -50,19 +50,19 @@ NOT_KEPT = [
 
 @pytest.mark.parametrize("image", KEPT)
 def test_kept(image: Any) -> None:
-    assert DeclaredImages(NAMES).keep(image)
+    assert CoveredImages(NAMES).covers(image)
     assert attributes_without_column(json.loads(item_json(image)), NAMES) == ()
 
 
 @pytest.mark.parametrize("image", NOT_KEPT)
 def test_not_kept(image: Any) -> None:
-    assert not DeclaredImages(NAMES).keep(image)
+    assert not CoveredImages(NAMES).covers(image)
     assert attributes_without_column(json.loads(item_json(image)), NAMES) != ()
 
 
 def test_further_columns() -> None:
-    assert DeclaredImages(NAMES).keep({"a": STRING}, ("b", "c"))
-    assert not DeclaredImages(NAMES).keep({"a": STRING}, ("ddb_event_id",))
+    assert CoveredImages(NAMES).covers({"a": STRING}, ("b", "c"))
+    assert not CoveredImages(NAMES).covers({"a": STRING}, ("ddb_event_id",))
 
 
 values = st.recursive(
@@ -78,7 +78,7 @@ values = st.recursive(
 @given(st.lists(st.dictionaries(st.sampled_from("abcdA"), values, max_size=4), max_size=5))
 @settings(max_examples=200)
 def test_what_is_kept_by_shape_is_kept_by_the_document(images: list[Any]) -> None:
-    by_shape = DeclaredImages(NAMES)
+    by_shape = CoveredImages(NAMES)
     for image in images:
-        if by_shape.keep(image):
+        if by_shape.covers(image):
             assert attributes_without_column(json.loads(item_json(image)), NAMES) == ()

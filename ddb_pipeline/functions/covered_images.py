@@ -15,7 +15,7 @@ Plan = tuple[tuple[str, Container], ...]
 MAX_PLANS = 4096
 
 
-class DeclaredImages:
+class CoveredImages:
     """Tells images that a table's columns keep whole, most of them in a few look-ups.
 
     The answer is on the safe side: an image is not said to be kept unless every attribute in it,
@@ -27,7 +27,7 @@ class DeclaredImages:
         # By identity of the level's declaration, which `names` keeps alive.
         self._plans: dict[int, dict[tuple[str, ...], Plan | None]] = defaultdict(dict)
 
-    def keep(self, image: Item, columns: Iterable[str] = ()) -> bool:
+    def covers(self, image: Item, columns: Iterable[str] = ()) -> bool:
         """Whether the image and these further columns of its document are declared.
 
         ``image`` is one that has been written as JSON text, so its values are well formed.
