@@ -7,35 +7,14 @@ from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any
 
+from ddb_pipeline.hive.undecodable import UndecodableValueError
+
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 _ANY_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?").fullmatch
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 
 quoted = encode_basestring
 """A string as JSON text, quotes included; TypeError for anything else."""
-
-
-class UndecodableValueError(ValueError):
-    """A value is not one that DynamoDB writes.
-
-    Attributes:
-        path: attribute path from the item down, such as ``address.lines[2]``; empty for the item.
-        reason: what is wrong, without the value itself, which may be personal data.
-    """
-
-    def __init__(self, reason: str, path: str = "") -> None:
-        super().__init__(reason, path)
-        self.reason = reason
-        self.path = path
-
-    def __str__(self) -> str:
-        where = f"Attribute {self.path!r}" if self.path else "The item"
-        return f"{where} cannot be decoded: {self.reason}."
-
-    def within(self, step: str) -> "UndecodableValueError":
-        """The same error seen from one level further up."""
-        joint = "." if self.path and not self.path.startswith("[") else ""
-        return UndecodableValueError(self.reason, f"{step}{joint}{self.path}")
 
 
 def string_text(content: Any) -> str:

@@ -14,8 +14,9 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError, quoted
+from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 OLD_IMAGE_COLUMN = "ddb_old_image"
 """The item before the change, as an object, where a document has both images. No attribute gets a

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from ddb_pipeline.dynamodb.scalars import (
-    UndecodableValueError,
     binary_text,
     boolean_text,
     kind_of,
@@ -19,6 +18,7 @@ from ddb_pipeline.dynamodb.scalars import (
     string_text,
 )
 from ddb_pipeline.hive.names import column_names
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 AttributeValue = Mapping[str, Any]
 """One value in DynamoDB's typed form: a mapping of exactly one type tag, ``{"S": "a"}``."""

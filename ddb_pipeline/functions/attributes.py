@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.dynamodb.values import AttributeValue, Item
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 AttributePath = tuple[str, ...]
 """An attribute's name, then the names within the maps below it."""

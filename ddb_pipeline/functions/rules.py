@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
 from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 Transformer = Callable[[Item, StreamRecord], Item | None]
 """Takes an image in DynamoDB's typed form and its record; answers with the image to deliver. None

@@ -142,7 +142,7 @@ def infer_items(items: Iterable[Mapping[str, Any]], keys: tuple[str, ...] = ()) 
     ``keys`` names the table's key attributes; with them, conflicts report a few items as examples.
 
     Raises:
-        AttributeValueError: a value that DynamoDB never writes.
+        UndecodableValueError: a value that DynamoDB never writes.
     """
     seen, number = Observation(), 0
     for item in items:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import NumberRange, number_range
 from ddb_pipeline.hive.types import MAX_TYPE_DEPTH
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 MAX_ATTRIBUTES: Final = 10_000
 MAX_MAP_KEYS: Final = 1_000
@@ -20,22 +21,6 @@ MAX_MAP_KEYS: Final = 1_000
 
 MAX_EXAMPLES: Final = 3
 """Item keys stored as examples of one type at one path: the first ones in text order."""
-
-
-class AttributeValueError(ValueError):
-    """A value that DynamoDB never writes. The message names its path, not the value."""
-
-    def __init__(self, problem: str, path: str = "") -> None:
-        super().__init__(problem, path)
-
-    def __str__(self) -> str:
-        problem, path = self.args
-        return f"Attribute {path.removeprefix('.')!r} {problem}; DynamoDB writes no such value."
-
-    def within(self, step: str) -> "AttributeValueError":
-        """The same error, of a value inside a container whose path ends in ``step``."""
-        problem, path = self.args
-        return AttributeValueError(problem, step + path)
 
 
 class Observation:
@@ -152,7 +137,7 @@ def observe_item(seen: Observation, item: Mapping[str, Any], keys: tuple[str, ..
         keys: the table's key attributes; with them, the item's key becomes an example.
 
     Raises:
-        AttributeValueError: a value that DynamoDB never writes, one nested too deep included;
+        UndecodableValueError: a value that DynamoDB never writes, one nested too deep included;
             ``seen`` then has a part of the item.
     """
     _observe_map(seen, item, 0, _item_key(item, keys) if keys else None)
@@ -179,8 +164,8 @@ def _observe_map(node: Observation, content: Any, level: int, example: str | Non
     for attribute, value in content.items():
         try:
             _observe_value(node.member(columns[attribute]), value, level + 1, example)
-        except AttributeValueError as error:
-            raise error.within(f".{attribute}") from None
+        except UndecodableValueError as error:
+            raise error.within(attribute) from None
 
 
 def _observe_list(node: Observation, content: Any, level: int, example: str | None) -> None:
@@ -188,7 +173,7 @@ def _observe_list(node: Observation, content: Any, level: int, example: str | No
     for value in content:
         try:
             _observe_value(node.element(), value, level + 1, example)
-        except AttributeValueError as error:
+        except UndecodableValueError as error:
             raise error.within("[]") from None
 
 
@@ -207,16 +192,16 @@ def _observe_value(node: Observation, value: Any, level: int, example: str | Non
     try:
         [(tag, content)] = value.items()
     except (AttributeError, TypeError, ValueError):
-        raise AttributeValueError("is not an object with one type tag") from None
+        raise UndecodableValueError("expected an object with one type tag") from None
     if tag in _SCALARS:
         node.count(tag, 1, example)
         if tag == "N":
             node.add_numbers(_number(content))
     elif not isinstance(content, _CONTENTS.get(tag, ())):
-        raise AttributeValueError("has a type tag or content that DynamoDB does not have")
+        raise UndecodableValueError("its type tag or content is none of DynamoDB's")
     elif level >= MAX_TYPE_DEPTH:
         # The types inside would be too deep for a column. DynamoDB itself nests 32 levels.
-        raise AttributeValueError(f"is nested deeper than {MAX_TYPE_DEPTH} levels")
+        raise UndecodableValueError(f"nested deeper than {MAX_TYPE_DEPTH} levels")
     elif tag == "M":
         _observe_map(node, content, level, example)
     elif tag == "L":
@@ -241,4 +226,4 @@ def _number(text: Any) -> NumberRange:
     try:
         return number_range(text)
     except (TypeError, ValueError, AttributeError):
-        raise AttributeValueError("is tagged as a number and is none") from None
+        raise UndecodableValueError("N holds text that is not a number") from None

@@ -10,7 +10,7 @@ from boto3.dynamodb.types import Binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError, all_json_numbers
+from ddb_pipeline.dynamodb.scalars import all_json_numbers
 from ddb_pipeline.dynamodb.values import (
     MAX_CACHED_NAMES,
     item_json,
@@ -18,6 +18,7 @@ from ddb_pipeline.dynamodb.values import (
     json_text,
 )
 from ddb_pipeline.hive.names import column_names
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 DIGITS_38 = "12345678901234567890123456789012345678"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.functions.attributes import (
     Redaction,
     attribute_at,
@@ -16,6 +15,7 @@ from ddb_pipeline.functions.attributes import (
     pseudonym,
     scalar_at,
 )
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 ITEM: dict[str, Any] = {
     "id": {"S": "k"},

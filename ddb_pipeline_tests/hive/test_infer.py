@@ -22,8 +22,8 @@ from ddb_pipeline.hive.infer import (
     notes,
 )
 from ddb_pipeline.hive.normalize import normalize_columns
-from ddb_pipeline.hive.observation import AttributeValueError
 from ddb_pipeline.hive.types import MAX_TYPE_DEPTH, Column, parse_type
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 
 def columns_of(inference: Inference, options: InferenceOptions | None = None) -> tuple[Column, ...]:
@@ -199,7 +199,7 @@ def test_too_many_attributes_for_columns() -> None:
     ],
 )
 def test_what_dynamodb_does_not_write_is_refused_by_path(item: Any, path: str) -> None:
-    with pytest.raises(AttributeValueError, match=f"^Attribute {path}"):
+    with pytest.raises(UndecodableValueError, match=f"^Attribute {path}"):
         infer_items([item])
 
 
@@ -216,7 +216,7 @@ def test_items_are_nested_as_deep_as_a_column_type_can_be() -> None:
     [column] = columns_of(infer_items([nested(MAX_TYPE_DEPTH - 1)]))
     assert str(parse_type(column.type)) == column.type
     for levels in (MAX_TYPE_DEPTH, 5_000):
-        with pytest.raises(AttributeValueError, match="deeper than 128 levels"):
+        with pytest.raises(UndecodableValueError, match="deeper than 128 levels"):
             infer_items([nested(levels)])
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError, number_text
+from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.dynamodb.values import json_text
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import number_range
@@ -31,6 +31,7 @@ from ddb_pipeline.hive.types import (
     VarcharType,
     parse_type,
 )
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 Row = dict[str, Any]
 Read = Callable[[Mapping[str, Any]], Any]

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.exact import SET_ELEMENTS, exported_item
 from ddb_pipeline.export.rows.masks import Mask, either, parents, some, to_mask, valid
 from ddb_pipeline.export.rows.numbers import doubtful_doubles, is_plain
@@ -19,7 +18,8 @@ from ddb_pipeline.export.rows.reader import BlockParser
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.numbers import NumberRange, number_range
-from ddb_pipeline.hive.observation import AttributeValueError, Observation, observe_item
+from ddb_pipeline.hive.observation import Observation, observe_item
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 _DECIMAL: Final = r"^-?[0-9]+\.[0-9]+$"
 _NUMBER: Final = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?$"
@@ -64,7 +64,7 @@ class ExportInference:
         seen = Observation()
         try:
             observe_item(seen, exported_item(line))
-        except (AttributeValueError, UndecodableValueError):
+        except UndecodableValueError:
             return False
         self._seen.absorb(seen)
         self._items += 1

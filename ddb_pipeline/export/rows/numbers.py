@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb_pipeline.arrow_types import arrow_type
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.exact import INTEGER_BITS, Read, value_reader
 from ddb_pipeline.export.rows.masks import Mask, some, to_mask
 from ddb_pipeline.hive.types import PRIMITIVE_TYPES, DecimalType, HiveType, PrimitiveType
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 DOUBLE: Final = PRIMITIVE_TYPES["double"]
 

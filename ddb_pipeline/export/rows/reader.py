@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.columns import members
 from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
 from ddb_pipeline.export.rows.masks import Mask, either, valid
 from ddb_pipeline.hive.types import Column, parse_type
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 PIECE_BYTES: Final = 512 * 1024
 """Size of the pieces. Each name in a piece becomes a column, and a block may have too many."""

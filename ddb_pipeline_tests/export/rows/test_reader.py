@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ddb_pipeline.dynamodb.scalars import UndecodableValueError
 from ddb_pipeline.export.rows.exact import ExactRows
 from ddb_pipeline.export.rows.reader import MAX_LEARNED_NAMES, ExportReader
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline_tests.support.random_items import random_columns, random_line
 
 RANDOM_ITEMS = int(os.environ.get("DDB_PIPELINE_RANDOM_ITEMS", "30000"))
