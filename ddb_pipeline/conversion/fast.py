@@ -15,11 +15,10 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
 
+from ddb_pipeline.arrow_json import read_json_lines
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.conversion.options import HiveJsonOptions, OpenXOptions
-from ddb_pipeline.conversion.serde.json_documents import MAX_NESTING
 from ddb_pipeline.conversion.serde.openx import json_keys
 from ddb_pipeline.conversion.serde.times import EPOCH_MILLISECONDS_FROM
 from ddb_pipeline.hive.types import (
@@ -34,8 +33,9 @@ from ddb_pipeline.hive.types import (
     parse_type,
 )
 
-# Words that Arrow's reader accepts as numbers, at the positions of values.
+# Words that Arrow's reader accepts as numbers, at the positions of values, and as documents.
 _NOT_FINITE: Final = re.compile(rb"[:,\[][ \t\r\n]*-?(?:NaN|Inf)")
+_NULL_DOCUMENT: Final = re.compile(rb"\}[ \t\r\n]*null")
 
 # Dates that Java and Arrow read equally: from 1600 on, every part in its ordinary range.
 _YEAR: Final = r"(?:1[6-9]|[2-9][0-9])[0-9]{2}"
@@ -132,7 +132,9 @@ class FastReader:
             ]
         )
         try:
-            parsed = _read(body, schema)
+            parsed = read_json_lines(body, schema, "infer", several_on_a_line=True)
+            if parsed is None:
+                return None
             self._check_members(list(parsed.schema), self._columns)
             arrays = [_finish(_array(parsed, column.key), column.value) for column in self._columns]
         except (pa.ArrowInvalid, _UncertainError):
@@ -142,9 +144,9 @@ class FastReader:
     def _epoch_columns(self, body: bytes) -> frozenset[str]:
         """The keys of top-level timestamp columns whose values are integers in a sample."""
         end = body.find(b"\n", _SAMPLE_BYTES)
-        try:
-            sample = _read(body if end < 0 else body[: end + 1], None)
-        except pa.ArrowInvalid:
+        text = body if end < 0 else body[: end + 1]
+        sample = read_json_lines(text, None, "infer", several_on_a_line=True)
+        if sample is None:
             return self._numeric
         types = {field.name: field.type for field in sample.schema}
         return frozenset(
@@ -237,28 +239,13 @@ def json_line(record: bytes) -> bytes | None:
     of them does.
     """
     line = record.strip(b" \t\r\n")
-    if not (line.startswith(b"{") and line.endswith(b"}")):
-        return None
-    # Arrow's reader has no limit of nesting. So many brackets may be nested too deep.
-    return line if line.count(b"[") + line.count(b"{") <= MAX_NESTING else None
+    return line if line.startswith(b"{") and line.endswith(b"}") else None
 
 
 def _is_sound(body: bytes) -> bool:
-    if b"\x00" in body or ((b"NaN" in body or b"Inf" in body) and _NOT_FINITE.search(body)):
-        return False
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _read(body: bytes, schema: pa.Schema | None) -> pa.Table:
-    return pj.read_json(
-        pa.BufferReader(body),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(body) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
-    )
+    not_finite = (b"NaN" in body or b"Inf" in body) and _NOT_FINITE.search(body)
+    null_document = b"null" in body and _NULL_DOCUMENT.search(body)
+    return b"\x00" not in body and not not_finite and not null_document
 
 
 def _array(table: pa.Table, key: str) -> pa.Array:

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.json as pj
 
+from ddb_pipeline.arrow_json import read_json_lines
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.export.rows.columns import members
 from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
@@ -28,9 +27,6 @@ FEW_LINES: Final = 16
 """A piece of at most this many lines is not divided further: the exact path reads it."""
 MAX_LEARNED_NAMES: Final = 512
 """Names that are added to the schema of one map. A map with more has keys that are data."""
-
-_NEWLINE: Final = ord("\n")
-_BRACE: Final = ord("}")
 
 _TAG_TYPES: Final = {
     "S": pa.string(),
@@ -166,20 +162,7 @@ class BlockParser:
 
     def _document(self, block: bytes, unexpected: str) -> pa.Table | None:
         """The block's lines as a table; None if not each of them is one document."""
-        if not _is_utf8(block):
-            return None
-        try:
-            table = pj.read_json(
-                pa.BufferReader(block),
-                read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
-                parse_options=pj.ParseOptions(
-                    explicit_schema=pa.schema(list(self._known)),
-                    unexpected_field_behavior=unexpected,
-                ),
-            )
-        except pa.ArrowInvalid:
-            return None
-        return table if table.num_rows == _closed_lines(block) else None
+        return read_json_lines(block, pa.schema(list(self._known)), unexpected)
 
 
 def _items_of(document: pa.Table | None) -> pa.StructArray | None:
@@ -196,32 +179,13 @@ def _items_of(document: pa.Table | None) -> pa.StructArray | None:
     return items
 
 
-def _closed_lines(block: bytes) -> int:
-    """Number of lines that end with a brace. If as many documents were parsed, each line is one."""
-    content = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(content == _NEWLINE)
-    ends = ends[ends > 0]
-    last = int(block.endswith(b"}"))
-    return int(np.count_nonzero(content[ends - 1] == _BRACE)) + last
-
-
-def _is_utf8(block: bytes) -> bool:
-    """Whether the block is UTF-8. Arrow's check is several times as fast as decoding."""
-    ends = pa.py_buffer(np.array([0, len(block)], np.int32))
-    text = pa.StringArray.from_buffers(1, ends, pa.py_buffer(block))
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
 def _pieces(block: bytes, size: int) -> Iterator[bytes]:
-    """The block in parts of about ``size`` bytes, each of whole lines."""
+    """The block in parts of whole lines and at most ``size`` bytes, or of one longer line."""
     start = 0
     while start < len(block):
-        end = block.find(b"\n", min(start + max(size, 1), len(block)))
-        end = len(block) if end < 0 else end + 1
+        end = min(start + size, len(block))
+        if end < len(block):
+            end = block.rfind(b"\n", start, end) + 1 or block.find(b"\n", end) + 1 or len(block)
         yield block[start:end]
         start = end
 

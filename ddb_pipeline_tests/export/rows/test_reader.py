@@ -218,7 +218,13 @@ def test_an_item_of_the_largest_size() -> None:
     assert rows.table["a"].to_pylist() == [value["S"]]
 
 
-@pytest.mark.parametrize("block", [b"", b"\n", b"\n\n"])
+def test_irregular_lines_before_a_long_one() -> None:
+    lines = [b"no json"] * 50 + [line(a={"S": "x" * 10_000})]
+    rows = ExportReader([Column("a", "string")]).rows(b"\n".join(lines))
+    assert (len(rows.table), len(rows.rejected)) == (1, 50)
+
+
+@pytest.mark.parametrize("block", [b"", b"\n", b"\n\n", b"\r\n"])
 def test_blank_lines_are_not_rows(block: bytes) -> None:
     rows = ExportReader([Column("a", "string")]).rows(block)
     assert (len(rows.table), rows.rejected) == (0, ())
