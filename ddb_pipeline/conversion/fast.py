@@ -20,7 +20,7 @@ from ddb_pipeline.arrow_json import read_json_lines
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.conversion.options import HiveJsonOptions, OpenXOptions
 from ddb_pipeline.conversion.serde.openx import json_keys
-from ddb_pipeline.conversion.serde.times import EPOCH_MILLISECONDS_FROM
+from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.types import (
     ArrayType,
     CharType,
@@ -290,7 +290,7 @@ def _from_text(array: pa.Array, pattern: str, target: pa.DataType) -> pa.Array:
 
 
 def _from_epoch(array: pa.Array) -> pa.Array:
-    seconds = pc.less(pc.abs(array), EPOCH_MILLISECONDS_FROM)
+    seconds = pc.less(pc.abs(array), MILLISECONDS_FROM)
     factor = pc.if_else(seconds, pa.scalar(1_000_000, _EPOCH), pa.scalar(1_000, _EPOCH))
     microseconds = pc.multiply_checked(array, factor)
     extremes = pc.min_max(microseconds).as_py()

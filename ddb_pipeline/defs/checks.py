@@ -12,8 +12,7 @@ from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
 from ddb_pipeline.functions.rules import destination
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
-from ddb_pipeline.hive.names import column_name
-from ddb_pipeline.lake.change_identity import EVENT_ID
+from ddb_pipeline.hive.names import EVENT_ID, column_name
 from ddb_pipeline.lake.reconcile import (
     ExpectedChanges,
     Reconciliation,

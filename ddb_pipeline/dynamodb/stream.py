@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
+from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 OLD_IMAGE_COLUMN = "ddb_old_image"
@@ -24,8 +25,8 @@ column that begins with ``ddb_`` (``ddb_pipeline.hive.names``)."""
 
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 EVENT_NAMES = frozenset(("INSERT", "MODIFY", "REMOVE"))
-MILLISECONDS_FROM = 10**12
-"""Firehose takes an epoch from here on for milliseconds, one below for seconds."""
+
+_METADATA = ",".join(f'"{name}":%s' for name in DELIVERY_NAMES)
 
 
 class Images(Enum):
@@ -79,7 +80,7 @@ class StreamRecord(NamedTuple):
     """One change of one item.
 
     ``event_time`` is epoch seconds, or epoch milliseconds where the stream is that precise (see
-    ``MILLISECONDS_FROM``). ``sequence_number`` orders the changes of an item as an integer.
+    ``hive.epoch``). ``sequence_number`` orders the changes of an item as an integer.
     """
 
     event_id: str
@@ -211,11 +212,13 @@ def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:
     keys = record.keys
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
-    return (
-        f'"ddb_event_id":{quoted(record.event_id)},"ddb_event_name":"{record.event_name}",'
-        f'"ddb_sequence_number":"{record.sequence_number}","ddb_event_time":{record.event_time},'
-        f'"ddb_keys":{quoted(item_json(keys, numbers))},'
-        f'"ddb_expired":{"true" if record.expired else "false"}'
+    return _METADATA % (
+        quoted(record.event_id),
+        quoted(record.event_name),
+        quoted(record.sequence_number),
+        record.event_time,
+        quoted(item_json(keys, numbers)),
+        "true" if record.expired else "false",
     )
 
 
@@ -246,11 +249,6 @@ def epoch(moment: Any) -> int:
     if not isinstance(moment, int) or isinstance(moment, bool):
         raise TypeError("ApproximateCreationDateTime is not a time")
     return moment
-
-
-def epoch_seconds(event_time: int) -> float:
-    """``StreamRecord.event_time`` in seconds, whichever of the two it is given in."""
-    return event_time / 1000 if abs(event_time) >= MILLISECONDS_FROM else float(event_time)
 
 
 def event_id_of(record: Any) -> str:

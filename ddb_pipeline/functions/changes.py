@@ -11,12 +11,12 @@ from ddb_pipeline.dynamodb.stream import (
     StreamRecord,
     UndecodableRecordError,
     change_document,
-    epoch_seconds,
     event_id_of,
     read_kinesis_record,
     read_record,
 )
 from ddb_pipeline.functions.rules import Rules, destination, edited
+from ddb_pipeline.hive.epoch import epoch_seconds
 
 
 class Problem(NamedTuple):

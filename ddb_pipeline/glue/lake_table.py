@@ -17,7 +17,7 @@ from ddb_pipeline.glue.catalog import (
     with_columns,
 )
 from ddb_pipeline.hive.evolve import Evolution, merge_columns
-from ddb_pipeline.hive.names import DELIVERY_NAMES
+from ddb_pipeline.hive.names import DELIVERY_NAMES, EVENT_TIME, EXPIRED
 from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.hive.types import Column
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         TableInputTypeDef,
     )
 
-_DELIVERY_TYPES = {"ddb_event_time": "timestamp", "ddb_expired": "boolean"}
+_DELIVERY_TYPES = {EVENT_TIME: "timestamp", EXPIRED: "boolean"}
 
 DELIVERY_COLUMNS = tuple(
     Column(name, _DELIVERY_TYPES.get(name, "string")) for name in DELIVERY_NAMES

@@ -46,6 +46,8 @@ DELIVERY_NAMES: Final = (
 )
 """Columns of each row that describe the change it belongs to."""
 
+EVENT_ID, EVENT_NAME, SEQUENCE_NUMBER, EVENT_TIME, KEYS, EXPIRED = DELIVERY_NAMES
+
 _RESERVED: Final = re.compile(r"ddb_|delivery_(?:date|hour)\Z")
 _CLEAN: Final = re.compile(r"(?!ddb_|delivery_(?:date|hour)\Z)[a-z0-9_]{1,255}").fullmatch
 _SPARK_NUMBER: Final = re.compile(r"[0-9]+(?:[lsy]|(?:e[0-9]+)?(?:d|f|bd)?)").fullmatch

@@ -9,12 +9,10 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError, read_record
-from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.names import EVENT_ID, column_name
 
 Identity = tuple[str, ...]
 """The event id, or the values of the key's columns, as text."""
-
-EVENT_ID = "ddb_event_id"
 
 _EXACT = Context(prec=400)
 """Enough digits for every DynamoDB number and every double."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.fs
 
-from ddb_pipeline.dynamodb.stream import StreamRecord, epoch_seconds, read_record
+from ddb_pipeline.dynamodb.stream import StreamRecord, read_record
 from ddb_pipeline.dynamodb.stream_read import read_stream
 from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.firehose.held import documents
+from ddb_pipeline.hive.epoch import epoch_seconds
 from ddb_pipeline.lake.change_identity import (
     Identity,
     identity,

@@ -16,9 +16,9 @@ from ddb_pipeline.firehose.error_objects import (
 )
 from ddb_pipeline.firehose.held import documents, split_held
 from ddb_pipeline.hive.coverage import covered_fields
+from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.archive import archive, overwrite_or_delete
-from ddb_pipeline.lake.change_identity import EVENT_ID
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects, read_object
 from ddb_pipeline.lake.parquet_objects import file_columns

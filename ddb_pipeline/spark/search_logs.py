@@ -13,6 +13,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from ddb_pipeline.hive.names import EVENT_ID, EVENT_NAME, EXPIRED, SEQUENCE_NUMBER
 from ddb_pipeline.spark.arguments import LogColumns, RelevanceError
 from ddb_pipeline.spark.manifest import HISTORY
 from ddb_pipeline.spark.storage import StoredFile
@@ -20,8 +21,6 @@ from ddb_pipeline.spark.storage import StoredFile
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-EVENT_ID, EVENT_NAME = "ddb_event_id", "ddb_event_name"
-SEQUENCE, EXPIRED = "ddb_sequence_number", "ddb_expired"
 SEQUENCE_DIGITS = 40
 """DynamoDB's sequence numbers have 21 to 40 digits (DynamoDB Streams API reference)."""
 
@@ -106,7 +105,7 @@ def _events(frame: "DataFrame", columns: LogColumns, drop_expired: bool) -> "Dat
         _log_key(frame, columns).alias("log_key"),
         removed.alias("removed"),
         (removed & expired).alias("expired"),
-        F.coalesce(_scalar(frame, SEQUENCE).cast("string"), F.lit("")).alias("sequence"),
+        F.coalesce(_scalar(frame, SEQUENCE_NUMBER).cast("string"), F.lit("")).alias("sequence"),
         _text(frame, columns.user).alias("user"),
         _query(_scalar(frame, columns.query)).alias("query"),
         _epoch_hour(_scalar(frame, columns.searched_at)).alias("searched_hour"),

@@ -13,11 +13,11 @@ from ddb_pipeline.dynamodb.stream import (
     Images,
     UndecodableRecordError,
     change_document,
-    epoch_seconds,
     read_kinesis_record,
     read_record,
 )
 from ddb_pipeline.glue.lake_table import DELIVERY_COLUMNS
+from ddb_pipeline.hive.epoch import epoch_seconds
 
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/search-logs/stream/2026-01-01T00:00:00.000"
 KEYS = {"log_id": {"S": "k1"}}

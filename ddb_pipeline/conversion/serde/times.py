@@ -19,8 +19,8 @@ from ddb_pipeline.conversion.serde.java import (
     parse_double,
     parse_long,
 )
+from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 
-EPOCH_MILLISECONDS_FROM: Final = 10**12
 EPOCH: Final = datetime(1970, 1, 1)
 
 Epoch = TypeVar("Epoch", int, float)
@@ -127,7 +127,7 @@ def _epoch(text: str) -> datetime:
 
 
 def _milliseconds(number: Epoch) -> Epoch:
-    return number * 1000 if abs(number) < EPOCH_MILLISECONDS_FROM else number
+    return number * 1000 if abs(number) < MILLISECONDS_FROM else number
 
 
 def _time_part(text: str) -> int:
