@@ -178,7 +178,7 @@ def change_document(
     Args:
         record: the change.
         options: which images and metadata the document has.
-        numbers: see ``dynamodb.values.item_members``.
+        numbers: see ``dynamodb.values.item_json``.
 
     Returns:
         The document, or None for a change that has none under these options.

@@ -32,6 +32,9 @@ Writer = Callable[[Any, Numbers], str]
 """Writes the content under a type tag as JSON text."""
 
 ARRAYS = (list, tuple, set, frozenset)
+_UNWRITABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""Errors of a value that is not one of DynamoDB's; ``UndecodableValueError`` is a ValueError."""
+
 MAX_CACHED_NAMES = 200
 """The template of a map with more names is not cached: its names are probably data."""
 
@@ -55,27 +58,19 @@ def item_json(item: Item, numbers: Numbers = None) -> str:
 
     Args:
         item: attributes by name.
-        numbers: see ``item_members``.
-
-    Raises:
-        UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
-    """
-    return "{" + item_members(item, numbers) + "}"
-
-
-def item_members(item: Item, numbers: Numbers = None) -> str:
-    """An item's members without the braces, to stand among others in one JSON object.
-
-    Args:
-        item: attributes by name.
         numbers: the texts of the item's numbers are appended, and written unchecked. The text is
             valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers of
             many items at once in a fraction of the time. Without it each number is checked.
 
     Raises:
-        UndecodableValueError: as ``item_json``.
+        UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
     """
-    return _bounded(_members, item, numbers)
+    return _bounded(_map, item, numbers)
+
+
+def item_members(item: Item, numbers: Numbers = None) -> str:
+    """The members of ``item_json`` without the braces, to stand among others in one object."""
+    return item_json(item, numbers)[1:-1]
 
 
 def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers) -> str:
@@ -85,7 +80,7 @@ def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers)
         raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
 
 
-def _members(item: Any, numbers: Numbers) -> str:
+def _map(item: Any, numbers: Numbers) -> str:
     names: tuple[str, ...] = ()
     texts: list[str] = []
     value: Any = None
@@ -101,7 +96,7 @@ def _members(item: Any, numbers: Numbers) -> str:
                 texts.append(quoted(value["S"]))
             else:
                 texts.append(_WRITERS[tag](value[tag], numbers))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _UNWRITABLE as error:
         if not isinstance(item, Mapping):
             raise UndecodableValueError(f"expected an object, not {kind_of(item)}") from None
         raise _undecodable(error, value).within(names[len(texts)]) from None
@@ -110,14 +105,14 @@ def _members(item: Any, numbers: Numbers) -> str:
 
 
 def _template(names: tuple[str, ...]) -> str:
-    """The members of a map with these attribute names, ``%s`` in place of each value.
+    """A JSON object of these attribute names, ``%s`` in place of each value.
 
     Column names have no character that JSON escapes or ``%`` formatting takes as its own.
     """
     if not all(isinstance(name, str) for name in names):
         raise UndecodableValueError("an attribute's name is not a string")
     columns = column_names(names)
-    return ",".join([f'"{columns[name]}":%s' for name in names])
+    return "{" + ",".join([f'"{columns[name]}":%s' for name in names]) + "}"
 
 
 _cached_template = lru_cache(maxsize=1024)(_template)
@@ -127,7 +122,7 @@ def _value(value: Any, numbers: Numbers) -> str:
     try:
         [tag] = value
         return _WRITERS[tag](value[tag], numbers)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _UNWRITABLE as error:
         raise _undecodable(error, value) from None
 
 
@@ -149,19 +144,17 @@ def _undecodable(error: Exception, value: Any) -> UndecodableValueError:
     raise error
 
 
-def _map(content: Any, numbers: Numbers) -> str:
-    return "{" + _members(content, numbers) + "}"
-
-
 def _list(content: Any, numbers: Numbers) -> str:
     elements = _array("L", content)
-    parts: list[str] = []
+    texts: list[str] = []
+    element: Any = None
     try:
         for element in elements:
-            parts.append(_value(element, numbers))
-    except UndecodableValueError as error:
-        raise error.within(f"[{len(parts)}]") from None
-    return "[" + ",".join(parts) + "]"
+            [tag] = element
+            texts.append(_WRITERS[tag](element[tag], numbers))
+    except _UNWRITABLE as error:
+        raise _undecodable(error, element).within(f"[{len(texts)}]") from None
+    return "[" + ",".join(texts) + "]"
 
 
 def _number(content: Any, numbers: Numbers) -> str:

@@ -127,7 +127,7 @@ def decide(changes: Sequence[Change], rules: Rules) -> None:
 def _write_documents(
     changes: Sequence[Change], options: DocumentOptions, numbers: list[str] | None
 ) -> None:
-    """Write the documents; ``numbers`` as ``dynamodb.values.item_members`` has it."""
+    """Write the documents; ``numbers`` as ``dynamodb.values.item_json`` has it."""
     for change in changes:
         assert change.edited is not None
         try:
