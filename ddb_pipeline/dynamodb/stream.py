@@ -71,10 +71,6 @@ class DocumentOptions:
     images: Images = Images.NEW
     metadata: bool = True
 
-    def primary_image(self, record: "StreamRecord") -> Item | None:
-        """The image that becomes the document's own members; None where the change has none."""
-        return record.old_image if self.images is Images.OLD else record.new_image
-
 
 class StreamRecord(NamedTuple):
     """One change of one item.
@@ -188,7 +184,7 @@ def change_document(
             options need.
     """
     images = options.images
-    primary = options.primary_image(record)
+    primary = record.old_image if images is Images.OLD else record.new_image
     if primary is None:
         if record.event_name != ("INSERT" if images is Images.OLD else "REMOVE"):
             raise _missing_image(record, "OldImage" if images is Images.OLD else "NewImage")

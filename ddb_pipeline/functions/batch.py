@@ -89,7 +89,7 @@ class _Batch:
             return
         for change in self._changes:
             if change.document is not None:
-                change.missing = table.missing(change, self._settings.options)
+                change.missing = table.missing(change.document)
 
     def deliver(self, deadline: float) -> None:
         """Send the documents, one delivery stream after another."""

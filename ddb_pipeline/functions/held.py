@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ddb_pipeline.dynamodb.stream import DocumentOptions, Images
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.firehose.held import HELD_KIND, held_record, paths_without_column
 from ddb_pipeline.functions.changes import Change
-from ddb_pipeline.functions.covered_images import CoveredImages
 from ddb_pipeline.functions.dead_letters import day_and_digest, put_object
 from ddb_pipeline.functions.stream_settings import StreamSettings
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.hive.coverage import Fields, covered_fields
-from ddb_pipeline.hive.names import DELIVERY_NAMES
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -46,11 +43,10 @@ class DeliveryTable:
         self._reference = reference
         self._clock = clock
         self._fields: Fields | None = None
-        self._images = CoveredImages(Fields({}))
         self._read_at = float("-inf")
 
-    def missing(self, change: Change, options: DocumentOptions) -> Sequence[str]:
-        """Paths of a change's document that have no column; the document was written already.
+    def missing(self, document: bytes) -> Sequence[str]:
+        """Paths of a document's attributes that have no column.
 
         Raises:
             CatalogError: the table cannot be read.
@@ -58,32 +54,20 @@ class DeliveryTable:
         now = self._clock()
         if now >= self._read_at + SCHEMA_SECONDS:
             self._read(now)
-        if self._covers(change, options):
-            return ()
-        paths = self._paths(change)
+        paths = self._paths(document)
         if paths and now >= self._read_at + RECHECK_SECONDS:
             # The column may have been added since: read once more before the change is held.
             self._read(now)
-            paths = self._paths(change)
+            paths = self._paths(document)
         return paths
 
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
         self._fields = None if table is None else covered_fields(table.columns)
-        self._images = CoveredImages(self._fields or Fields({}))
         self._read_at = now
 
-    def _covers(self, change: Change, options: DocumentOptions) -> bool:
-        """Whether the image alone shows that all of the document has columns."""
-        if change.edited is None or options.images is Images.BOTH:
-            return False
-        image = options.primary_image(change.edited) or change.edited.keys
-        return self._images.covers(image, DELIVERY_NAMES if options.metadata else ())
-
-    def _paths(self, change: Change) -> Sequence[str]:
-        if self._fields is None:
-            return ()
-        return paths_without_column(change.document or b"", self._fields)
+    def _paths(self, document: bytes) -> Sequence[str]:
+        return () if self._fields is None else paths_without_column(document, self._fields)
 
 
 def write_held_changes(s3: "S3Client", settings: StreamSettings, changes: Sequence[Change]) -> str:

@@ -1,6 +1,6 @@
 """Which attributes of a JSON document have no column: what a conversion would drop silently."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -66,13 +66,17 @@ def attributes_without_column(document: Mapping[str, Any], fields: Fields) -> tu
     return tuple(dict.fromkeys(path for path, _ in values_without_column(document, fields)))
 
 
-def values_without_column(value: Any, node: Node, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value of a JSON document that no column holds, after its path."""
-    if isinstance(node, Elements):
-        for element in _elements(value, node.of_map):
-            yield from values_without_column(element, node.each, f"{path}[]")
-    elif isinstance(node, Fields) and isinstance(value, Mapping):
-        yield from _field_values(value, node, path)
+def values_without_column(value: Any, node: Node, path: str = "") -> list[tuple[str, Any]]:
+    """The values of a JSON document that no column holds, each with its path."""
+    if isinstance(node, Fields):
+        return _field_values(value, node, path) if isinstance(value, Mapping) else []
+    if node is None or node.each is None:
+        return []
+    return [
+        found
+        for element in _elements(value, node.of_map)
+        for found in values_without_column(element, node.each, f"{path}[]")
+    ]
 
 
 def _elements(value: Any, of_map: bool) -> Iterable[Any]:
@@ -82,14 +86,19 @@ def _elements(value: Any, of_map: bool) -> Iterable[Any]:
     return value if isinstance(value, list) and not of_map else ()
 
 
-def _field_values(value: Mapping[str, Any], node: Fields, path: str) -> Iterator[tuple[str, Any]]:
+def _field_values(value: Mapping[str, Any], node: Fields, path: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
     for name, inner in value.items():
         folded = name.lower()
+        covered = folded in node.by_name
+        if covered and node.by_name[folded] is None:
+            continue
         inner_path = f"{path}.{folded}" if path else folded
-        if folded in node.by_name:
-            yield from values_without_column(inner, node.by_name[folded], inner_path)
+        if covered:
+            found += values_without_column(inner, node.by_name[folded], inner_path)
         elif _has_content(inner):
-            yield inner_path, inner
+            found.append((inner_path, inner))
+    return found
 
 
 def _has_content(value: Any) -> bool:
