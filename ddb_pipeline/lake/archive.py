@@ -1,29 +1,25 @@
 """Objects whose records are redelivered: a copy of each is stored before it changes."""
 
+import hashlib
 from typing import TYPE_CHECKING
 
+from ddb_pipeline.lake.conditional import create
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
-from ddb_pipeline.lake.objects import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
-def archive(s3: "S3Client", bucket: str, stored: StoredObject, version: str) -> None:
-    """Copy an object under the prefix of redelivered objects; it may run twice.
-
-    ``version`` identifies the object's content; its first 8 characters end the copy's key.
-    """
-    s3.copy_object(
-        Bucket=bucket,
-        CopySource={"Bucket": bucket, "Key": stored.key},
-        Key=f"{REDELIVERED_PREFIX}{stored.key}.{version[:8]}",
-    )
+def content_id(key: str, content: bytes) -> str:
+    """Identifies an object's content under its key, whoever reads it and whenever."""
+    return hashlib.sha256(key.encode("utf-8") + b"\0" + content).hexdigest()[:32]
 
 
-def overwrite_or_delete(s3: "S3Client", bucket: str, stored: StoredObject, rest: bytes) -> None:
-    """Leave only ``rest`` in an object; delete the object if that is empty."""
-    if rest:
-        s3.put_object(Bucket=bucket, Key=stored.key, Body=rest)
-    else:
-        s3.delete_object(Bucket=bucket, Key=stored.key)
+def archive_key(key: str, version: str) -> str:
+    """The key of the copy of a content, of which ``version`` is the id."""
+    return f"{REDELIVERED_PREFIX}{key}.{version[:8]}"
+
+
+def archive(s3: "S3Client", bucket: str, key: str, content: bytes) -> None:
+    """Store what was read of an object under the prefix of redelivered objects; may run twice."""
+    create(s3, bucket, archive_key(key, content_id(key, content)), content)

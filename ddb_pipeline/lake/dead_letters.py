@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ddb_pipeline.lake.archive import archive, overwrite_or_delete
-from ddb_pipeline.lake.objects import StoredObject, read_object
+from ddb_pipeline.lake.archive import archive
+from ddb_pipeline.lake.conditional import leave, read_if_exists
+from ddb_pipeline.lake.objects import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -53,13 +54,16 @@ def redeliver_letters(
         deliver: delivers an event of the streaming function, and returns the key of the object in
             which it wrote letters that still cannot be delivered: this one, where all are the same.
     """
-    found = read_dead_letters(read_object(s3, bucket, stored.key))
+    body = read_if_exists(s3, bucket, stored.key)
+    if body is None:
+        return False
+    found = read_dead_letters(body.content)
     if not found.letters:
         return False
     # The copy comes first: the delivery itself may overwrite the object.
-    archive(s3, bucket, stored, stored.etag)
+    archive(s3, bucket, stored.key, body.content)
     if deliver(found.event) == stored.key:
         return False
     rest = b"".join(line + b"\n" for line in found.unreadable)
-    overwrite_or_delete(s3, bucket, stored, rest)
+    leave(s3, bucket, stored.key, rest, body.etag)
     return True

@@ -20,6 +20,8 @@ REDELIVERED_PREFIX = "redelivered/"
 """Copies of error objects and dead letters from before their redelivery."""
 RELEVANCE_PREFIX = "relevance/"
 """Output of the relevance job: statistics, scores, the manifest of their current versions."""
+STATE_PREFIX = "pipeline-state/"
+"""What redelivery and reconciliation store from one run to the next."""
 SPARK_COLUMNS_PREFIX = "spark-columns/"
 """Columns of exports: input and output of the Spark job that converts them."""
 SPARK_CODE_PREFIX = "spark-code/"
@@ -33,6 +35,7 @@ RESERVED_PREFIXES = frozenset(
         DEAD_LETTER_PREFIX,
         REDELIVERED_PREFIX,
         RELEVANCE_PREFIX,
+        STATE_PREFIX,
         SPARK_COLUMNS_PREFIX,
         SPARK_CODE_PREFIX,
     )

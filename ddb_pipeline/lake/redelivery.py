@@ -1,15 +1,25 @@
-"""Redelivery: the records of an error object are converted again and become rows of the lake."""
+"""Redelivery: the records of an error object are converted again and become rows of the lake.
 
-import hashlib
-from collections import defaultdict
+Any number of redeliveries may work on one error object at a time, with different columns, and each
+may stop at any step. What they do is decided once for each content of the object: the first of
+them stores its plan, and all carry out the stored plan, which has one result. Only then is the
+error object replaced, if it still has the content that the plan is for.
+
+A redelivery that stops for hours between two requests, while a compaction removes what another has
+written, would write these rows a second time; no row is lost.
+"""
+
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs
 
 from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.firehose.error_objects import (
+    ErrorObject,
     FailedRecord,
     read_error_object,
     write_error_object,
@@ -18,13 +28,21 @@ from ddb_pipeline.firehose.held import documents, split_held
 from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.archive import archive, overwrite_or_delete
-from ddb_pipeline.lake.layout import DeliveryHour
-from ddb_pipeline.lake.objects import StoredObject, list_objects, read_object
+from ddb_pipeline.lake import conditional
+from ddb_pipeline.lake.archive import archive, content_id
+from ddb_pipeline.lake.layout import STATE_PREFIX, DeliveryHour
+from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+CORRUPT_LINE = "Pipeline.UnreadableLine"
+"""The reason of a line of an error object that is not a failed record."""
+PLAN_PREFIX = f"{STATE_PREFIX}redelivery-plans/"
+"""Plans, each needed for as long as a redelivery of its content may still run."""
+LATEST_ARRIVAL = 253_402_300_799
+"""The last second of the year 9999, after which no delivery hour has a name; epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +53,53 @@ class ObjectRedelivery:
         key: the error object's key.
         rows: number of rows written.
         landed_before: number of documents that were rows of the lake before.
-        failed: number of records that still fail and stay in the error object.
+        reasons: the records and lines that stay in the error object, counted by error code.
+        etag: the ETag of what stays in the error object; empty where it is gone, or where another
+            writer has changed it meanwhile.
     """
 
     key: str
-    rows: int
-    landed_before: int
-    failed: int
+    rows: int = 0
+    landed_before: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    etag: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Number of records that still fail and stay in the error object."""
+        return sum(count for code, count in self.reasons.items() if code != CORRUPT_LINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliveryPlan:
+    """All that the result of a redelivery depends on, beside the content of the error object.
+
+    Attributes:
+        columns: those of the delivery table.
+        landed: events of the error object that are rows of the lake already.
+        default_arrival: the arrival of records without a timestamp, epoch seconds.
+    """
+
+    columns: tuple[Column, ...]
+    landed: frozenset[str]
+    default_arrival: float
+
+    def render(self) -> bytes:
+        """The plan as JSON."""
+        return json.dumps(
+            {
+                "columns": [list(column) for column in self.columns],
+                "landed": sorted(self.landed),
+                "defaultArrival": self.default_arrival,
+            }
+        ).encode("ascii")
+
+    @classmethod
+    def parse(cls, text: bytes) -> "RedeliveryPlan":
+        """Read what :meth:`render` wrote."""
+        data = json.loads(text)
+        columns = tuple(Column(name, type_text) for name, type_text in data["columns"])
+        return cls(columns, frozenset(data["landed"]), data["defaultArrival"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +121,36 @@ class HourRedelivery:
     failed: tuple[FailedRecord, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConvertedObject:
+    """The content of an error object after conversion.
+
+    Attributes:
+        hours: its rows by delivery hour.
+        rest: the content that stays.
+        reasons: the records and lines that stay, counted by error code.
+    """
+
+    hours: tuple[HourRedelivery, ...]
+    rest: bytes
+    reasons: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of all hours."""
+        return sum(hour.rows for hour in self.hours)
+
+    @property
+    def landed_before(self) -> int:
+        """Number of documents of all hours that were rows of the lake before."""
+        return sum(hour.landed_before for hour in self.hours)
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether a record becomes a row or is one already."""
+        return bool(self.rows or self.landed_before)
+
+
 def redeliver(
     s3: "S3Client",
     filesystem: pyarrow.fs.FileSystem,
@@ -72,29 +160,62 @@ def redeliver(
 ) -> ObjectRedelivery:
     """Convert an error object's records with ``columns`` and write the rows to the lake.
 
-    It may run twice, or stop at any point and run again: the key of the Parquet object follows from
-    the content of the error object, which is removed only after its rows are written. Records that
-    fail again, and lines that cannot be read, stay in the error object.
+    Records that fail again, and lines that cannot be read, stay in the error object. Where nothing
+    can be converted, nothing is written.
     """
-    content = read_error_object(read_object(s3, bucket, stored.key))
-    ready, failed = split_held(content.records, covered_fields(columns))
-    version = _object_version(stored)
+    found = conditional.read_if_exists(s3, bucket, stored.key)
+    if found is None:
+        return ObjectRedelivery(stored.key)
+    content = read_error_object(found.content)
+    version = content_id(stored.key, found.content)
     name = f"redelivered-{version}.parquet"
-    events, hours = packed_events(ready, stored.modified_at)
+    events, hours = packed_events(content.records, found.modified_at)
     landed = _landed_events(s3, filesystem, bucket, events, hours, own_name=name)
-    rows = landed_before = 0
-    for converted in convert_by_hour(ready, columns, landed, stored.modified_at):
-        failed.extend(converted.failed)
-        landed_before += converted.landed_before
-        if converted.parquet is not None:
-            key = f"{converted.hour.prefix}{name}"
-            s3.put_object(Bucket=bucket, Key=key, Body=converted.parquet)
-            rows += converted.rows
-    if rows or landed_before:
-        archive(s3, bucket, stored, version)
-        corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
-        overwrite_or_delete(s3, bucket, stored, write_error_object(failed) + corrupt)
-    return ObjectRedelivery(stored.key, rows, landed_before, len(failed))
+    plan = RedeliveryPlan(tuple(columns), landed, found.modified_at)
+    converted = convert_object(content, plan)
+    plan_key = f"{PLAN_PREFIX}{version}.json"
+    stored_plan = _stored_plan(s3, bucket, plan_key, plan, is_needed=converted.changes_something)
+    if stored_plan is None:
+        return ObjectRedelivery(stored.key, reasons=converted.reasons, etag=found.etag)
+    if stored_plan != plan:
+        converted = convert_object(content, stored_plan)
+    for hour in converted.hours:
+        if hour.parquet is not None:
+            conditional.create(s3, bucket, f"{hour.hour.prefix}{name}", hour.parquet)
+    archive(s3, bucket, stored.key, found.content)
+    etag = conditional.leave(s3, bucket, stored.key, converted.rest, found.etag)
+    return ObjectRedelivery(
+        stored.key,
+        rows=converted.rows,
+        landed_before=converted.landed_before,
+        reasons=converted.reasons,
+        etag=etag,
+    )
+
+
+def convert_object(content: ErrorObject, plan: RedeliveryPlan) -> ConvertedObject:
+    """Convert the content of an error object as planned."""
+    ready, failed = split_held(content.records, covered_fields(plan.columns))
+    hours = tuple(convert_by_hour(ready, plan.columns, plan.landed, plan.default_arrival))
+    failed.extend(record for hour in hours for record in hour.failed)
+    corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
+    reasons = Counter(record.error_code for record in failed)
+    if content.corrupt_lines:
+        reasons[CORRUPT_LINE] += len(content.corrupt_lines)
+    return ConvertedObject(hours, write_error_object(failed) + corrupt, reasons)
+
+
+def _stored_plan(
+    s3: "S3Client", bucket: str, key: str, plan: RedeliveryPlan, *, is_needed: bool
+) -> RedeliveryPlan | None:
+    """The plan that all redeliveries of a content carry out: this one, unless another is stored.
+
+    Returns None where no plan is stored and none is needed.
+    """
+    if is_needed and conditional.create(s3, bucket, key, plan.render()):
+        return plan
+    found = conditional.read_if_exists(s3, bucket, key)
+    return None if found is None else RedeliveryPlan.parse(found.content)
 
 
 def convert_by_hour(
@@ -166,8 +287,11 @@ def packed_events(
 
 
 def _arrival(record: FailedRecord, default: float) -> float:
-    """When Firehose received a record, epoch seconds."""
-    return default if record.arrival_timestamp is None else record.arrival_timestamp / 1000
+    """When Firehose received a record, epoch seconds; the default where that is no time."""
+    if record.arrival_timestamp is None:
+        return default
+    arrival = record.arrival_timestamp / 1000
+    return arrival if 0 <= arrival <= LATEST_ARRIVAL else default
 
 
 def _event_id(document: Any) -> str | None:
@@ -198,7 +322,3 @@ def _landed_events(
         if EVENT_ID in table.column_names:
             landed |= events.intersection(table.column(EVENT_ID).to_pylist())
     return frozenset(landed)
-
-
-def _object_version(stored: StoredObject) -> str:
-    return hashlib.sha256(f"{stored.key}\0{stored.etag}".encode()).hexdigest()[:32]

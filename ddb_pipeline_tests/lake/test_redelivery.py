@@ -149,11 +149,11 @@ def test_a_run_stopped_after_writing_rows_can_be_repeated(
 ) -> None:
     bucket.put_errors(failed(document("a", n=1)), failed(document("b", n=2)))
 
-    def killed(**_: Any) -> None:
+    def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(bucket.s3, "copy_object", killed)
+        patched.setattr("ddb_pipeline.lake.redelivery.archive", killed)
         with pytest.raises(KeyboardInterrupt):
             bucket.redeliver()
     assert bucket.events() == ["a", "b"]
