@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
-from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
+from ddb_pipeline.functions.environment import SettingsError
+from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 

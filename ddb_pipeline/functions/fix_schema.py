@@ -1,4 +1,4 @@
-"""Lambda: a Glue table changed, bring its column types to what Firehose accepts."""
+"""Lambda function: gives a changed Glue table the column types that Firehose accepts."""
 
 import json
 import os
@@ -7,42 +7,34 @@ from typing import Any
 
 import boto3
 
+from ddb_pipeline.functions.environment import SettingsError, table_reference, text_of
 from ddb_pipeline.glue.catalog import CatalogError, TableNotFoundError, TableReference
 from ddb_pipeline.glue.repair import Repair, changed_tables, fix_table, watched
 
 TABLES_VARIABLE = "WATCHED_TABLES"
 
 
-class SettingsError(Exception):
-    """The function's environment is not usable; the message names the variable."""
-
-
 def watched_tables(environment: Mapping[str, str]) -> tuple[TableReference, ...]:
-    """``WATCHED_TABLES``: ``database.table`` or ``database.*``, separated by commas.
+    """The tables of ``WATCHED_TABLES``: ``database.table`` or ``database.*``, separated by commas.
 
     Raises:
-        SettingsError: the variable is missing or an entry has no database.
+        SettingsError: the variable is missing, or an entry has no database or no table.
     """
-    text = environment.get(TABLES_VARIABLE, "").strip()
+    text = text_of(environment, TABLES_VARIABLE)
     if not text:
         raise SettingsError(
             f"{TABLES_VARIABLE} is not set. Give the tables to keep valid, "
             "as database.table or database.*, separated by commas."
         )
-    references = []
-    for entry in text.split(","):
-        database, _, name = entry.strip().partition(".")
-        if not database or not name:
-            raise SettingsError(f"{TABLES_VARIABLE}: {entry.strip()!r} is not database.table.")
-        references.append(TableReference(database, name))
-    return tuple(references)
+    return tuple(table_reference(TABLES_VARIABLE, entry.strip()) for entry in text.split(","))
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Fix the tables an EventBridge event names; a table deleted meanwhile needs no fix.
+    """Fix the watched tables of an EventBridge event; one deleted since then needs no fix.
 
     Raises:
-        CatalogError: of the first table that could not be fixed; the others have been.
+        SettingsError: ``WATCHED_TABLES`` is missing or wrong.
+        CatalogError: a table could not be fixed. The others are fixed before it is raised.
     """
     tables = watched(changed_tables(event), watched_tables(os.environ))
     if not tables:
@@ -65,7 +57,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
 
 
 def log(repairs: list[Repair], event_id: str) -> None:
-    """One JSON line per table for CloudWatch Logs."""
+    """Print one JSON line per table for CloudWatch Logs."""
     for repair in repairs:
         line = {
             "message": "schema fixed" if repair.written else "schema already valid",

@@ -7,7 +7,8 @@ from functools import cached_property
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
-from ddb_pipeline.functions.stream_settings import Routing, SettingsError, StreamSettings
+from ddb_pipeline.functions.environment import SettingsError
+from ddb_pipeline.functions.stream_settings import Routing, StreamSettings
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 Transformer = Callable[[Item, StreamRecord], Item | None]

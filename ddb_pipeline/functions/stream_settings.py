@@ -2,24 +2,24 @@
 
 | variable | meaning |
 |---|---|
-| DELIVERY_STREAM | delivery stream for whatever no route claims |
+| DELIVERY_STREAM | delivery stream for every change that no route matches |
 | DELIVERY_METADATA | `true` (default) or `false`: metadata columns, and deletes with them |
 | IMAGES | `new` (default), `old` or `both` |
 | EVENT_NAMES | of INSERT, MODIFY, REMOVE, separated by commas; all by default |
-| ATTRIBUTE_FILTER | JSON, path to wanted values: `{"kind": ["search", "click"]}`; all must match, |
-| | before or after the change; a delete of which only the keys are known passes |
+| ATTRIBUTE_FILTER | JSON, path to accepted values: `{"kind": ["search", "click"]}`; all match |
+| | before or after the change; a delete of which only the keys are known matches |
 | TABLE_ROUTES | JSON, DynamoDB table to delivery stream |
-| ROUTE_ATTRIBUTE | path of the attribute that ATTRIBUTE_ROUTES looks at |
-| ATTRIBUTE_ROUTES | JSON, the attribute's value to delivery stream; wins over TABLE_ROUTES |
+| ROUTE_ATTRIBUTE | path of the attribute that ATTRIBUTE_ROUTES is about |
+| ATTRIBUTE_ROUTES | JSON, the attribute's value to delivery stream; precedes TABLE_ROUTES |
 | DROP_ATTRIBUTES | paths to leave out, separated by commas |
-| PSEUDONYMISE_ATTRIBUTES | paths to replace by keyed hashes, separated by commas |
-| PSEUDONYM_KEY, PSEUDONYM_KEY_SECRET_ARN | the hash's key, or the Secrets Manager secret with it |
+| PSEUDONYMISE_ATTRIBUTES | paths to replace by HMACs, separated by commas |
+| PSEUDONYM_KEY, PSEUDONYM_KEY_SECRET_ARN | the HMAC's key, or the Secrets Manager secret with it |
 | TRANSFORMER | `module:function`, called with each image and its record |
 | PACK_BYTES | bytes up to which documents share a record, 1 to 1,024,000 |
-| DEAD_LETTER_BUCKET, DEAD_LETTER_PREFIX | where changes go that can never be delivered |
-| DELIVERY_TABLE | `database.table` that Firehose converts with: changes with attributes that it |
-| | does not declare are held instead of cut short; without it nothing is held |
-| ERROR_PREFIX | where held changes go in that bucket, `errors/` by default |
+| DEAD_LETTER_BUCKET, DEAD_LETTER_PREFIX | where to store changes that can never be delivered |
+| DELIVERY_TABLE | `database.table` that Firehose converts with: changes with attributes for which |
+| | it has no column are held; without the variable no change is held |
+| ERROR_PREFIX | where to store held changes in that bucket, `errors/` by default |
 """
 
 import json
@@ -30,7 +30,8 @@ from typing import Any
 
 from ddb_pipeline.dynamodb.stream import EVENT_NAMES, DocumentOptions, Images
 from ddb_pipeline.firehose.delivery import DEFAULT_PACK_BYTES, MAX_BYTES_PER_RECORD
-from ddb_pipeline.functions.attributes import AttributePath, parse_path
+from ddb_pipeline.functions.attributes import AttributeFilter, AttributePath, parse_path
+from ddb_pipeline.functions.environment import SettingsError, table_reference, text_of
 from ddb_pipeline.glue.catalog import TableReference
 
 STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -40,13 +41,16 @@ DEFAULT_ERROR_PREFIX = "errors/"
 MIN_KEY_CHARACTERS = 16
 
 
-class SettingsError(Exception):
-    """The function's environment is not usable; the message names the variable."""
-
-
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Which delivery stream a change goes to: by attribute, else by table, else the default."""
+    """Where a change goes.
+
+    Attributes:
+        default: delivery stream for every other change; empty for none.
+        tables: delivery stream by DynamoDB table.
+        attribute: path of an attribute; empty for none.
+        attribute_values: delivery stream by that attribute's value; precedes ``tables``.
+    """
 
     default: str
     tables: Mapping[str, str]
@@ -56,12 +60,12 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What the environment says; see the module's table."""
+    """The environment, parsed; see the module's table."""
 
     routing: Routing
     options: DocumentOptions
     event_names: frozenset[str]
-    attribute_filter: tuple[tuple[AttributePath, frozenset[str]], ...]
+    attribute_filter: AttributeFilter
     dropped: tuple[AttributePath, ...]
     pseudonymised: tuple[AttributePath, ...]
     pseudonym_key: str
@@ -75,7 +79,7 @@ class StreamSettings:
 
 
 def read_settings(environment: Mapping[str, str]) -> StreamSettings:
-    """The settings in an environment.
+    """Parse the settings of an environment.
 
     Raises:
         SettingsError: a variable is missing or wrong.
@@ -90,10 +94,10 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
         dropped=_paths(environment, "DROP_ATTRIBUTES"),
         pseudonymised=_paths(environment, "PSEUDONYMISE_ATTRIBUTES"),
         pseudonym_key=environment.get("PSEUDONYM_KEY", ""),
-        pseudonym_key_secret=_text(environment, "PSEUDONYM_KEY_SECRET_ARN"),
+        pseudonym_key_secret=text_of(environment, "PSEUDONYM_KEY_SECRET_ARN"),
         transformer=_transformer(environment),
         pack_bytes=_pack_bytes(environment),
-        dead_letter_bucket=_text(environment, "DEAD_LETTER_BUCKET"),
+        dead_letter_bucket=text_of(environment, "DEAD_LETTER_BUCKET"),
         dead_letter_prefix=_prefix(environment, "DEAD_LETTER_PREFIX", DEFAULT_DEAD_LETTER_PREFIX),
         delivery_table=_delivery_table(environment),
         error_prefix=_prefix(environment, "ERROR_PREFIX", DEFAULT_ERROR_PREFIX),
@@ -104,7 +108,11 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
 
 
 def check_pseudonym_key(source: str, key: str) -> None:
-    """Refuse a key that could be guessed; ``source`` names where it comes from."""
+    """Check that a key is too long to be guessed; ``source`` names where it comes from.
+
+    Raises:
+        SettingsError: the key is too short.
+    """
     if len(key) < MIN_KEY_CHARACTERS:
         raise SettingsError(
             f"{source} holds {len(key)} characters; PSEUDONYMISE_ATTRIBUTES needs a key of at "
@@ -112,12 +120,8 @@ def check_pseudonym_key(source: str, key: str) -> None:
         )
 
 
-def _text(environment: Mapping[str, str], variable: str) -> str:
-    return environment.get(variable, "").strip()
-
-
 def _routing(environment: Mapping[str, str]) -> Routing:
-    default = _text(environment, "DELIVERY_STREAM")
+    default = text_of(environment, "DELIVERY_STREAM")
     tables = _routes(environment, "TABLE_ROUTES")
     values = _routes(environment, "ATTRIBUTE_ROUTES")
     attribute = _paths(environment, "ROUTE_ATTRIBUTE")
@@ -141,7 +145,7 @@ def _check_stream(variable: str, name: Any) -> str:
 
 
 def _object(environment: Mapping[str, str], variable: str) -> dict[str, Any]:
-    text = _text(environment, variable)
+    text = text_of(environment, variable)
     if not text:
         return {}
     try:
@@ -159,7 +163,7 @@ def _routes(environment: Mapping[str, str], variable: str) -> dict[str, str]:
 
 
 def _images(environment: Mapping[str, str]) -> Images:
-    text = _text(environment, "IMAGES") or Images.NEW.value
+    text = text_of(environment, "IMAGES") or Images.NEW.value
     try:
         return Images(text.lower())
     except ValueError:
@@ -167,14 +171,14 @@ def _images(environment: Mapping[str, str]) -> Images:
 
 
 def _flag(environment: Mapping[str, str], variable: str, default: bool) -> bool:
-    text = _text(environment, variable).lower()
+    text = text_of(environment, variable).lower()
     if text not in ("", "true", "false"):
         raise SettingsError(f"{variable} is {text!r}; give true or false.")
     return default if not text else text == "true"
 
 
 def _event_names(environment: Mapping[str, str]) -> frozenset[str]:
-    text = _text(environment, "EVENT_NAMES")
+    text = text_of(environment, "EVENT_NAMES")
     names = frozenset(name.strip().upper() for name in text.split(",")) if text else EVENT_NAMES
     unknown = sorted(names - EVENT_NAMES)
     if unknown:
@@ -182,10 +186,8 @@ def _event_names(environment: Mapping[str, str]) -> frozenset[str]:
     return names
 
 
-def _attribute_filter(
-    environment: Mapping[str, str],
-) -> tuple[tuple[AttributePath, frozenset[str]], ...]:
-    wanted = []
+def _attribute_filter(environment: Mapping[str, str]) -> AttributeFilter:
+    accepted = []
     for path, values in _object(environment, "ATTRIBUTE_FILTER").items():
         listed = values if isinstance(values, list) else [values]
         if not listed or not all(isinstance(value, str) for value in listed):
@@ -193,12 +195,12 @@ def _attribute_filter(
                 f"ATTRIBUTE_FILTER: {path!r} needs a list of strings (numbers as their text, "
                 "booleans as true or false)."
             )
-        wanted.append((_path("ATTRIBUTE_FILTER", path), frozenset(listed)))
-    return tuple(wanted)
+        accepted.append((_path("ATTRIBUTE_FILTER", path), frozenset(listed)))
+    return tuple(accepted)
 
 
 def _paths(environment: Mapping[str, str], variable: str) -> tuple[AttributePath, ...]:
-    text = _text(environment, variable)
+    text = text_of(environment, variable)
     return tuple(_path(variable, path.strip()) for path in text.split(",")) if text else ()
 
 
@@ -210,27 +212,22 @@ def _path(variable: str, text: str) -> AttributePath:
 
 
 def _transformer(environment: Mapping[str, str]) -> str:
-    text = _text(environment, "TRANSFORMER")
+    text = text_of(environment, "TRANSFORMER")
     if text and not TRANSFORMER.fullmatch(text):
         raise SettingsError(f"TRANSFORMER is {text!r}; give module:function.")
     return text
 
 
 def _pack_bytes(environment: Mapping[str, str]) -> int:
-    text = _text(environment, "PACK_BYTES") or str(DEFAULT_PACK_BYTES)
+    text = text_of(environment, "PACK_BYTES") or str(DEFAULT_PACK_BYTES)
     if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= MAX_BYTES_PER_RECORD:
         raise SettingsError(f"PACK_BYTES is {text!r}; give bytes from 1 to {MAX_BYTES_PER_RECORD}.")
     return int(text)
 
 
 def _delivery_table(environment: Mapping[str, str]) -> TableReference | None:
-    text = _text(environment, "DELIVERY_TABLE")
-    if not text:
-        return None
-    database, _, name = text.partition(".")
-    if not database or not name:
-        raise SettingsError(f"DELIVERY_TABLE is {text!r}; give database.table.")
-    return TableReference(database, name)
+    text = text_of(environment, "DELIVERY_TABLE")
+    return table_reference("DELIVERY_TABLE", text) if text else None
 
 
 def _prefix(environment: Mapping[str, str], variable: str, default: str) -> str:

@@ -12,11 +12,11 @@ from botocore.config import Config
 
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
+from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.held import DeliveryTable
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules, Transformer
 from ddb_pipeline.functions.stream_settings import (
-    SettingsError,
     StreamSettings,
     check_pseudonym_key,
     read_settings,

@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.firehose.delivery import DeliveryRefusedError
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.dead_letters import DeadLetterError
+from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
+from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline_tests.support.stream_events import (
     ENVIRONMENT,
     FIRST,

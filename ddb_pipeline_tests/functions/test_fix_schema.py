@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from ddb_pipeline.functions import fix_schema
-from ddb_pipeline.functions.fix_schema import SettingsError, handler, watched_tables
+from ddb_pipeline.functions.environment import SettingsError
+from ddb_pipeline.functions.fix_schema import handler, watched_tables
 from ddb_pipeline.glue.catalog import PermissionMissingError, TableReference
 
 EVENT = {

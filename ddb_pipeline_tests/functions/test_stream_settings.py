@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ddb_pipeline.dynamodb.stream import DocumentOptions, Images
-from ddb_pipeline.functions.stream_settings import SettingsError, read_settings
+from ddb_pipeline.functions.environment import SettingsError
+from ddb_pipeline.functions.stream_settings import read_settings
 
 MINIMUM = {"DELIVERY_STREAM": "s"}
 

@@ -12,8 +12,8 @@ import pytest
 from moto import mock_aws
 
 from ddb_pipeline.functions import stream_to_firehose
+from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.report import METRICS
-from ddb_pipeline.functions.stream_settings import SettingsError
 from ddb_pipeline.functions.stream_to_firehose import deadline, handler, load_transformer
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, event_of, stream_record
 
