@@ -8,22 +8,24 @@ and objects of failed transformations ``errorCode``/``errorMessage``; all are re
 is written.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 _CODE_MEMBERS: Final = ("lastErrorCode", "ErrorCode", "errorCode")
 _MESSAGE_MEMBERS: Final = ("lastErrorMessage", "ErrorMessage", "errorMessage")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
+_MAX_INTEGER: Final = 2**63 - 1
+"""The members with integers are Java longs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCatalogTable:
-    """The catalog table a record was converted with, as the error object names it."""
+    """The catalog table that a record was converted with, as the error object names it."""
 
     database_name: str | None = None
     table_name: str | None = None
@@ -33,6 +35,7 @@ class DataCatalogTable:
     role_arn: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
+        """The table as the member ``dataCatalogTable``."""
         return {
             "catalogId": self.catalog_id,
             "databaseName": self.database_name,
@@ -43,7 +46,8 @@ class DataCatalogTable:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> DataCatalogTable:
+    def from_json(cls, document: Mapping[str, Any]) -> "DataCatalogTable":
+        """Read the member ``dataCatalogTable``."""
         return cls(
             catalog_id=_text(document, "catalogId"),
             database_name=_text(document, "databaseName"),
@@ -99,14 +103,14 @@ class CorruptLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorObject:
-    """What an error object holds: its records, and the lines that could not be read."""
+    """The content of an error object: its records, and the lines that cannot be read."""
 
     records: tuple[FailedRecord, ...]
     corrupt_lines: tuple[CorruptLine, ...]
 
 
 class CorruptErrorObjectError(ValueError):
-    """An error object with unreadable lines. ``records`` holds what the other lines gave."""
+    """An error object with unreadable lines; ``records`` are those of the other lines."""
 
     def __init__(self, key: str, content: ErrorObject) -> None:
         self.key = key
@@ -126,7 +130,7 @@ def write_error_object(records: Iterable[FailedRecord]) -> bytes:
 
 
 def read_error_object(body: bytes) -> ErrorObject:
-    """Read an error object line by line; an unreadable line never costs the others."""
+    """Read an error object line by line; a line that cannot be read does not affect the others."""
     records: list[FailedRecord] = []
     corrupt: list[CorruptLine] = []
     for number, line in enumerate(body.split(b"\n"), start=1):
@@ -205,8 +209,10 @@ def _text(document: Mapping[str, Any], member: str) -> str | None:
 
 def _integer(document: Mapping[str, Any], member: str) -> int | None:
     value = document.get(member)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, str) and value.lstrip("-").isdecimal():
-        return int(value)
-    raise _LineError(f"{member} is not an integer")
+    if value is None:
+        return None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MAX_INTEGER:
+        raise _LineError(f"{member} is not an integer")
+    return value

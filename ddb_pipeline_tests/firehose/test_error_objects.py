@@ -48,6 +48,9 @@ def test_what_is_written_is_read() -> None:
     assert parse_error_object(b"") == []
 
 
+MUTATIONS = (b"--5", b"9" * 5000, b"1e400", b"NaN", b"null", b'"', b"\xff", b"[" * 5000, b"true")
+"""Bytes that a parser of numbers or JSON may not expect."""
+
 OPTIONAL_TEXT = st.none() | st.text(max_size=10)
 TABLES = st.none() | st.builds(
     DataCatalogTable,
@@ -109,6 +112,19 @@ def test_unknown_members_and_other_spellings_are_read() -> None:
         (b'{"lastErrorCode":"c"}', "rawData is missing or not a string"),
         (b'{"rawData":"%%%"}', "rawData is not base64"),
         (b'{"rawData":"","attemptsMade":"many"}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":"--5"}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":"5-"}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":true}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":1.5}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":NaN}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","attemptsMade":"\xc2\xb2"}', "attemptsMade is not an integer"),
+        (b'{"rawData":"","arrivalTimestamp":1' + b"0" * 30 + b"}", "arrivalTimestamp is not an"),
+        (b'{"rawData":"","arrivalTimestamp":"' + b"9" * 5000 + b'"}', "arrivalTimestamp is not an"),
+        (b'{"rawData":"","arrivalTimestamp":' + b"9" * 5000 + b"}", ""),
+        (b'{"rawData":"","subSequenceNumber":"first"}', "subSequenceNumber is not an integer"),
+        (b'{"rawData":"\xc3\xa9"}', "rawData is not base64"),
+        (b'{"a":' * 100_000, "not JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
         (b'{"rawData":"","sequenceNumber":5}', "sequenceNumber is not a string"),
         (b'{"rawData":"","dataCatalogTable":"t"}', "dataCatalogTable is not an object"),
         (b'\xff{"rawData":""}', "not JSON"),
@@ -124,3 +140,17 @@ def test_a_corrupt_line_is_named_and_costs_no_other(line: bytes, reason: str) ->
     with pytest.raises(CorruptErrorObjectError, match=r"errors/one: 1 .* line 2: ") as caught:
         parse_error_object(body, "errors/one")
     assert caught.value.records == (RECORD, RECORD)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_bytes_in_a_line_affect_the_other_lines(data: st.DataObject) -> None:
+    line = bytearray(RECORD.to_line().rstrip(b"\n"))
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(line)))
+        stop = data.draw(st.integers(start, min(len(line), start + 8)))
+        inserted = data.draw(st.binary(max_size=6) | st.sampled_from(MUTATIONS))
+        line[start:stop] = inserted.replace(b"\n", b"")
+    content = read_error_object(RECORD.to_line() + bytes(line) + b"\n" + RECORD.to_line())
+    assert content.records[0] == content.records[-1] == RECORD
+    assert len(content.records) + len(content.corrupt_lines) == (3 if line.strip() else 2)

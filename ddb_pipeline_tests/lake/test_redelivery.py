@@ -18,7 +18,7 @@ from ddb_pipeline.firehose.held import HELD_CODE
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
-from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
+from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery, redeliver
 
 pytestmark = pytest.mark.embedded
 
@@ -175,6 +175,45 @@ def test_documents_that_firehose_delivered_of_a_packed_record_are_left_out(
     outcome = bucket.redeliver()
     assert outcome.landed_before == len(landed)
     assert bucket.events() == ["a", "b", "c"]
+
+
+BAD_LINES = [
+    b'{"rawData":"e30=","attemptsMade":"--5"}',
+    b'{"rawData":"e30=","arrivalTimestamp":1' + b"0" * 30 + b"}",
+    b'{"rawData":"e30=","subSequenceNumber":"first"}',
+    b'{"rawData":"e30=","attemptsMade":' + b"9" * 5000 + b"}",
+    b'{"rawData":"%"}',
+    b'{"lastErrorCode":"no data"}',
+    b"\xff\xfe",
+    b'{"a":' * 100_000,
+]
+BAD_DOCUMENTS = [
+    b'{"n":' + b"9" * 5000 + b"}",
+    b'{"n":1e999999999}',
+    b'{"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b"null{",
+    b"\xff\x00",
+    b'{"ddb_event_id":"\\ud800","n":"x"}',
+]
+
+
+def test_bad_lines_and_documents_stay_with_their_reason_and_affect_no_others(
+    bucket: Bucket,
+) -> None:
+    bucket.put_errors(
+        failed(document("a", n=1)),
+        *(failed(bad) for bad in BAD_DOCUMENTS),
+        failed(document("b", n=2), arrived=2**52),
+        failed(document("c", n=3), arrived=-1),
+        extra=b"".join(line + b"\n" for line in BAD_LINES),
+    )
+    outcome = bucket.redeliver()
+    assert bucket.events() == ["a", "b", "c"]
+    assert (outcome.rows, outcome.failed) == (3, len(BAD_DOCUMENTS))
+    assert outcome.reasons[CORRUPT_LINE] == len(BAD_LINES)
+    assert [record.raw_data for record in bucket.errors()] == BAD_DOCUMENTS
+    repeated = bucket.redeliver()
+    assert (repeated.rows, repeated.reasons) == (0, outcome.reasons)
 
 
 def test_unreadable_lines_stay_in_the_error_object(bucket: Bucket) -> None:
