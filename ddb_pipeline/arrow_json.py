@@ -17,6 +17,9 @@ MAX_DEPTH: Final = 128
 """Levels of objects and arrays on a line. The 32 levels of an item (Amazon DynamoDB developer
 guide, "Service, account, and table quotas") are at most 70 in DynamoDB JSON."""
 
+MAX_BYTES: Final = 1024 * 1024
+"""Bytes of a line. The reader needs some kilobytes for each name that it meets first."""
+
 _NEWLINE: Final = ord("\n")
 _RETURN: Final = ord("\r")
 _QUOTE: Final = ord('"')
@@ -78,25 +81,27 @@ def _safe_lines(block: bytes) -> int | None:
     if not len(starts):
         return None
     objects = (content[starts] == _BEGIN) & (content[ends - 1] == _END)
-    if not objects.all() or not _is_utf8(block):
+    if not objects.all() or (ends - starts).max() > MAX_BYTES or not _is_utf8(block):
         return None
     opening = np.flatnonzero((content & _CASE) == ord("["))
     counts = np.diff(np.append(np.searchsorted(opening, starts), len(opening)))
     for line in np.flatnonzero(counts > MAX_DEPTH):
-        if _depth(block[starts[line] : ends[line]]) > MAX_DEPTH:
+        if is_deeper(block[starts[line] : ends[line]], MAX_DEPTH):
             return None
     return len(starts)
 
 
-def _depth(line: bytes) -> int:
-    """The deepest nesting of a line; brackets in strings do not count."""
+def is_deeper(line: bytes, levels: int) -> bool:
+    """Whether objects and arrays of a line nest deeper; brackets in strings do not count."""
+    if line.count(b"{") + line.count(b"[") <= levels:
+        return False
     content = np.frombuffer(_ESCAPED.sub(b"__", line), np.uint8)
     outside = np.cumsum(content == _QUOTE) % 2 == 0
     bracket = content & _CASE
-    step: npt.NDArray[np.int32] = np.zeros(len(content), np.int32)
+    step: npt.NDArray[np.int8] = np.zeros(len(content), np.int8)
     step[outside & (bracket == ord("["))] = 1
     step[outside & (bracket == ord("]"))] = -1
-    return int(np.cumsum(step).max())
+    return bool(np.cumsum(step, dtype=np.int32).max() > levels)
 
 
 def _is_utf8(block: bytes) -> bool:

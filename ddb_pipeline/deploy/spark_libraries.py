@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ddb_pipeline.deploy.bundle import BundleError, zip_entry
 
-LIBRARIES = ("amazon.ion", "isal", "numpy", "pyarrow")
+LIBRARIES = ("isal", "numpy", "pyarrow")
 PYTHON = "3.11"
 """The version of Python that runs jobs; see ``spark.submission.EMR_PYTHON``."""
 ARCHITECTURES = {"ARM64": "aarch64", "X86_64": "x86_64"}

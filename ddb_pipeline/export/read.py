@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 from isal import isal_zlib
 
 from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.export.ion import IonValueError, ion_lines
+from ddb_pipeline.export.ion import BINARY_MARKER, ion_as_json
 from ddb_pipeline.export.layout import DYNAMODB_JSON, ION, DataFile, ItemChange
+from ddb_pipeline.export.lines import Lines, whole_lines
 from ddb_pipeline.export.manifest import (
     ChecksumError,
     MalformedExportError,
@@ -19,9 +20,9 @@ from ddb_pipeline.export.manifest import (
     json_object,
 )
 
-BLOCK_BYTES = 2 * 1024 * 1024
-"""Size of a block of lines. A block of about a core's cache is parsed fastest."""
 COMPRESSED_BYTES = 256 * 1024
+CONTENT_BYTES = 1024 * 1024
+"""Most bytes that are decompressed at a time: gzip shortens text up to a thousandfold."""
 
 _GZIP_ONLY = 31
 """``wbits`` of zlib for a gzip header and the largest window."""
@@ -31,16 +32,16 @@ _GZIP_ERRORS = (EOFError, zlib.error, _ISAL_ERROR, gzip.BadGzipFile)
 
 def read_blocks(
     open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
-) -> Iterator[bytes]:
+) -> Iterator[Lines]:
     """A data file's lines in blocks of about 2 MiB, each of whole lines, streamed.
 
     An export in Amazon Ion is returned as the same lines of DynamoDB JSON. The checksum is
     verified at the end: use no line as final before the iterator is exhausted. The caller counts
-    the lines and passes the count to ``check_item_count``.
+    the lines, rejected ones included, and passes the count to ``check_item_count``.
 
     Raises:
         ChecksumError: the MD5 differs from the manifest's.
-        MalformedExportError: the file is missing, or it is not gzip or not Ion.
+        MalformedExportError: the file is missing, or it is not gzip, or it is binary Ion.
     """
     try:
         source = open_object(file.key)
@@ -51,12 +52,14 @@ def read_blocks(
     with source:
         digesting = _Digesting(source)
         try:
-            contents = _gunzipped(digesting)
-            if output_format == ION:
-                contents = ion_lines(_Contents(contents))
-            yield from _whole_lines(contents)
-        except IonValueError as error:
-            raise MalformedExportError(file.key, f"{error}. Export again.") from error
+            for lines in whole_lines(_gunzipped(digesting)):
+                if output_format == ION:
+                    if lines.block.startswith(BINARY_MARKER):
+                        raise MalformedExportError(
+                            file.key, "it is binary Ion, which DynamoDB does not write."
+                        )
+                    lines = ion_as_json(lines)
+                yield lines
         except _GZIP_ERRORS as error:
             raise MalformedExportError(
                 file.key, f"it is not a complete gzip file: {error}"
@@ -88,9 +91,12 @@ def read_lines(
         ExportError: see ``read_blocks`` and ``check_item_count``.
     """
     count = 0
-    for block in read_blocks(open_object, file, output_format):
-        for line in block.split(b"\n"):
-            stripped = line.rstrip(b"\r")
+    for block, rejected in read_blocks(open_object, file, output_format):
+        for line in rejected:
+            where = f"attribute {line.path!r}: " if line.path else ""
+            raise MalformedExportError(file.key, f"a line cannot be read: {where}{line.reason}.")
+        for text in block.split(b"\n"):
+            stripped = text.rstrip(b"\r")
             if stripped:
                 count += 1
                 yield stripped
@@ -146,8 +152,7 @@ def _gunzipped(source: "_Digesting") -> Iterator[bytes]:
                 if not data:
                     break
                 member = isal_zlib.decompressobj(wbits=_GZIP_ONLY)
-            if content := member.decompress(data):
-                yield content
+            yield from _inflated(member, data)
             data = b""
             if member.eof:
                 data, member = member.unused_data, None
@@ -155,38 +160,14 @@ def _gunzipped(source: "_Digesting") -> Iterator[bytes]:
         raise EOFError("it ends too early")
 
 
-def _whole_lines(contents: Iterator[bytes]) -> Iterator[bytes]:
-    """The same content in blocks that end at the end of a line."""
-    gathered: list[bytes] = []
-    size = 0
-    for content in contents:
-        gathered.append(content)
-        size += len(content)
-        end = content.rfind(b"\n") + 1 if size >= BLOCK_BYTES else 0
-        if end:
-            gathered[-1] = content[:end]
-            yield b"".join(gathered)
-            gathered, size = [content[end:]], len(content) - end
-    if size:
-        yield b"".join(gathered)
-
-
-class _Contents:
-    """An iterator of bytes with the ``read`` method of a file."""
-
-    def __init__(self, contents: Iterator[bytes]) -> None:
-        self._contents = contents
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._rest:
-            content = next(self._contents, None)
-            if content is None:
-                return b""
-            self._rest = content
-        end = size if size >= 0 else len(self._rest)
-        data, self._rest = self._rest[:end], self._rest[end:]
-        return data
+def _inflated(member: Any, data: bytes) -> Iterator[bytes]:
+    while True:
+        content = member.decompress(data, CONTENT_BYTES)
+        if content:
+            yield content
+        data = member.unconsumed_tail
+        if member.eof or (not data and len(content) < CONTENT_BYTES):
+            return
 
 
 class _Digesting:

@@ -8,17 +8,18 @@ sent to another process or machine.
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
 
 from ddb_pipeline.export.layout import DYNAMODB_JSON, DataFile
+from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.manifest import Open
 from ddb_pipeline.export.read import check_item_count, read_blocks
 from ddb_pipeline.export.rows.inference import ExportInference
-from ddb_pipeline.export.rows.reader import ExportReader, RejectedLine
+from ddb_pipeline.export.rows.reader import ExportReader
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.parts import Part, PartOptions, PartWriter
@@ -138,9 +139,9 @@ class TaskInference:
         inference = ExportInference()
         for file in task.files:
             counted = 0
-            for block in read_blocks(self.open_object, file, self.output_format):
+            for block, rejected in read_blocks(self.open_object, file, self.output_format):
                 before = inference.inference.items
-                refused = inference.add(block)
+                refused = inference.add(block) + len(rejected)
                 found = inference.inference.items - before + refused
                 report_items(found)
                 counted += found
@@ -172,8 +173,9 @@ class TaskConverter:
         try:
             for file in task.files:
                 counted = 0
-                for block in read_blocks(self.open_object, file, self.output_format):
+                for block, refused in read_blocks(self.open_object, file, self.output_format):
                     rows = reader.rows(block)
+                    rows = replace(rows, rejected=refused + rows.rejected)
                     writer.write(rows.table)
                     rejected.write(file.key, rows.rejected)
                     exact_lines += rows.exact_lines

@@ -8,7 +8,7 @@ Source and destination are ``s3://`` or ``file://`` URIs, the schema is JSON: ``
 ...]``. The converter, its files and their publication are those of ``ddb_pipeline.export.convert``:
 a job that was stopped continues where it stopped, and readers see nothing before the dataset is
 complete. The Python workers access files with pyarrow and the default credentials (on EMR, the job
-role's); they need pyarrow, numpy, isal and amazon.ion.
+role's); they need pyarrow, numpy and isal.
 """
 
 import sys

@@ -166,7 +166,7 @@ def test_libraries_are_wheels_for_the_platform(tmp_path: Path) -> None:
     assert binaries
     assert all("aarch64-linux-gnu" in name for name in binaries)
     tops = {name.split("/")[0] for name in names}
-    assert {"amazon", "isal", "numpy", "pyarrow"} <= tops
+    assert {"isal", "numpy", "pyarrow"} <= tops
     assert not any("/tests/" in name for name in names)
 
 

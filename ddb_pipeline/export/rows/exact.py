@@ -15,8 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ddb_pipeline.arrow_json import MAX_DEPTH, is_deeper
 from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.dynamodb.values import json_text
+from ddb_pipeline.export.lines import check_marks
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.types import (
@@ -66,10 +68,11 @@ def exported_item(line: bytes) -> dict[str, Any]:
     Raises:
         UndecodableValueError: the line is not JSON, or has no such item.
     """
+    check_marks(line)
+    if is_deeper(line, MAX_DEPTH):
+        raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)")
     try:
         document = json.loads(line, object_pairs_hook=_unique)
-    except RecursionError:
-        raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
     except ValueError as error:
         raise UndecodableValueError(f"the line is not JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get(ITEM), dict):
@@ -135,8 +138,10 @@ def _tagged(value: Any) -> tuple[str, Any]:
 
 def value_reader(kind: HiveType) -> Read:
     """A reader of typed values for a column type; it raises for a value that does not fit."""
-    read = _content_reader(kind)
+    return _typed_reader(_content_reader(kind))
 
+
+def _typed_reader(read: "ReadContent") -> Read:
     def value(typed: Mapping[str, Any]) -> Any:
         tag, content = _tagged(typed)
         return None if tag == "NULL" else read(tag, content)
@@ -295,7 +300,9 @@ def _limited_reader(kind: CharType | VarcharType) -> ReadContent:
 
 
 def _array_reader(kind: ArrayType) -> ReadContent:
-    typed, content_of = value_reader(kind.element), _content_reader(kind.element)
+    # One reader for both: with two, each level of lists would double their number.
+    content_of = _content_reader(kind.element)
+    typed = _typed_reader(content_of)
 
     def array(tag: str, content: Any) -> list[Any]:
         if tag != "L" and tag not in SET_ELEMENTS:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ddb_pipeline.arrow_json import read_json_lines
 from ddb_pipeline.arrow_types import arrow_schema
+from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.rows.columns import members
 from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
 from ddb_pipeline.export.rows.masks import Mask, either, valid
@@ -36,15 +37,6 @@ _TAG_TYPES: Final = {
     "NULL": pa.bool_(),
     **{tag: pa.list_(pa.string()) for tag in SET_ELEMENTS},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedLine:
-    """A line that could not be converted, with the attribute path and the reason."""
-
-    line: bytes
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

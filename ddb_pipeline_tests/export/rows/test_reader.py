@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import sys
 from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
@@ -241,3 +242,33 @@ def test_names_that_differ_in_case() -> None:
         (2, None): 20,
         (3, 4): 30,
     }
+
+
+@pytest.mark.parametrize("opening", ["array<", "map<string,", "struct<a:", "array<struct<a:"])
+def test_readers_of_nested_types_grow_with_the_depth(opening: str) -> None:
+    """Not with the number of paths through a type, which doubles at each level of lists."""
+    calls = [calls_of_reading(opening, levels) for levels in (4, 8, 16)]
+    # Each level also prints and converts the Arrow type of what is below it.
+    assert calls[2] - calls[1] < 5 * (calls[1] - calls[0]), calls
+
+
+def calls_of_reading(opening: str, levels: int) -> int:
+    kind = opening * levels + "bigint" + ">" * (levels * opening.count("<"))
+    value: Any = {"N": "1"}
+    for step in reversed(opening.split("<")[:-1] * levels):
+        value = {"L": [value]} if step.endswith("array") else {"M": {"a": value}}
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        reader = ExportReader([Column("v", kind)])
+        by_fast_path, by_exact_path = reader.rows(line(v=value)), reader.rows(line(v=value) + b" ")
+    finally:
+        sys.setprofile(None)
+    assert (by_fast_path.exact_lines, by_exact_path.exact_lines) == (0, 1)
+    assert by_fast_path.table.equals(by_exact_path.table)
+    return calls
