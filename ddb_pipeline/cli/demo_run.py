@@ -303,7 +303,7 @@ def fresh_home(home: Path) -> None:
     if status(home / "embedded") is not None:
         raise DemoError(f"A demo is running in {home}. Wait until it ends, or stop it.")
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    home.mkdir(mode=0o700, parents=True)
 
 
 def local_paths(home: Path, bucket: str, keys: list[str]) -> list[str]:

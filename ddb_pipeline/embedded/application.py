@@ -3,31 +3,65 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
+from ddb_pipeline.embedded.access import refusal, without_cors
+from ddb_pipeline.embedded.home import Credentials
 from ddb_pipeline.embedded.process import STATUS_PATH, ServerState, write_state
-from ddb_pipeline.embedded.services.ministack import Application, Receive, Scope, Send
+from ddb_pipeline.embedded.services.ministack import (
+    Application,
+    Receive,
+    Scope,
+    Send,
+    is_signed,
+)
 
 
 class ServerApplication:
-    """Passes requests on to ministack, except those for the server's own status.
+    """Passes requests on to ministack if their sender knows the home folder's credentials.
 
-    The status lets a client distinguish this server from another one that has got its port. The
-    state file, where clients find the port, is written once ministack has started up.
+    It answers those for the server's own status itself. The status lets a client distinguish this
+    server from another one that has got its port. The state file, where clients find the port, is
+    written once ministack has started up.
     """
 
-    def __init__(self, ministack: Application, home: Path, state: ServerState) -> None:
+    def __init__(
+        self, ministack: Application, home: Path, state: ServerState, credentials: Credentials
+    ) -> None:
         self._ministack = ministack
         self._home = home
         self._state = state
+        self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, as ASGI defines it."""
         if scope["type"] == "lifespan":
             await self._ministack(scope, receive, self._announcing(send))
-        elif scope["type"] == "http" and scope["path"] == STATUS_PATH:
-            await self._send_status(send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, _without_cors(send))
         else:
-            await self._ministack(scope, receive, send)
+            # No service that the project uses has WebSockets. Closing refuses the handshake.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = refusal(scope["headers"], self._state.port)
+        if reason is None and not _has_signature(scope):
+            reason = "Requests are to be signed with the credentials of the home folder."
+        if reason is not None:
+            await _send_refusal(scope, send, "AccessDenied", reason)
+            return
+        body = await _read_body(receive)
+        if body is None:
+            return
+        if not is_signed(scope, body, self._credentials.secret_access_key):
+            reason = "The request is signed with other credentials than those of the home folder."
+            await _send_refusal(scope, send, "SignatureDoesNotMatch", reason)
+        elif scope["path"] == STATUS_PATH:
+            status = json.dumps({"home": str(self._home), "pid": self._state.pid})
+            await _send(send, 200, "application/json", status)
+        else:
+            await self._ministack(scope, _receive_again(body, receive), send)
 
     def _announcing(self, send: Send) -> Send:
         async def announce(message: dict[str, Any]) -> None:
@@ -37,8 +71,57 @@ class ServerApplication:
 
         return announce
 
-    async def _send_status(self, send: Send) -> None:
-        body = json.dumps({"home": str(self._home), "pid": self._state.pid}).encode()
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+def _has_signature(scope: Scope) -> bool:
+    """Return whether a request has a signature at all; only then its body is read."""
+    in_header = any(name.lower() == b"authorization" for name, _ in scope["headers"])
+    return in_header or b"X-Amz-Signature=" in scope["query_string"]
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the request's body; None if the client has gone."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _receive_again(body: bytes, receive: Receive) -> Receive:
+    """Return a function that receives a body which was read already, then what follows it."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_next() -> dict[str, Any]:
+        return messages.pop() if messages else await receive()
+
+    return receive_next
+
+
+def _without_cors(send: Send) -> Send:
+    async def send_without_cors(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": without_cors(message.get("headers", []))}
+        await send(message)
+
+    return send_without_cors
+
+
+async def _send_refusal(scope: Scope, send: Send, code: str, reason: str) -> None:
+    """Send an error in the protocol of the request: JSON, or XML, which a browser shows as text."""
+    if b"json" in dict(scope["headers"]).get(b"content-type", b""):
+        body = json.dumps({"__type": code, "message": reason})
+    else:
+        error = f"<Error><Code>{code}</Code><Message>{escape(reason)}</Message></Error>"
+        body = f"<ErrorResponse>{error}</ErrorResponse>"
+    await _send(send, 403, "text/plain", body, (b"x-amzn-errortype", code.encode()))
+
+
+async def _send(
+    send: Send, status: int, content_type: str, body: str, *headers: tuple[bytes, bytes]
+) -> None:
+    all_headers = [(b"content-type", content_type.encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": body.encode()})

@@ -14,8 +14,8 @@ def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "endpoint_url": endpoint.url,
         "region_name": endpoint.region,
-        "aws_access_key_id": endpoint.access_key_id,
-        "aws_secret_access_key": endpoint.secret_access_key,
+        "aws_access_key_id": endpoint.credentials.access_key_id,
+        "aws_secret_access_key": endpoint.credentials.secret_access_key,
         "config": Config(
             retries={"mode": "standard", "max_attempts": 3},
             proxies={},

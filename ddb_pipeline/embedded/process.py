@@ -22,7 +22,18 @@ from typing import IO
 
 import psutil
 
-from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.embedded.home import (
+    LEASE_FILE,
+    LOG_FILE,
+    RUNNING_LOCK_FILE,
+    START_LOCK_FILE,
+    STATE_FILE,
+    Credentials,
+    EmbeddedError,
+    make_home,
+    open_private,
+    read_credentials,
+)
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -33,36 +44,26 @@ SUPERVISOR_POLL_SECONDS = 1.0
 DEV_VARIABLE = "DAGSTER_IS_DEV_CLI"
 """Set by ``dagster dev`` for its child processes (dagster._cli.dev)."""
 
-STATE_FILE = "server.json"
-LEASE_FILE = "in_use"
-START_LOCK_FILE = "start.lock"
-RUNNING_LOCK_FILE = "running.lock"
-"""The server locks this file while it runs, so that a slow server is not taken for none."""
-LOG_FILE = "server.log"
 LOG_TAIL_LINES = 12
 STATUS_PATH = "/_ddb_pipeline/status"
 
+STATUS_SERVICE = "status"
+"""The name by which requests for the server's status are signed."""
+
 REGION = "us-east-1"
-ACCESS_KEY_ID = "test"
-SECRET_ACCESS_KEY = "test"
 
 _leases: dict[Path, IO[str]] = {}
 _children: dict[int, subprocess.Popen[bytes]] = {}
 _watched: set[Path] = set()
 
 
-class EmbeddedError(DdbPipelineError):
-    """The embedded AWS cannot be used; the message names the path and says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the embedded AWS listens, and the credentials for it, which are no account's."""
+    """Where the embedded AWS listens, and its home folder's credentials."""
 
     url: str
+    credentials: Credentials
     region: str = REGION
-    access_key_id: str = ACCESS_KEY_ID
-    secret_access_key: str = SECRET_ACCESS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,9 @@ class ServerState:
     pid: int
     port: int
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint for clients of this server."""
-        return Endpoint(f"http://127.0.0.1:{self.port}")
+    def endpoint(self, credentials: Credentials) -> Endpoint:
+        """Return the endpoint for clients of this server, which have its home's credentials."""
+        return Endpoint(f"http://127.0.0.1:{self.port}", credentials)
 
 
 def connect(home: Path) -> Endpoint:
@@ -88,16 +88,16 @@ def connect(home: Path) -> Endpoint:
     """
     home = home.resolve()
     supervisor = _supervisor()
-    _make_home(home)
+    credentials = make_home(home)
     _hold_lease(home)
     if supervisor is not None:
         _release_after(home, supervisor)
     running = find_running(home)
-    if running is not None:
-        return running.endpoint
-    with _open(home / START_LOCK_FILE) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return (_wait_for_running(home) or _start(home)).endpoint
+    if running is None:
+        with open_private(home / START_LOCK_FILE) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            running = _wait_for_running(home) or _start(home)
+    return running.endpoint(credentials)
 
 
 def _wait_for_running(home: Path) -> ServerState | None:
@@ -120,7 +120,7 @@ def _wait_for_running(home: Path) -> ServerState | None:
 
 
 def _is_locked(path: Path) -> bool:
-    with _open(path) as lock:
+    with open_private(path) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -160,15 +160,17 @@ def find_running(home: Path) -> ServerState | None:
     try:
         data = json.loads((home / STATE_FILE).read_text("utf-8"))
         state = ServerState(int(data["pid"]), int(data["port"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        endpoint = state.endpoint(read_credentials(home))
+    except (OSError, ValueError, KeyError, TypeError, EmbeddedError):
         return None
-    return state if _served_home(state.port) == str(home) else None
+    return state if _served_home(endpoint) == str(home) else None
 
 
 def write_state(home: Path, state: ServerState) -> None:
     """Write the state file atomically."""
     partial = home / f"{STATE_FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(state)), "utf-8")
+    with open_private(partial, "w") as file:
+        json.dump(asdict(state), file)
     partial.replace(home / STATE_FILE)
 
 
@@ -180,39 +182,36 @@ def _log_tail(home: Path) -> str:
     return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-def _served_home(port: int) -> str | None:
-    """Return the home folder of the server on this port; None if none of ours answers."""
+def _served_home(endpoint: Endpoint) -> str | None:
+    """Return the home folder of the server at the endpoint; None if none of ours answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:
-        with opener.open(url, timeout=ANSWER_SECONDS) as response:
+        with opener.open(_status_request(endpoint), timeout=ANSWER_SECONDS) as response:
             document = json.load(response)
     except (OSError, ValueError):
         return None
     return document.get("home") if isinstance(document, dict) else None
 
 
-def _make_home(home: Path) -> None:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with _open(home / START_LOCK_FILE):
-            pass
-    except OSError as error:
-        raise EmbeddedError(
-            f"{home} cannot be written ({error.strerror}). Make it writable, or set "
-            "DDB_PIPELINE_HOME to a folder that is."
-        ) from error
+def _status_request(endpoint: Endpoint) -> urllib.request.Request:
+    """Return the signed request for the server's status."""
+    # botocore is slow to import, and most commands do not get here.
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials as SigningCredentials
 
-
-def _open(path: Path) -> IO[str]:
-    return path.open("a", encoding="utf-8")
+    url, keys = f"{endpoint.url}{STATUS_PATH}", endpoint.credentials
+    request = AWSRequest("GET", url)
+    credentials = SigningCredentials(keys.access_key_id, keys.secret_access_key)
+    SigV4Auth(credentials, STATUS_SERVICE, endpoint.region).add_auth(request)
+    return urllib.request.Request(url, headers=dict(request.headers.items()))
 
 
 def _hold_lease(home: Path) -> None:
     """Hold the lease until this process ends."""
     if home in _leases:
         return
-    lease = _open(home / LEASE_FILE)
+    lease = open_private(home / LEASE_FILE)
     fcntl.flock(lease, fcntl.LOCK_SH)
     _leases[home] = lease
 
@@ -268,7 +267,7 @@ def _release_after(home: Path, supervisor: psutil.Process) -> None:
 
 
 def _start(home: Path) -> ServerState:
-    with (home / LOG_FILE).open("wb") as log:
+    with open_private(home / LOG_FILE, "w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ddb_pipeline.embedded.server", "--home", str(home)],
             cwd=home,

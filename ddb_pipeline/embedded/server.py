@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import IO
 
 from ddb_pipeline.embedded.application import ServerApplication
-from ddb_pipeline.embedded.process import (
-    ACCESS_KEY_ID,
+from ddb_pipeline.embedded.home import (
     LEASE_FILE,
-    REGION,
+    OTHERS,
     RUNNING_LOCK_FILE,
-    SECRET_ACCESS_KEY,
     STATE_FILE,
-    Endpoint,
-    ServerState,
+    Credentials,
+    make_home,
+    open_private,
 )
+from ddb_pipeline.embedded.process import REGION, Endpoint, ServerState
 from ddb_pipeline.embedded.services.dynamodb import DynamoDB
 from ddb_pipeline.embedded.services.firehose.service import Firehose
 from ddb_pipeline.embedded.services.glue.service import Glue
@@ -64,19 +64,21 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     for name in ("ministack", "persistence"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    os.umask(OTHERS)
+    credentials = make_home(home)
     running = hold_running_lock(home)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     port: int = listener.getsockname()[1]
-    configure(home, port)
+    configure(home, port, credentials)
     with running:
-        asyncio.run(serve(home, port, listener))
+        asyncio.run(serve(home, port, listener, credentials))
 
 
 def hold_running_lock(home: Path) -> IO[str]:
     """Lock ``home`` until this process ends; exit if another server has the lock."""
-    lock = (home / RUNNING_LOCK_FILE).open("a", encoding="utf-8")
+    lock = open_private(home / RUNNING_LOCK_FILE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -84,7 +86,7 @@ def hold_running_lock(home: Path) -> IO[str]:
     return lock
 
 
-def configure(home: Path, port: int) -> None:
+def configure(home: Path, port: int, credentials: Credentials) -> None:
     """Set the environment variables that ministack reads when it is imported."""
     for folder in (DATA_FOLDER, OBJECTS_FOLDER, TEMPORARY_FOLDER):
         (home / folder).mkdir(exist_ok=True)
@@ -106,8 +108,8 @@ def configure(home: Path, port: int) -> None:
             "LAMBDA_EXECUTOR": "local",
             "MINISTACK_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
         }
     )
 
@@ -121,14 +123,14 @@ def check_state(folder: Path) -> None:
             sys.exit(f"State file {path} is damaged: {error}")
 
 
-async def serve(home: Path, port: int, listener: socket.socket) -> None:
+async def serve(home: Path, port: int, listener: socket.socket, credentials: Credentials) -> None:
     """Serve until there is no client or a signal comes, then save the state and exit."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
     state = ServerState(os.getpid(), port)
-    application = ServerApplication(load_application(), home, state)
-    firehose = install_services(state.endpoint)
+    application = ServerApplication(load_application(), home, state, credentials)
+    firehose = install_services(state.endpoint(credentials))
     end, saving = asyncio.Event(), threading.Lock()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -181,7 +183,7 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
 
     This process holds the lease from then on, so that a new client waits until it has ended.
     """
-    lease = (home / LEASE_FILE).open("a", encoding="utf-8")
+    lease = open_private(home / LEASE_FILE)
     time.sleep(LEASE_GRACE_SECONDS)
     while True:
         time.sleep(LEASE_POLL_SECONDS)

@@ -6,6 +6,7 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import deploy_stack, is_deployed, stack_parameters, upload_code
 from ddb_pipeline.embedded.clients import shared_client
+from ddb_pipeline.embedded.home import FILE_MODE, FOLDER_MODE
 from ddb_pipeline.embedded.process import Endpoint, connect
 
 CODE_BUCKET = "embedded-function-code"
@@ -22,14 +23,15 @@ def connect_with_stacks(settings: Settings) -> Endpoint:
         EmbeddedError: the embedded AWS could not be started.
         DeployError: a stack could not be deployed.
     """
+    settings.home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     home = settings.home / "embedded"
     endpoint = connect(home)
     created = home / CREATED_FILE
     if not created.exists():
-        created.touch()
+        created.touch(mode=FILE_MODE)
     cloudformation = shared_client(endpoint, "cloudformation")
     bundles = build_bundles()
-    with FileLock(home / "deploy.lock", timeout=DEPLOY_TIMEOUT_SECONDS):
+    with FileLock(home / "deploy.lock", timeout=DEPLOY_TIMEOUT_SECONDS, mode=FILE_MODE):
         for pipeline in settings.pipelines:
             parameters = stack_parameters(pipeline, CODE_BUCKET, bundles)
             if is_deployed(cloudformation, pipeline.stack, parameters):

@@ -86,7 +86,8 @@ def spark_runner(
         yield EmrSparkRunner(cloud, pipeline)
         return
     folder = (home / "spark").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    # Only the owner reads the copies.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(folder / f"{pipeline.name}.lock", timeout=LOCK_SECONDS):
         yield LocalSparkRunner(cloud, pipeline, folder)
 

@@ -2,29 +2,18 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import connect
+from ddb_pipeline_tests.support.browser import chromium
 from ddb_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 CHAIN = (
     "dynamodb_table",
     "crawled_catalog_table",
@@ -80,14 +69,8 @@ def skip_invitation(page: Page) -> None:
 
 
 def test_the_asset_graph_in_a_browser(server: DagsterDev, tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        assert "DDB_PIPELINE_REQUIRE_BROWSER" not in os.environ, "Chromium is not installed"
-        pytest.skip("Chromium is not installed (Debian package: chromium)")
     screenshots = Path(os.environ.get("DDB_PIPELINE_SCREENSHOTS", tmp_path))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS), headless=True
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1800, "height": 1100})
         page.goto(
             f"{server.url}/locations/ddb_pipeline/asset-groups/search_logs/lineage",

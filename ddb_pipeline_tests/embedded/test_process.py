@@ -16,8 +16,8 @@ import pytest
 
 from ddb_pipeline.embedded import process
 from ddb_pipeline.embedded.clients import shared_client
+from ddb_pipeline.embedded.home import EmbeddedError, read_credentials
 from ddb_pipeline.embedded.process import (
-    EmbeddedError,
     Endpoint,
     ServerState,
     connect,
@@ -95,8 +95,9 @@ def test_it_ends_after_its_last_client_even_if_that_is_killed(
     client, url = client_process(home)
     running = status(home)
     assert running is not None
-    assert running.endpoint.url == url
-    shared_client(running.endpoint, "sqs").create_queue(QueueName="kept")
+    endpoint = running.endpoint(read_credentials(home))
+    assert endpoint.url == url
+    shared_client(endpoint, "sqs").create_queue(QueueName="kept")
     os.kill(client.pid, number)
     client.wait()
     wait_until(lambda: not psutil.pid_exists(running.pid), "the end of the server")

@@ -88,8 +88,8 @@ def bucket(embedded_aws: Endpoint) -> Bucket:
         endpoint_override=host,
         scheme=scheme,
         region=embedded_aws.region,
-        access_key=embedded_aws.access_key_id,
-        secret_key=embedded_aws.secret_access_key,
+        access_key=embedded_aws.credentials.access_key_id,
+        secret_key=embedded_aws.credentials.secret_access_key,
     )
     return Bucket(name, s3, filesystem)
 

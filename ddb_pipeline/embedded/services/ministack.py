@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 MINISTACK_VERSION = "1.5.33"
 """The version whose private names this module uses. When it changes, run the contract tests."""
@@ -59,6 +60,41 @@ def save_state() -> None:
     import ministack.app
 
     ministack.app.save_all(ministack.app._build_persistence_save_dict())
+
+
+def is_signed(scope: Scope, body: bytes, secret_access_key: str) -> bool:
+    """Return whether a request has a signature (SigV4) made with this secret.
+
+    The access key identifier is not checked, since by its value ministack chooses an account.
+    """
+    from ministack.core import sigv4
+
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), sigv4.decode_header_value(value)
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    presigned = "authorization" not in headers
+    signature = (
+        sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
+    )
+    if not isinstance(signature, sigv4.HeaderSignature):
+        return False
+    sent: str = scope["raw_path"].decode("latin-1").partition("?")[0]
+    # S3 encodes the path itself; clients differ in what they leave unencoded.
+    for path in dict.fromkeys((sent, sigv4.uri_encode(unquote(sent), encode_slash=False))):
+        if not sigv4.header_signature_failure(
+            signature,
+            secret_access_key,
+            scope["method"],
+            path,
+            query,
+            headers,
+            body,
+            presigned=presigned,
+        ):
+            return True
+    return False
 
 
 @contextmanager

@@ -302,8 +302,8 @@ def test_each_document_of_a_packed_record_becomes_one_row_after_redelivery(
     filesystem = pyarrow.fs.S3FileSystem(
         endpoint_override=embedded_aws.url.partition("://")[2],
         scheme="http",
-        access_key=embedded_aws.access_key_id,
-        secret_key=embedded_aws.secret_access_key,
+        access_key=embedded_aws.credentials.access_key_id,
+        secret_key=embedded_aws.credentials.secret_access_key,
     )
     wider = [Column(name, text) for name, text in {**columns, "n": "double"}.items()]
     (stored,) = list_objects(delivery.s3, delivery.name, "errors/")
