@@ -166,7 +166,7 @@ class TaskConverter:
         Raises:
             ExportError: a data file is damaged, missing or differs from the manifest.
         """
-        reader = ExportReader(self.columns)
+        reader = ExportReader(self.columns, self.options.partition_by)
         writer = PartWriter(self.filesystem, self.staging, task.stem, self.options)
         rejected = _RejectedLines(self.filesystem, self.staging, task)
         items = exact_lines = 0

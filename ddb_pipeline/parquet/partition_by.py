@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
-from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,13 +17,29 @@ from ddb_pipeline.errors import DdbPipelineError
 DEFAULT_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
 """Directory in which Hive, Spark and Athena expect rows without a value."""
 
+MAX_NAME_BYTES: Final = 255
+"""Longest name of a directory in the file systems of Linux and macOS."""
+UNNAMEABLE: Final = (
+    f"a partition directory cannot be named after an empty text, {DEFAULT_PARTITION} (it means "
+    f"null to readers) or a text of more than {MAX_NAME_BYTES} bytes"
+)
+
 MAX_BUCKETS: Final = 1000
 _EXPRESSION: Final = re.compile(
     r"\s*(?:(?P<function>hash|date)\s*\(\s*)?(?P<column>[^\s(),]+)\s*"
     r"(?:,\s*(?P<buckets>[0-9]{1,4})\s*)?(?P<close>\))?\s*"
 ).fullmatch
+# The characters that Hive and Spark escape in names of partition directories, and NUL. (Sources:
+# FileUtils.escapePathName of Hive, ExternalCatalogUtils of Spark.) They read an escape as one
+# character, so that the escaped bytes of other characters would be read as several.
+_ESCAPED: Final = re.compile("[\x00-\x1f\x7f\"#%'*/:=?\\\\{\\[\\]^]")
 _MILLISECONDS_FROM: Final = 10**11
 """Epoch numbers from here on are milliseconds: as seconds this is in the year 5138."""
+
+_FIRST: Final = -62_135_596_800_000
+"""The year 1 in milliseconds since 1970."""
+_LAST: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 
 
 class PartitionError(DdbPipelineError):
@@ -68,8 +84,8 @@ def parse_partition_by(text: str, schema: pa.Schema) -> PartitionBy:
     if column not in schema.names:
         raise PartitionError(f"{text!r}: there is no column {column!r} in {schema.names}.")
     kind = schema.field(column).type
-    if pa.types.is_nested(kind):
-        raise PartitionError(f"{text!r}: column {column!r} is {kind}, not a single value.")
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+        raise PartitionError(f"{text!r}: column {column!r} is {kind}, not a value with a text.")
     if (function == "hash") != bool(buckets) or buckets > MAX_BUCKETS:
         raise PartitionError(f"{text!r}: hash takes a number of buckets, 1 to {MAX_BUCKETS}.")
     if function == "date" and not (pa.types.is_string(kind) or pa.types.is_int64(kind)):
@@ -90,12 +106,31 @@ def partitions(table: pa.Table, by: PartitionBy) -> Iterator[tuple[str, pa.Table
     ends = np.flatnonzero(np.diff(numbers[order], append=-2)) + 1
     for start, end in pairwise([0, *ends.tolist()]):
         number = int(numbers[order[start]])
-        name = _directory_name(values.dictionary[number].as_py() if number >= 0 else None)
-        yield f"{by.directory}={name}", rows.slice(start, end - start)
+        name = _directory(by, values.dictionary[number].as_py() if number >= 0 else None)
+        yield name, rows.slice(start, end - start)
 
 
-def _directory_name(value: str | None) -> str:
-    return quote(value, safe=" -_.") if value else DEFAULT_PARTITION
+def unnameable(table: pa.Table, by: PartitionBy) -> npt.NDArray[np.bool_]:
+    """Rows whose value cannot name a directory (``UNNAMEABLE``)."""
+    if by.function or not len(table):
+        return np.zeros(len(table), np.bool_)
+    values = _values(table.column(by.column).combine_chunks(), by).dictionary_encode()
+    bad = [
+        text in ("", DEFAULT_PARTITION) or len(_directory(by, text).encode()) > MAX_NAME_BYTES
+        for text in values.dictionary.to_pylist()
+    ]
+    # A null has the index -1, which is the last element.
+    mask: npt.NDArray[np.bool_] = np.array([*bad, False])[values.indices.fill_null(-1).to_numpy()]
+    return mask
+
+
+def _directory(by: PartitionBy, value: str | None) -> str:
+    name = DEFAULT_PARTITION if value is None else _ESCAPED.sub(_escape, value)
+    return f"{by.directory}={name}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"%{ord(match.group()):02X}"
 
 
 def _values(column: pa.Array, by: PartitionBy) -> pa.Array:
@@ -115,4 +150,6 @@ def _days(column: pa.Array) -> pa.Array:
     milliseconds = pc.if_else(
         pc.greater_equal(pc.abs(column), _MILLISECONDS_FROM), column, pc.multiply(column, 1000)
     )
+    has_date = pc.and_(pc.greater_equal(column, _FIRST), pc.less_equal(column, _LAST))
+    milliseconds = pc.if_else(has_date, milliseconds, None)
     return pc.strftime(pc.cast(milliseconds, pa.timestamp("ms")), format="%Y-%m-%d")

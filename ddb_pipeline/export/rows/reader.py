@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from ddb_pipeline.arrow_json import read_json_lines
@@ -17,9 +18,10 @@ from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.rows.columns import members
 from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
-from ddb_pipeline.export.rows.masks import Mask, either, valid
+from ddb_pipeline.export.rows.masks import Mask, either, some, valid
 from ddb_pipeline.hive.types import Column, parse_type
 from ddb_pipeline.hive.undecodable import UndecodableValueError
+from ddb_pipeline.parquet.partition_by import UNNAMEABLE, PartitionBy, unnameable
 
 PIECE_BYTES: Final = 512 * 1024
 """Size of the pieces. Each name in a piece becomes a column, and a block may have too many."""
@@ -60,9 +62,17 @@ class Rows:
 
 
 class ExportReader:
-    """Converts blocks of a full export's lines to rows. Not thread-safe."""
+    """Converts blocks of a full export's lines to rows. Not thread-safe.
 
-    def __init__(self, columns: Sequence[Column | tuple[str, str]]) -> None:
+    Lines whose row cannot be stored with ``partition_by`` are rejected.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column | tuple[str, str]],
+        partition_by: PartitionBy | None = None,
+    ) -> None:
+        self._partition_by = partition_by
         self.schema = arrow_schema(columns)
         self._kinds = {name: parse_type(text) for name, text in columns}
         self._exact = ExactRows(columns)
@@ -93,16 +103,28 @@ class ExportReader:
         arrays, unproven = members(items, self._kinds)
         if items.null_count:
             unproven = either(unproven, ~valid(items))
-        return pa.Table.from_arrays(arrays, schema=self.schema), unproven
+        table = pa.Table.from_arrays(arrays, schema=self.schema)
+        if self._partition_by is not None:
+            unproven = either(unproven, some(unnameable(table, self._partition_by)))
+        return table, unproven
 
     def _by_exact_path(self, lines: Sequence[bytes], rejected: list[RejectedLine]) -> pa.Table:
-        rows = []
+        rows, read = [], []
         for line in lines:
             try:
                 rows.append(self._exact.line(line))
             except UndecodableValueError as error:
                 rejected.append(RejectedLine(line, error.path, error.reason))
-        return pa.Table.from_pylist(rows, self.schema)
+            else:
+                read.append(line)
+        table = pa.Table.from_pylist(rows, self.schema)
+        by = self._partition_by
+        if by is None:
+            return table
+        refused = unnameable(table, by)
+        for position in np.flatnonzero(refused):
+            rejected.append(RejectedLine(read[position], by.column, UNNAMEABLE))
+        return table.filter(pa.array(~refused))
 
 
 @dataclass(frozen=True, slots=True)
