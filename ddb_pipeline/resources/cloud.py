@@ -11,7 +11,7 @@ import boto3
 import pyarrow.fs
 from botocore.config import Config
 from dagster_aws.utils import ResourceWithBoto3Configuration
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
@@ -45,6 +45,7 @@ class CloudResource(ResourceWithBoto3Configuration):
     """
 
     settings: dict[str, Any] = Field(description="The validated pipeline settings.")
+    _clients: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> "CloudResource":
@@ -82,13 +83,17 @@ class CloudResource(ResourceWithBoto3Configuration):
         }
 
     def client(self, service: str) -> Any:
-        """Create a boto3 client of this AWS for a service."""
+        """A boto3 client of this AWS for a service; the same one for each use of this resource."""
+        if service in self._clients:
+            return self._clients[service]
         arguments = self.client_arguments()
-        # Creating clients is not thread-safe (boto3 documentation, "Resources and threads").
+        # Clients are thread-safe, creating them is not (boto3 documentation, "Clients").
         with _CLIENT_LOCK:
-            profile = None if self.embedded else self.profile_name
-            create: Any = boto3.session.Session(profile_name=profile).client
-            return create(service, **arguments)
+            if service not in self._clients:
+                profile = None if self.embedded else self.profile_name
+                create: Any = boto3.session.Session(profile_name=profile).client
+                self._clients[service] = create(service, **arguments)
+            return self._clients[service]
 
     @property
     def glue(self) -> "GlueClient":
