@@ -87,3 +87,13 @@ def stream_function(pipeline: "PipelineConfig") -> str:
 def checkpoint_table(pipeline: "PipelineConfig") -> str:
     """The DynamoDB table with the consumer job's checkpoints and leases."""
     return f"{resource_stem(pipeline.name)}-stream-checkpoints"
+
+
+def object_change_queue(pipeline: "PipelineConfig") -> str:
+    """The SQS queue with events of the objects under ``stream/``."""
+    return f"{resource_stem(pipeline.name)}-object-changes"
+
+
+def failure_queue(pipeline: "PipelineConfig") -> str:
+    """The SQS queue with the batches that the event source mapping has given up."""
+    return f"{resource_stem(pipeline.name)}-stream-failures"

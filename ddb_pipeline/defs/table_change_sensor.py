@@ -18,8 +18,8 @@ from ddb_pipeline.defs.automation import sensor_interval, sensor_status
 from ddb_pipeline.defs.metadata import schema_metadata
 from ddb_pipeline.defs.run_requests import Requested, RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable
-from ddb_pipeline.glue.table_events import take_events
 from ddb_pipeline.glue.watch import TableState, read_states
+from ddb_pipeline.queues import Queue
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "schema"
@@ -50,7 +50,9 @@ def glue_table_change_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        events = take_events(cloud.sqs, [p.change_queue for p in settings.pipelines])
+        # Pipelines may share a queue. Events are not read: the tables show what is to be done.
+        queues = sorted({pipeline.change_queue for pipeline in settings.pipelines})
+        events = sum(len(Queue(cloud.sqs, queue).take()) for queue in queues)
         is_time = requests.now >= requests.compared_at + interval
         if not events and requests.all_succeeded and not is_time:
             return dg.SensorResult(skip_reason="No table-change event since the last comparison.")

@@ -9,8 +9,8 @@ import pytest
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs import table_change_sensor as module
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor, schema_version
-from ddb_pipeline.glue.table_events import QueueMissingError
 from ddb_pipeline.glue.watch import read_states
+from ddb_pipeline.queues import QueueMissingError
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
     STARTED,

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ddb_pipeline.config.names import checkpoint_table, stream_function, stream_location
+from ddb_pipeline.config.names import (
+    checkpoint_table,
+    failure_queue,
+    object_change_queue,
+    stream_function,
+    stream_location,
+)
 from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import stack_parameters, template_body
@@ -74,6 +80,8 @@ def test_one_reader_of_the_stream(template: Any) -> None:
         ("Crawler", "Name", PIPELINE.crawler),
         ("DeliveryStream", "DeliveryStreamName", PIPELINE.delivery_stream),
         ("TableChangeQueue", "QueueName", PIPELINE.change_queue),
+        ("ObjectChangeQueue", "QueueName", object_change_queue(PIPELINE)),
+        ("FailureQueue", "QueueName", failure_queue(PIPELINE)),
         ("StreamFunction", "FunctionName", stream_function(PIPELINE)),
         ("CheckpointTable", "TableName", checkpoint_table(PIPELINE)),
     ],
@@ -95,3 +103,12 @@ def test_bucket_prefixes_are_those_of_the_template(template: Any) -> None:
     environment = resources["StreamFunction"]["Properties"]["Environment"]["Variables"]
     assert environment["ERROR_PREFIX"] == ERROR_PREFIX
     assert environment["DEAD_LETTER_PREFIX"] == DEAD_LETTER_PREFIX
+
+
+def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> None:
+    resources = template["Resources"]
+    notification = resources["Bucket"]["Properties"]["NotificationConfiguration"]
+    assert notification == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    rule = resources["ObjectChangeRule"]["Properties"]
+    assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": STREAM_PREFIX}]
+    assert [target["Arn"] for target in rule["Targets"]] == ["ObjectChangeQueue.Arn"]
