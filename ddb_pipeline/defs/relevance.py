@@ -13,8 +13,8 @@ from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
-from ddb_pipeline.lake.content import delivered_within, hour_versions, stream_version
-from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour
+from ddb_pipeline.lake.content import delivered_within
+from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX
 from ddb_pipeline.lake.objects import read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import SparkRunner, spark_runner
@@ -119,33 +119,39 @@ def relevance_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=sensor_status(settings),
         target=selection(settings.model_copy(update={"pipelines": pipelines}), RELEVANCE_SCORES),
     )
-    def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, pipelines)
         for pipeline in pipelines:
             if requests.in_progress(pipeline):
                 requests.skip(pipeline, "a run is in progress")
-            elif reason := reason_to_wait(context.instance, pipeline):
+            elif reason := reason_to_wait(pipeline):
                 requests.skip(pipeline, reason)
             else:
-                since = DeliveryHour.of(pipeline.start.timestamp())
-                versions = hour_versions(cloud.s3, pipeline.bucket, since)
-                if versions:
-                    version = stream_version(versions)
+                version = latest_materialization(context.instance, pipeline)
+                if version:
                     requests.request(pipeline, version, RELEVANCE_SCORES, pause_seconds=pause)
                 else:
-                    requests.skip(pipeline, "the stream has no hour yet")
+                    requests.skip(pipeline, "parquet_stream has no materialised partition yet")
         return requests.result("The scores are up to date.")
 
     return sensor
 
 
-def reason_to_wait(instance: dg.DagsterInstance, pipeline: PipelineConfig) -> str | None:
-    """Why scores cannot be computed yet; None where they can."""
+def reason_to_wait(pipeline: PipelineConfig) -> str | None:
+    """Why Spark cannot compute scores here; None where it can."""
     if not pipeline.spark.emr_serverless:
         try:
             require_pyspark()
         except SparkMissingError as error:
             return str(error)
-    if instance.get_latest_materialization_event(asset_key(pipeline, PARQUET_STREAM)) is None:
-        return "parquet_stream has no materialised partition yet"
     return None
+
+
+def latest_materialization(instance: dg.DagsterInstance, pipeline: PipelineConfig) -> str:
+    """Identifies the latest materialization of ``parquet_stream``; empty where there is none.
+
+    ``landing_sensor`` has each hour materialised whose objects change, so that a change of the
+    stream is a new materialization.
+    """
+    found = instance.fetch_materializations(asset_key(pipeline, PARQUET_STREAM), limit=1).records
+    return f"{found[0].storage_id}" if found else ""

@@ -20,7 +20,6 @@ from ddb_pipeline_tests.support.sensor_ticks import (
 )
 
 PAUSE_SECONDS = 900
-HOUR = "stream/delivery_date=2026-09-21/delivery_hour="
 
 
 @pytest.fixture
@@ -37,17 +36,21 @@ def ticks(account: MockAccount, instance: dg.DagsterInstance, clock: Clock) -> T
     return Ticks(relevance_sensor(account.settings), instance, account.cloud, clock)
 
 
+def land(ticks: Ticks, hour: int) -> None:
+    """Record that ``parquet_stream`` has materialised an hour."""
+    partition = f"2026-09-21-{hour:02}:00"
+    landed = dg.AssetMaterialization(["logs", "parquet_stream"], partition=partition)
+    ticks.instance.report_runless_asset_event(landed)
+
+
 @pytest.fixture
 def landed(account: MockAccount, ticks: Ticks) -> MockAccount:
     """The account with an hour that ``parquet_stream`` has materialised."""
-    account.put(f"{HOUR}09/part.parquet")
-    hour = dg.AssetMaterialization(["logs", "parquet_stream"], partition="2026-09-21-09:00")
-    ticks.instance.report_runless_asset_event(hour)
+    land(ticks, 9)
     return account
 
 
-def test_it_waits_for_the_first_partition(account: MockAccount, ticks: Ticks) -> None:
-    account.put(f"{HOUR}09/part.parquet")
+def test_it_waits_for_the_first_partition(ticks: Ticks) -> None:
     assert ticks.tick() == []
     assert ticks.skipped == "logs: parquet_stream has no materialised partition yet"
 
@@ -74,33 +77,32 @@ def test_scores_are_requested_once(landed: MockAccount, ticks: Ticks) -> None:
 
 def test_changed_hours_are_scored_once_a_pause(landed: MockAccount, ticks: Ticks) -> None:
     ticks.record(ticks.one(), SUCCESS)
-    landed.put(f"{HOUR}10/part.parquet")
+    land(ticks, 10)
     assert ticks.tick() == []
     ticks.later(PAUSE_SECONDS)
     assert len(ticks.tick()) == 1
 
 
-def test_a_stream_that_returns_to_its_former_content_has_another_run_key(
-    landed: MockAccount, ticks: Ticks
-) -> None:
-    run_keys = []
-    for step in ("first", "added", "removed"):
-        if step == "added":
-            landed.put(f"{HOUR}10/part.parquet")
-        elif step == "removed":
-            landed.delete(f"{HOUR}10/part.parquet")
-        request = ticks.one()
-        run_keys.append(request.run_key)
-        ticks.record(request, SUCCESS)
-        ticks.later(PAUSE_SECONDS)
-    assert len(set(run_keys)) == 3
+def test_an_hour_that_is_materialised_again_is_a_change(landed: MockAccount, ticks: Ticks) -> None:
+    ticks.record(ticks.one(), SUCCESS)
+    land(ticks, 9)
+    ticks.later(PAUSE_SECONDS)
+    assert len(ticks.tick()) == 1
 
 
-def test_the_stream_is_not_listed_while_a_run_is_on(landed: MockAccount, ticks: Ticks) -> None:
+def test_nothing_is_requested_while_a_run_is_in_progress(landed: MockAccount, ticks: Ticks) -> None:
     ticks.record(ticks.one(), STARTED)
-    landed.cloud.requests.clear()
+    land(ticks, 10)
+    ticks.later(PAUSE_SECONDS)
     assert ticks.tick() == []
     assert ticks.skipped == "logs: a run is in progress"
+
+
+def test_the_bucket_is_never_listed(landed: MockAccount, ticks: Ticks) -> None:
+    landed.cloud.requests.clear()
+    for _ in range(3):
+        ticks.tick()
+        ticks.later(PAUSE_SECONDS)
     assert not landed.cloud.requests
 
 
