@@ -7,9 +7,11 @@ from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
-from ddb_pipeline.defs.delivery import landing_sensor, stream_asset
+from ddb_pipeline.defs.delivery import stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
-from ddb_pipeline.defs.exports import export_job, export_schedules, export_sensor
+from ddb_pipeline.defs.export_sensor import export_sensor
+from ddb_pipeline.defs.exports import export_job, export_schedules
+from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
 from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
 from ddb_pipeline.defs.replay import replay_jobs

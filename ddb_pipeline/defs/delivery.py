@@ -6,20 +6,14 @@ import dagster as dg
 
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_STREAM, asset_jobs, asset_key
-from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
-from ddb_pipeline.defs.run_requests import RunRequests
+from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.automation import RETRY
 from ddb_pipeline.glue.catalog import find_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
-from ddb_pipeline.lake.content import content_version, hour_versions
+from ddb_pipeline.lake.content import content_version
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.parquet_objects import hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
-
-STAGE = "delivery"
-MAX_REQUESTS_PER_TICK = 24
-STORED_HOURS = 24 * 35
 
 
 def hours(pipeline: PipelineConfig) -> dg.HourlyPartitionsDefinition:
@@ -66,38 +60,3 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         )
 
     return parquet_stream
-
-
-def landing_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Requests a run for each hour whose objects changed since the last one.
-
-    An hour that keeps filling gets a run once a pause. Overwritten objects count as changed.
-    """
-    pause = sensor_interval(settings, embedded=45, aws=300)
-
-    @dg.sensor(
-        name="landing_sensor",
-        description=(
-            "Materialises each hour of parquet_stream in which Parquet files were added, "
-            "overwritten or removed."
-        ),
-        minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
-        default_status=sensor_status(settings),
-        jobs=asset_jobs(settings, PARQUET_STREAM),
-    )
-    def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        requests = RunRequests(context, STAGE, settings.pipelines, stored_partitions=STORED_HOURS)
-        s3 = cloud.s3
-        for pipeline in settings.pipelines:
-            start = DeliveryHour.of(pipeline.start.timestamp())
-            versions = hour_versions(s3, pipeline.bucket, start)
-            requests.request_partitions(
-                pipeline,
-                PARQUET_STREAM,
-                {hour.partition_key: version for hour, version in versions.items()},
-                limit=MAX_REQUESTS_PER_TICK,
-                pause_seconds=pause,
-            )
-        return requests.result("No hour of the stream has changed.")
-
-    return sensor

@@ -1,16 +1,13 @@
-"""Exports of the DynamoDB table: made by a job, found by a sensor that has them converted."""
+"""Exports of the DynamoDB table: a job for one export, and its schedules."""
 
 import dagster as dg
 from pydantic import Field
 
 from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_jobs, run_tags
-from ddb_pipeline.defs.automation import schedule_status, sensor_interval, sensor_status
-from ddb_pipeline.defs.run_requests import RunRequests
-from ddb_pipeline.defs.snapshot import exports
+from ddb_pipeline.defs.asset_keys import run_tags
+from ddb_pipeline.defs.automation import schedule_status
 from ddb_pipeline.dynamodb.tables import describe_table
-from ddb_pipeline.export.finished import finished_exports
 from ddb_pipeline.export.request import (
     ExportRequestError,
     ExportState,
@@ -19,11 +16,6 @@ from ddb_pipeline.export.request import (
 )
 from ddb_pipeline.export.scan import scan_to_export
 from ddb_pipeline.resources.cloud import CloudResource
-
-STAGE = "snapshot"
-MAX_REQUESTS_PER_TICK = 4
-MAX_ATTEMPTS = 5
-STORED_EXPORTS = 2000
 
 
 class ExportConfig(dg.Config):
@@ -110,37 +102,3 @@ def export_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.Sched
         for pipeline in settings.pipelines
         if pipeline.export_schedule
     ]
-
-
-def export_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Requests one run for each finished export, and a few more where it fails."""
-
-    @dg.sensor(
-        name="export_sensor",
-        description=(
-            "Materialises parquet_snapshot for each finished export under the export prefix of "
-            "the lake's bucket."
-        ),
-        minimum_interval_seconds=sensor_interval(settings, embedded=10, aws=120),
-        default_status=sensor_status(settings),
-        jobs=asset_jobs(settings, PARQUET_SNAPSHOT),
-    )
-    def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        requests = RunRequests(context, STAGE, settings.pipelines, stored_partitions=STORED_EXPORTS)
-        added: list[dg.AddDynamicPartitionsRequest] = []
-        s3 = cloud.s3
-        for pipeline in settings.pipelines:
-            found = finished_exports(s3, pipeline.bucket, pipeline.export_prefix)
-            # An export never changes: its id is its version.
-            ids = requests.request_partitions(
-                pipeline,
-                PARQUET_SNAPSHOT,
-                {export_id: export_id for export_id in found},
-                limit=MAX_REQUESTS_PER_TICK,
-                max_attempts=MAX_ATTEMPTS,
-            )
-            if ids:
-                added.append(exports(pipeline).build_add_request(ids))
-        return requests.result("No new export is finished.", dynamic_partitions_requests=added)
-
-    return sensor

@@ -1,24 +1,39 @@
-"""The finished exports under a prefix of a bucket."""
+"""The exports under a prefix of a bucket, in the order of their ids, and which are finished."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from ddb_pipeline.export.layout import FOLDER, SUMMARY
+from ddb_pipeline.export.layout import SUMMARY, export_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
-def finished_exports(s3: "S3Client", bucket: str, prefix: str) -> list[str]:
-    """Ids of the exports under a prefix whose summary manifest is written, oldest first.
+def export_ids(
+    s3: "S3Client", bucket: str, prefix: str, *, after: str = "", limit: int
+) -> list[str]:
+    """Ids of the exports under a prefix that sort after ``after``, finished or not, at most
+    ``limit``; oldest first, since an id begins with the time of its request."""
+    root = export_folder(prefix, "").removesuffix("/")
+    # "0" is the character after "/": it sorts after all keys of the folder ``after``.
+    start_after = f"{root}{after}0" if after else ""
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket,
+        Prefix=root,
+        Delimiter="/",
+        StartAfter=start_after,
+        PaginationConfig={"PageSize": min(limit, 1000)},
+    )
+    folders = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+    return [folder[len(root) : -1] for folder in islice(folders, limit)]
 
-    DynamoDB writes the manifest last. An export's id begins with the time of its request.
-    """
-    root = f"{prefix.strip('/')}/{FOLDER}/"
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=root, Delimiter="/")
-    folders = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
-    return sorted(folder[len(root) : -1] for folder in folders if _has_manifest(s3, bucket, folder))
+
+def first_id(seconds: float) -> str:
+    """Sorts before the ids of all exports requested at ``seconds`` of the epoch or later."""
+    return f"{int(seconds * 1000):014d}"
 
 
-def _has_manifest(s3: "S3Client", bucket: str, folder: str) -> bool:
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{folder}{SUMMARY}.json", MaxKeys=1)
-    return bool(listed.get("Contents"))
+def is_finished(s3: "S3Client", bucket: str, prefix: str, export_id: str) -> bool:
+    """Whether an export's summary manifest is written, which DynamoDB writes last."""
+    key = f"{export_folder(prefix, export_id)}{SUMMARY}.json"
+    return bool(s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"))

@@ -1,15 +1,18 @@
 """Versions of the lake's content: digests that change whenever objects do."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour, hour_of_key
-from ddb_pipeline.lake.objects import StoredObject, list_objects, objects_by_hour
+from ddb_pipeline.lake.objects import StoredObject, list_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+SLICE_OBJECTS = 1000
+"""The objects that one LIST request returns at most (S3 API reference, ListObjectsV2)."""
 
 
 def content_version(objects: Iterable[StoredObject]) -> str:
@@ -17,15 +20,33 @@ def content_version(objects: Iterable[StoredObject]) -> str:
     return _digest(sorted((stored.key, stored.etag) for stored in objects))
 
 
-def hour_versions(s3: "S3Client", bucket: str, since: DeliveryHour) -> dict[DeliveryHour, str]:
-    """The content version of each delivered hour from ``since`` on."""
-    hours = objects_by_hour(list_objects(s3, bucket, STREAM_PREFIX))
-    return {hour: content_version(found) for hour, found in hours.items() if hour >= since}
+def hour_version(s3: "S3Client", bucket: str, hour: DeliveryHour) -> str:
+    """The content version of one hour; that of an hour without objects is ``NO_CONTENT``."""
+    return content_version(list_objects(s3, bucket, hour.prefix))
 
 
-def stream_version(versions: Mapping[DeliveryHour, str]) -> str:
-    """Changes whenever an object of any of the hours is added, overwritten or removed."""
-    return _digest([[hour.partition_key, version] for hour, version in sorted(versions.items())])
+def versions_between(
+    s3: "S3Client", bucket: str, first: DeliveryHour, end: DeliveryHour
+) -> tuple[dict[DeliveryHour, str], DeliveryHour]:
+    """The content versions of the hours from ``first`` on that one or few LIST requests show.
+
+    Returns:
+        The version of each hour that has objects, and the hour at which to go on: every hour
+        before it was listed completely. At least one hour is; ``end`` and later ones are not.
+    """
+    found: dict[DeliveryHour, list[StoredObject]] = {}
+    objects = list_objects(s3, bucket, STREAM_PREFIX, start_after=first.prefix)
+    for count, stored in enumerate(objects, start=1):
+        if stored.key >= end.prefix:
+            break
+        hour = hour_of_key(stored.key)
+        if hour is not None:
+            found.setdefault(hour, []).append(stored)
+        if count >= SLICE_OBJECTS and len(found) > 1:
+            # The last hour may have more objects than were read.
+            end, _ = found.popitem()
+            break
+    return {hour: content_version(objects) for hour, objects in found.items()}, end
 
 
 def delivered_within(days: int, now: float) -> Callable[[str], bool]:
@@ -44,3 +65,7 @@ def delivered_within(days: int, now: float) -> Callable[[str], bool]:
 
 def _digest(content: Any) -> str:
     return sha256(json.dumps(content).encode("utf-8")).hexdigest()[:16]
+
+
+NO_CONTENT = content_version(())
+"""The content version of an hour without objects."""

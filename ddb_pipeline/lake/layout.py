@@ -1,8 +1,9 @@
 """The layout of the lake's bucket: its prefixes, and the delivery hour in an object's key."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from ddb_pipeline.firehose.held import HELD_KIND
 
@@ -42,7 +43,9 @@ RESERVED_PREFIXES = frozenset(
 )
 """The prefixes under which no exports may be stored."""
 
-_HOUR = re.compile(r"delivery_date=(\d{4}-\d{2}-\d{2})/delivery_hour=(\d{2})/")
+_HOUR = re.compile(
+    rf"{STREAM_PREFIX}delivery_date=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/delivery_hour=([0-9]{{2}})/"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +65,18 @@ class DeliveryHour:
         """The key of Dagster's hourly partitions."""
         return f"{self.date}-{self.hour}:00"
 
+    def plus(self, hours: int) -> "DeliveryHour":
+        """The hour that is ``hours`` later."""
+        moment = datetime.fromisoformat(f"{self.date}T{self.hour}:00+00:00")
+        return DeliveryHour.of((moment + timedelta(hours=hours)).timestamp())
+
+    def until(self, end: "DeliveryHour") -> Iterator["DeliveryHour"]:
+        """The hours from this one on, without ``end`` and later ones."""
+        hour = self
+        while hour < end:
+            yield hour
+            hour = hour.plus(1)
+
     @classmethod
     def from_partition_key(cls, key: str) -> "DeliveryHour":
         """The hour of a key of Dagster's hourly partitions."""
@@ -75,6 +90,16 @@ class DeliveryHour:
 
 
 def hour_of_key(key: str) -> DeliveryHour | None:
-    """The delivery hour in an object's key; None where the key has none."""
-    match = _HOUR.search(key)
-    return DeliveryHour(match.group(1), match.group(2)) if match else None
+    """The delivery hour in the key of an object under ``stream/``; None where it has none.
+
+    A date or an hour that the calendar does not have is none.
+    """
+    match = _HOUR.match(key)
+    if match is None:
+        return None
+    date, hour = match.groups()
+    try:
+        datetime.fromisoformat(f"{date}T{hour}:00")
+    except ValueError:
+        return None
+    return DeliveryHour(date, hour)

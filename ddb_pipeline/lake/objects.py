@@ -1,10 +1,8 @@
 """Objects of the lake's bucket: listings, and their grouping by delivery hour."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from ddb_pipeline.lake.layout import DeliveryHour, hour_of_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -21,11 +19,17 @@ class StoredObject:
 
 
 def list_objects(
-    s3: "S3Client", bucket: str, prefix: str, *, limit: int | None = None
+    s3: "S3Client", bucket: str, prefix: str, *, limit: int | None = None, start_after: str = ""
 ) -> Iterator[StoredObject]:
-    """List the objects under a prefix in key order, at most ``limit``, without empty objects."""
+    """List the objects under a prefix in key order, at most ``limit``, without empty objects.
+
+    With ``start_after`` from the first key that sorts after it on.
+    """
     count = 0
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, StartAfter=start_after
+    )
+    for page in pages:
         for entry in page.get("Contents", ()):
             if not entry["Size"] or entry["Key"].endswith("/"):
                 continue
@@ -43,13 +47,3 @@ def list_objects(
 def read_object(s3: "S3Client", bucket: str, key: str) -> bytes:
     """The whole body of an object."""
     return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-
-
-def objects_by_hour(objects: Iterable[StoredObject]) -> dict[DeliveryHour, list[StoredObject]]:
-    """Group objects by the delivery hour in their keys, without those whose key has none."""
-    hours: dict[DeliveryHour, list[StoredObject]] = {}
-    for stored in objects:
-        hour = hour_of_key(stored.key)
-        if hour is not None:
-            hours.setdefault(hour, []).append(stored)
-    return hours

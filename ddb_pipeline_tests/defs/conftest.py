@@ -7,7 +7,7 @@ import pytest
 from moto import mock_aws
 
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.defs import run_requests
+from ddb_pipeline.defs import partition_requests, run_requests
 from ddb_pipeline_tests.support.sensor_ticks import Clock, MockAccount
 
 
@@ -22,7 +22,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that sensors see."""
     clock = Clock()
-    monkeypatch.setattr(run_requests, "time", clock)
+    for module in (run_requests, partition_requests):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

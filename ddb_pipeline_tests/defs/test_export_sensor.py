@@ -5,8 +5,9 @@ import json
 import dagster as dg
 import pytest
 
-from ddb_pipeline.defs import exports
-from ddb_pipeline.defs.exports import MAX_ATTEMPTS, export_sensor
+from ddb_pipeline.defs import export_sensor as module
+from ddb_pipeline.defs.export_sensor import export_sensor
+from ddb_pipeline.defs.partition_requests import MAX_ATTEMPTS
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
     STARTED,
@@ -15,6 +16,8 @@ from ddb_pipeline_tests.support.sensor_ticks import (
     MockAccount,
     Ticks,
 )
+
+DAY = 86_400
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_a_converted_export_is_not_requested_again(account: MockAccount, ticks: 
 def test_the_newest_exports_come_first(
     account: MockAccount, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "MAX_REQUESTS_PER_TICK", 2)
+    monkeypatch.setattr(module, "MAX_REQUESTS_PER_TICK", 2)
     for number in (1, 2, 3):
         put_export(account, number)
     assert [r.partition_key for r in ticks.tick()] == [export_id(3), export_id(2)]
@@ -91,10 +94,53 @@ def test_a_run_that_was_never_started_is_requested_again(
     assert ticks.one().tags["ddb_pipeline/attempt"] == "1"
 
 
-def test_exports_of_a_former_cursor_are_not_requested_again(
+def test_an_older_export_is_found_by_the_next_pass(account: MockAccount, ticks: Ticks) -> None:
+    ticks.later(100 * DAY)
+    assert ticks.tick() == []
+    put_export(account, 1)
+    assert ticks.tick() == []
+    ticks.later(DAY)
+    request = ticks.one()
+    assert request.partition_key == export_id(1)
+    ticks.record(request, SUCCESS)
+    ticks.later(DAY)
+    assert ticks.tick() == []
+
+
+def test_a_pass_continues_where_a_tick_has_no_room(
+    account: MockAccount, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE_EXPORTS", 3)
+    monkeypatch.setattr(module, "MAX_REQUESTS_PER_TICK", 2)
+    monkeypatch.setattr(module, "MAX_MANIFESTS_PER_TICK", 2)
+    ticks.later(100 * DAY)
+    for number in range(9):
+        put_export(account, number, finished=number not in (2, 3, 4, 5))
+    found = []
+    for _ in range(8):
+        found += [request.partition_key for request in ticks.tick()]
+    assert found == [export_id(number) for number in (0, 1, 6, 7, 8)]
+
+
+def test_exports_that_never_finish_are_looked_at_once_a_day_and_some_at_a_time(
     account: MockAccount, ticks: Ticks
 ) -> None:
+    for number in range(60):
+        account.put(f"exports/AWSDynamoDB/{1_700_000_000_000 + number:014d}-abc/_started")
+    counts = []
+    for _ in range(10):
+        account.cloud.requests.clear()
+        assert ticks.tick() == []
+        counts.append(account.cloud.requests["ListObjectsV2"])
+        ticks.later(120)
+    assert counts == [22, 22, 22, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_without_a_cursor_nothing_is_requested_again(account: MockAccount, ticks: Ticks) -> None:
     put_export(account, 1)
     put_export(account, 2)
+    newest, other = ticks.tick()
+    ticks.record(newest, SUCCESS)
+    ticks.record(other, STARTED)
     ticks.cursor = json.dumps({"logs": {export_id(1): [export_id(1), 0, 1_780_000_000.0]}})
-    assert ticks.one().partition_key == export_id(2)
+    assert ticks.tick() == []

@@ -1,6 +1,5 @@
 """When a run is requested: pure decisions, cursors, and the requests of a tick."""
 
-import json
 from typing import Any
 
 import dagster as dg
@@ -14,11 +13,11 @@ from ddb_pipeline.defs.run_requests import (
     Requested,
     RunRequests,
     RunState,
-    Subject,
     next_request,
     pipelines_in_progress,
     retry_delay,
     run_key,
+    run_states,
 )
 from ddb_pipeline_tests.support.sensor_ticks import Clock
 
@@ -63,27 +62,6 @@ def requested(version: str, attempt: int = 0, ago: float = 0.0) -> Requested:
         ("failed twice, a while ago", requested("new", 1, ago=15), FAILED, {}, None),
         ("failed twice, long enough ago", requested("new", 1, ago=21), FAILED, {}, ("new", 2)),
         ("never started", requested("new", ago=11), UNKNOWN, {}, ("new", 1)),
-        (
-            "the last attempt failed",
-            requested("new", 4, ago=1e9),
-            FAILED,
-            {"max_attempts": 5},
-            None,
-        ),
-        (
-            "the last attempt but one failed",
-            requested("new", 3, ago=1e9),
-            FAILED,
-            {"max_attempts": 5},
-            ("new", 4),
-        ),
-        (
-            "all attempts failed, then another version came",
-            requested("old", 4, ago=1e9),
-            FAILED,
-            {"max_attempts": 5},
-            ("new", 0),
-        ),
     ],
 )
 def test_next_request(
@@ -106,9 +84,8 @@ def test_retry_delays_double_up_to_half_an_hour() -> None:
 
 CURSOR = Cursor(
     {
-        Subject("logs"): Requested("3.7-ab", 2, 1_780_000_000.125),
-        Subject("logs", "2026-09-21-14:00"): Requested("c0", 0, 1_780_000_001.0, succeeded=True),
-        Subject("orders"): Requested("x", 0, 0.0),
+        "logs": Requested("3.7-ab", 2, 1_780_000_000.125),
+        "orders": Requested("x", 0, 0.0, succeeded=True),
     },
     compared_at=12.5,
 )
@@ -128,19 +105,9 @@ def test_a_cursor_is_the_same_after_a_round_trip() -> None:
         ("a format of the future", '{"format": 2, "requested": 7}', {}),
         ("a damaged cursor", '{"format": 1, "requested": {"logs": [1]}}', {}),
         (
-            "the landing sensor's",
-            '{"logs": {"2026-09-21-14:00": ["v", 5.0]}}',
-            {Subject("logs", "2026-09-21-14:00"): Requested("v", 0, 5.0, succeeded=True)},
-        ),
-        (
-            "the export sensor's",
-            '{"logs": {"01-a": ["01-a", 3, 5.0]}, "orders": {}}',
-            {Subject("logs", "01-a"): Requested("01-a", 0, 5.0, succeeded=True)},
-        ),
-        (
             "the failed-records and relevance sensors'",
             '{"logs": ["v", 3, 5.0]}',
-            {Subject("logs"): Requested("v", 0, 5.0, succeeded=True)},
+            {"logs": Requested("v", 0, 5.0, succeeded=True)},
         ),
         (
             "the table-change sensor's",
@@ -151,28 +118,23 @@ def test_a_cursor_is_the_same_after_a_round_trip() -> None:
     ],
 )
 def test_former_and_foreign_cursors(
-    case: str, text: str | None, expected: dict[Subject, Requested]
+    case: str, text: str | None, expected: dict[str, Requested]
 ) -> None:
     assert Cursor.parse(text) == Cursor(expected), case
 
 
-def test_a_cursor_stores_the_newest_partitions_of_configured_pipelines() -> None:
-    entries = {
-        Subject(pipeline, f"2026-09-21-{hour:02}:00"): Requested("v", 0, 0.0)
-        for pipeline in ("logs", "removed")
-        for hour in range(24)
-    }
-    bounded = Cursor(entries, 1.0).bounded(["logs", "orders"], 3)
-    assert list(bounded.requested) == [
-        Subject("logs", f"2026-09-21-{hour}:00") for hour in (21, 22, 23)
-    ]
-    assert bounded.compared_at == 1.0
+def test_a_cursor_forgets_pipelines_that_are_no_longer_configured(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    cursor = Cursor({"logs": Requested("v", 0, 0.0), "removed": Requested("v", 0, 0.0)}, 1.0)
+    result = tick(instance, cursor.render()).result("nothing")
+    assert list(Cursor.parse(result.cursor).requested) == ["logs"]
 
 
-def test_a_run_key_differs_by_subject_version_attempt_and_time() -> None:
+def test_a_run_key_differs_by_pipeline_version_attempt_and_time() -> None:
     keys = [
-        run_key("schema", subject, Requested(version, attempt, at))
-        for subject in (Subject("logs"), Subject("logs", "p"), Subject("orders"))
+        run_key("schema", pipeline, Requested(version, attempt, at))
+        for pipeline in ("logs", "orders")
         for version in ("v", "w")
         for attempt in (0, 1)
         for at in (5.0, 6.0)
@@ -246,16 +208,12 @@ def test_a_successful_run_is_not_looked_up_again(
 def test_run_states_are_looked_up_in_few_queries(
     instance: dg.DagsterInstance, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partitions = {
-        Subject("logs", f"{n:05}"): Requested("v", 0, 0.0) for n in range(2 * KEYS_PER_QUERY + 1)
-    }
     queries = []
     get_runs = instance.get_runs
     monkeypatch.setattr(
         instance, "get_runs", lambda *a, **k: (queries.append(1), get_runs(*a, **k))[1]
     )
-    context = dg.build_sensor_context(instance=instance, cursor=Cursor(partitions).render())
-    RunRequests(context, "delivery", [LOGS], stored_partitions=len(partitions))
+    run_states(instance, [str(number) for number in range(2 * KEYS_PER_QUERY + 1)])
     assert len(queries) == 3
 
 
@@ -278,12 +236,3 @@ def test_pipelines_in_progress(instance: dg.DagsterInstance) -> None:
         tags = {"ddb_pipeline/pipeline": name, "ddb_pipeline/stage": stage}
         instance.add_run(dg.DagsterRun("job", status=status, tags=tags))
     assert pipelines_in_progress(instance, "crawl") == {"running", "starting"}
-
-
-def test_a_cursor_of_hundreds_of_entries_is_small() -> None:
-    entries = {
-        Subject("logs", f"2026-09-{day:02}-{hour:02}:00"): Requested("0123456789abcdef", 0, NOW)
-        for day in range(1, 31)
-        for hour in range(24)
-    }
-    assert len(json.dumps(Cursor(entries).render())) < 70 * len(entries)

@@ -1,5 +1,6 @@
 """A sensor evaluated tick by tick on a Dagster instance, with a clock that tests set."""
 
+import json
 import uuid
 from collections import Counter
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 
 import dagster as dg
 
+from ddb_pipeline.config.names import failure_queue, object_change_queue
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.resources.cloud import CloudResource
@@ -90,13 +92,31 @@ class Ticks:
         return request
 
     def record(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-        """Record the requested run as the daemon would, with this status."""
+        """Record the requested run as the daemon would, with this status.
+
+        A successful run of a partition materialises it with the content that it was requested for.
+        """
         self.instance.add_run(
             dg.DagsterRun(
                 job_name=request.job_name or "materialize",
                 run_id=str(uuid.uuid4()),
                 status=status,
                 tags={**request.tags, "dagster/run_key": request.run_key or ""},
+            )
+        )
+
+        if status is SUCCESS and request.partition_key:
+            self.materialize(request)
+
+    def materialize(self, request: dg.RunRequest, content: str = "") -> None:
+        """Record a materialization of the requested partition, by default with its content."""
+        pipeline, _, asset = (request.job_name or "").partition("_")
+        version = (request.run_key or "").rsplit(":", 2)[1].rpartition(".")[0]
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                [pipeline, asset],
+                partition=request.partition_key,
+                tags={"dagster/data_version": content or version},
             )
         )
 
@@ -123,7 +143,12 @@ class MockAccount:
                 CreateBucketConfiguration={"LocationConstraint": REGION},
             )
             self.create_database(pipeline.database)
-            self.cloud.sqs.create_queue(QueueName=pipeline.change_queue)
+            for queue in (
+                pipeline.change_queue,
+                object_change_queue(pipeline),
+                failure_queue(pipeline),
+            ):
+                self.cloud.sqs.create_queue(QueueName=queue)
             self.cloud.dynamodb.create_table(
                 TableName=pipeline.dynamodb_table,
                 AttributeDefinitions=[{"AttributeName": "log_id", "AttributeType": "S"}],
@@ -141,10 +166,19 @@ class MockAccount:
         with suppress(glue.exceptions.AlreadyExistsException):
             glue.create_database(DatabaseInput={"Name": name})
 
+    def send(self, queue: str, body: str = "{}") -> None:
+        """Put a message into a queue."""
+        url = self.cloud.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        self.cloud.sqs.send_message(QueueUrl=url, MessageBody=body)
+
     def send_event(self) -> None:
         """Put a table-change event into the queue of the first pipeline."""
-        url = self.cloud.sqs.get_queue_url(QueueName=self.pipeline.change_queue)["QueueUrl"]
-        self.cloud.sqs.send_message(QueueUrl=url, MessageBody="{}")
+        self.send(self.pipeline.change_queue)
+
+    def send_object_event(self, key: str) -> None:
+        """Put an event about an object into the queue of the first pipeline."""
+        body = json.dumps({"source": "aws.s3", "detail": {"object": {"key": key}}})
+        self.send(object_change_queue(self.pipeline), body)
 
     def put(self, key: str, body: bytes = b"x") -> None:
         """Write an object to the bucket of the first pipeline."""
