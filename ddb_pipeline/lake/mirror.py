@@ -1,12 +1,13 @@
 """A prefix of the lake's bucket mirrored to a local folder and back, for engines without S3."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.lake.objects import StoredObject, list_objects
 
 if TYPE_CHECKING:
@@ -14,6 +15,28 @@ if TYPE_CHECKING:
 
 WORKERS = 8
 """Objects transferred at the same time."""
+MAX_NAME_BYTES = 255
+"""Longest name of a file in the file systems of Linux and macOS."""
+
+
+class UnsafeKeyError(DdbPipelineError):
+    """An object's key is not a path in the folder, so nothing was written.
+
+    Attributes:
+        key: the key.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The object {self.key!r} cannot be copied to a file: {self.reason}. Find out who "
+            "wrote it, and delete it."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +59,14 @@ def mirror(
 
     Only objects that are new or have changed are downloaded; a file gets the modification time of
     its object.
+
+    Raises:
+        UnsafeKeyError: a needed object's key is not a path in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     objects = [stored for stored in list_objects(s3, bucket, prefix) if is_needed(stored.key)]
-    paths = {folder / stored.key.removeprefix(prefix): stored for stored in objects}
-    for path in [path for path in folder.rglob("*") if path.is_file() and path not in paths]:
-        path.unlink()
+    paths = {folder / path: stored for path, stored in relative_paths(objects, prefix).items()}
+    _remove_all_except(folder, paths.keys())
     missing = [(path, stored) for path, stored in paths.items() if not _is_current(path, stored)]
 
     def fetch(entry: tuple[Path, StoredObject]) -> None:
@@ -53,6 +78,48 @@ def mirror(
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="mirror") as pool:
         list(pool.map(fetch, missing))
     return Mirrored(folder, frozenset(stored.key for stored in objects))
+
+
+def relative_paths(
+    objects: Sequence[StoredObject], prefix: str
+) -> dict[PurePosixPath, StoredObject]:
+    """The objects of a prefix by their paths in a folder that mirrors it.
+
+    Raises:
+        UnsafeKeyError: a key is not a path in the folder, or two keys exclude one another.
+    """
+    paths: dict[PurePosixPath, StoredObject] = {}
+    for stored in objects:
+        reason = _why_unsafe(stored.key.removeprefix(prefix))
+        if reason or not stored.key.startswith(prefix):
+            raise UnsafeKeyError(stored.key, reason or f"it does not begin with {prefix!r}")
+        paths[PurePosixPath(stored.key.removeprefix(prefix))] = stored
+    for path, stored in paths.items():
+        for folder in path.parents:
+            if folder in paths:
+                raise UnsafeKeyError(paths[folder].key, f"it is a folder of {stored.key!r} too")
+    return paths
+
+
+def _why_unsafe(path: str) -> str:
+    """Why a key's end is not a path of names below a folder; empty if it is."""
+    names = path.split("/")
+    if "" in names or "." in names or ".." in names:
+        return "it has a part that is empty, '.' or '..'"
+    if "\\" in path or "\0" in path or PureWindowsPath(path).drive:
+        return "it has a backslash, a NUL or a drive letter"
+    if any(len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES for name in names):
+        return f"it has a part of more than {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def _remove_all_except(folder: Path, files: Collection[Path]) -> None:
+    """Remove the other files of a folder, and the folders that are then empty."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_symlink() or (path.is_file() and path not in files):
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def upload_changes(
