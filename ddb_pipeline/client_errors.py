@@ -1,4 +1,4 @@
-"""What botocore's errors say: the service's code and message."""
+"""The service's code and message in botocore's errors."""
 
 from botocore.exceptions import ClientError
 
@@ -11,12 +11,14 @@ DENIED_CODES = frozenset(
         "UnauthorizedOperation",
     )
 )
-"""A permission is missing, whichever service says so."""
+"""Codes by which the services report a missing permission."""
 
 
 def error_code(error: ClientError) -> str:
+    """The service's error code, empty where the response has none."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def error_message(error: ClientError) -> str:
+    """The service's error message, empty where the response has none."""
     return str(error.response.get("Error", {}).get("Message", ""))

@@ -1,4 +1,4 @@
-"""PutRecordBatch: documents packed into records, within the limits, failed entries alone resent.
+"""PutRecordBatch: packs documents into records and sends them, within the limits, with retries.
 
 Limits and error codes: Amazon Data Firehose API reference, ``PutRecordBatch``; billing: Amazon
 Data Firehose pricing (each record is rounded up to the next 5 KB).
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 MAX_RECORDS_PER_CALL = 500
 MAX_BYTES_PER_CALL = 4 * 1024 * 1024
 MAX_BYTES_PER_RECORD = 1_024_000
+"""The size of a record before base64 encoding."""
 BILLING_UNIT = 5 * 1024
+"""Bytes to a multiple of which the size of each record is rounded up for billing."""
 DEFAULT_PACK_BYTES = 64 * 1024
-"""Rounding costs half a unit a record: 4 % here. A larger record loses more documents at once
-where Firehose refuses a whole record."""
+"""At this size, rounding up to billing units adds 4 % on average. Larger records would fail with
+more documents at once."""
 
 NEWLINE = b"\n"
 
@@ -52,11 +54,11 @@ REQUEST_CODES = frozenset(
     )
 )
 REFUSED_CODES = DENIED_CODES | CREDENTIAL_CODES | REQUEST_CODES
-"""Codes that the same call will get again; every other one is worth another try."""
+"""Codes that a retry would only get again; every other code is retried."""
 
 
 class DeliveryRefusedError(Exception):
-    """The delivery stream does not take records, and trying again would not help.
+    """The delivery stream refuses records, and a retry would not help.
 
     Attributes:
         stream: name of the delivery stream.
@@ -74,16 +76,16 @@ class DeliveryRefusedError(Exception):
         if self.code in DENIED_CODES:
             advice = f" Grant {PERMISSION} on the delivery stream to the caller's role."
         elif self.code in CREDENTIAL_CODES:
-            advice = " Check the caller's credentials: the service does not know or accept them."
+            advice = " Check the caller's credentials: the service does not accept them."
         elif self.code == "ResourceNotFoundException":
-            advice = " Check its name and region, and that the stack which creates it stands."
+            advice = " Check its name and region, and that the stack which creates it is deployed."
         return (
             f"Delivery stream {self.stream!r} refused records: {self.code}: {self.message}{advice}"
         )
 
 
 class Outcome(Enum):
-    """What became of a document."""
+    """The outcome for one document."""
 
     DELIVERED = "delivered"
     UNDELIVERABLE = "undeliverable"
@@ -91,14 +93,14 @@ class Outcome(Enum):
 
 
 class PackedRecord(NamedTuple):
-    """One Firehose record: its bytes, a document a line, and the documents' positions."""
+    """One Firehose record: its bytes, one document per line, and the documents' positions."""
 
     data: bytes
     documents: tuple[int, ...]
 
 
 class Packing(NamedTuple):
-    """Records for all documents that fit, and the positions of those that do not."""
+    """Records with all documents that fit, and the positions of those too large for a record."""
 
     records: tuple[PackedRecord, ...]
     oversized: tuple[int, ...]
@@ -106,7 +108,7 @@ class Packing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential backoff with full jitter: before try *n* wait up to ``base * 2**n`` seconds."""
+    """Exponential backoff with full jitter: retry *n* waits up to ``base * 2**n`` seconds."""
 
     base_seconds: float = 0.1
     cap_seconds: float = 5.0
@@ -118,16 +120,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one delivery did.
+    """The result of one delivery.
 
     Attributes:
         outcomes: one for each document, in the order given.
         reasons: why, by position, for every document that was not delivered.
-        records: records that Firehose accepted.
-        billed_units: units of 5 KB they are billed as.
-        calls: PutRecordBatch calls made.
-        retried: records sent again after a failure.
-        refusal: set where the delivery stream refused for good; later documents were not tried.
+        records: number of records that Firehose accepted.
+        billed_units: number of units of 5 KB that these records are billed as.
+        calls: number of PutRecordBatch calls.
+        retried: number of records sent again after a failure.
+        refusal: set if the delivery stream refused for good; later documents were not sent.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -140,14 +142,15 @@ class Delivery:
 
     @property
     def delivered(self) -> int:
+        """Number of documents delivered."""
         return self.outcomes.count(Outcome.DELIVERED)
 
 
 def pack(documents: Sequence[bytes], pack_bytes: int = DEFAULT_PACK_BYTES) -> Packing:
-    """Fill records with documents in their order, each ended by a newline.
+    """Fill records with documents in their order, each followed by a newline.
 
-    A record grows to at most ``pack_bytes``; a larger document has a record of its own. One larger
-    than Firehose takes (1,024,000 bytes) is left out and named in ``oversized``.
+    A record grows to at most ``pack_bytes``; a larger document gets its own record. A document
+    larger than Firehose accepts (1,024,000 bytes) is left out and its position is in ``oversized``.
     """
     limit = min(pack_bytes, MAX_BYTES_PER_RECORD)
     records: list[PackedRecord] = []
@@ -180,7 +183,7 @@ def _record(chunk: list[bytes], positions: list[int]) -> PackedRecord:
 
 
 def batches(records: Sequence[PackedRecord]) -> Iterator[list[PackedRecord]]:
-    """Records cut into PutRecordBatch calls, in order and within the call's limits."""
+    """Split records into PutRecordBatch calls, in order and within the call's limits."""
     batch: list[PackedRecord] = []
     filled = 0
     for record in records:
@@ -213,29 +216,34 @@ def deliver(
 ) -> Delivery:
     """Send documents to a delivery stream until all are accepted or the time is up.
 
-    Entries that Firehose reports as failed are sent again, they alone, within the same batch;
-    the next batch starts when the one before is through. No call starts after ``deadline``
-    (in ``clock``'s seconds). Throttling, 5xx and broken connections are retried; a connection that
-    broke after the service took the batch leads to duplicates, which carry the same event id.
+    Only entries that Firehose reports as failed are sent again; the next batch starts after the
+    one before has ended. No call starts after ``deadline`` (in ``clock``'s seconds). Throttling,
+    5xx and broken connections are retried; a connection that broke after the service took the
+    batch leads to duplicates, which have the same event id.
 
-    Never raises for what the service answers: see ``Delivery.refusal``.
+    Never raises for an error of the service: see ``Delivery.refusal``.
     """
     packing = pack(documents, pack_bytes)
-    sender = _Sender(firehose, stream, deadline, retry, clock, sleep, jitter)
+    sender = _Sender(
+        firehose=firehose,
+        stream=stream,
+        deadline=deadline,
+        retry=retry,
+        clock=clock,
+        sleep=sleep,
+        jitter=jitter,
+    )
+    reasons = {
+        position: f"{len(documents[position])} bytes, over Firehose's limit of "
+        f"{MAX_BYTES_PER_RECORD} bytes a record"
+        for position in packing.oversized
+    }
     outcomes = [Outcome.DELIVERED] * len(documents)
-    reasons: dict[int, str] = {}
     for position in packing.oversized:
         outcomes[position] = Outcome.UNDELIVERABLE
-        reasons[position] = (
-            f"{len(documents[position])} bytes, over Firehose's limit of "
-            f"{MAX_BYTES_PER_RECORD} bytes a record"
-        )
-    pending: Sequence[PackedRecord] = ()
-    for batch in batches(packing.records):
-        pending = batch if pending else sender.send(batch)
-        for position in chain.from_iterable(record.documents for record in pending):
-            outcomes[position] = Outcome.NOT_DELIVERED
-            reasons[position] = sender.reason
+    for position in sender.undelivered(packing.records):
+        outcomes[position] = Outcome.NOT_DELIVERED
+        reasons[position] = sender.reason
     return Delivery(
         outcomes=tuple(outcomes),
         reasons=reasons,
@@ -264,8 +272,15 @@ class _Sender:
     reason: str = ""
     refusal: DeliveryRefusedError | None = None
 
-    def send(self, batch: list[PackedRecord]) -> list[PackedRecord]:
-        """Send a batch; answers with the records that could not be sent, in order."""
+    def undelivered(self, records: Sequence[PackedRecord]) -> Iterator[int]:
+        """Send records; yields the positions of the documents that were not delivered."""
+        pending: list[PackedRecord] = []
+        for batch in batches(records):
+            pending = batch if pending else self._send(batch)
+            yield from chain.from_iterable(record.documents for record in pending)
+
+    def _send(self, batch: list[PackedRecord]) -> list[PackedRecord]:
+        """Send a batch; returns the records that could not be sent, in order."""
         pending = batch
         retries = 0
         self.reason = "no time left"
@@ -275,7 +290,7 @@ class _Sender:
             failed = self._put(pending)
             if self.refusal is not None or not failed:
                 return failed
-            # Progress means the stream has room: start again with short waits.
+            # After progress the delivery stream has capacity again: restart with short waits.
             retries = 1 if len(failed) < len(pending) else retries + 1
             pending = failed
             if not self._wait(retries - 1):
@@ -285,7 +300,7 @@ class _Sender:
     def _put(self, records: list[PackedRecord]) -> list[PackedRecord]:
         self.calls += 1
         try:
-            answer = self.firehose.put_record_batch(
+            response = self.firehose.put_record_batch(
                 DeliveryStreamName=self.stream, Records=[{"Data": r.data} for r in records]
             )
         except ClientError as error:
@@ -296,7 +311,7 @@ class _Sender:
         except BotoCoreError as error:
             self._refuse(type(error).__name__, str(error))
             return records
-        return self._failed_entries(records, answer)
+        return self._failed_entries(records, response)
 
     def _failed_call(
         self, response: Mapping[str, Any], records: list[PackedRecord]
@@ -309,13 +324,13 @@ class _Sender:
         return records
 
     def _failed_entries(
-        self, records: list[PackedRecord], answer: Mapping[str, Any]
+        self, records: list[PackedRecord], response: Mapping[str, Any]
     ) -> list[PackedRecord]:
-        if not answer.get("FailedPutCount"):
+        if not response.get("FailedPutCount"):
             self.accepted.extend(len(record.data) for record in records)
             return []
         failed = []
-        for record, entry in zip(records, answer["RequestResponses"], strict=True):
+        for record, entry in zip(records, response["RequestResponses"], strict=True):
             code = entry.get("ErrorCode")
             if code:
                 failed.append(record)
@@ -329,7 +344,7 @@ class _Sender:
         self.refusal = DeliveryRefusedError(self.stream, code, message)
 
     def _wait(self, retry: int) -> bool:
-        """Back off; False where the time left is shorter than the wait."""
+        """Sleep before a retry; False, at once, if the deadline comes before its end."""
         delay = self.retry.delay(retry, self.jitter())
         if self.clock() + delay >= self.deadline:
             return False

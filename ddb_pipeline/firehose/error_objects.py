@@ -1,11 +1,10 @@
-"""Error objects of a delivery stream: the records it could not convert, written and read back.
+"""Error objects of a delivery stream: reads and writes the records that it could not convert.
 
 Firehose writes one JSON document per failed record, one per line, under the evaluated
 ErrorOutputPrefix. Members and their order: "Handling errors for data format conversion" in the
-Amazon Data Firehose developer guide, and objects seen on the service. Older and newer documents
-name the error members ``lastErrorCode``/``lastErrorMessage`` or ``ErrorCode``/``ErrorMessage``,
-and objects of failed transformations ``errorCode``/``errorMessage``; all are read, the first pair
-is written.
+Amazon Data Firehose developer guide, and objects that the service wrote. Objects name the error
+members ``lastErrorCode``/``lastErrorMessage`` or ``ErrorCode``/``ErrorMessage``, and those of
+failed transformations ``errorCode``/``errorMessage``; all are read, the first pair is written.
 """
 
 import base64
@@ -62,7 +61,10 @@ class DataCatalogTable:
 class FailedRecord:
     """One record that was not delivered, with everything needed to deliver it again.
 
-    ``raw_data`` is the record as it was put, decoded. Timestamps are epoch milliseconds.
+    Attributes:
+        raw_data: the record as the producer sent it.
+        arrival_timestamp: when Firehose received it, epoch milliseconds.
+        attempt_ending_timestamp: when the last attempt ended, epoch milliseconds.
     """
 
     raw_data: bytes
@@ -88,7 +90,7 @@ class FailedRecord:
             "subSequenceNumber": self.sub_sequence_number,
             "dataCatalogTable": self.data_catalog_table and self.data_catalog_table.to_json(),
         }
-        # ASCII escapes keep a lone surrogate of an error message representable.
+        # An error message may have a lone surrogate, which has no UTF-8 but an ASCII escape.
         return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -109,28 +111,16 @@ class ErrorObject:
     corrupt_lines: tuple[CorruptLine, ...]
 
 
-class CorruptErrorObjectError(ValueError):
-    """An error object with unreadable lines; ``records`` are those of the other lines."""
-
-    def __init__(self, key: str, content: ErrorObject) -> None:
-        self.key = key
-        self.records = content.records
-        self.corrupt_lines = content.corrupt_lines
-        first = content.corrupt_lines[0]
-        super().__init__(
-            f"error object {key or '(no key)'}: {len(content.corrupt_lines)} unreadable line(s), "
-            f"the first is line {first.line}: {first.reason}; "
-            f"{len(content.records)} other record(s) were read"
-        )
-
-
 def write_error_object(records: Iterable[FailedRecord]) -> bytes:
     """The body of an error object, one line per record."""
     return b"".join(record.to_line() for record in records)
 
 
 def read_error_object(body: bytes) -> ErrorObject:
-    """Read an error object line by line; a line that cannot be read does not affect the others."""
+    """Read an error object line by line; an unreadable line does not affect the others.
+
+    Unknown members are ignored.
+    """
     records: list[FailedRecord] = []
     corrupt: list[CorruptLine] = []
     for number, line in enumerate(body.split(b"\n"), start=1):
@@ -141,18 +131,6 @@ def read_error_object(body: bytes) -> ErrorObject:
         except _LineError as error:
             corrupt.append(CorruptLine(number, line, str(error)))
     return ErrorObject(tuple(records), tuple(corrupt))
-
-
-def parse_error_object(body: bytes, key: str = "") -> list[FailedRecord]:
-    """The failed records of an error object.
-
-    Raises CorruptErrorObjectError, naming ``key`` and the line, when any line is unreadable; the
-    records of the other lines are on the error. Unknown members are ignored.
-    """
-    content = read_error_object(body)
-    if content.corrupt_lines:
-        raise CorruptErrorObjectError(key, content)
-    return list(content.records)
 
 
 class _LineError(ValueError):

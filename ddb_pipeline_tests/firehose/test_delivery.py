@@ -1,4 +1,4 @@
-"""PutRecordBatch: packing, limits, and what is sent again."""
+"""PutRecordBatch: packing, limits and retries."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def refusing(code: str, message: str = "no") -> Answer:
 
 @dataclass
 class Firehose:
-    """Answers call after call from a list, then accepts; keeps what it accepted."""
+    """Responds from a list, call after call, then accepts; stores accepted records."""
 
     answers: list[Answer] = field(default_factory=list)
     calls: list[list[bytes]] = field(default_factory=list)
@@ -228,7 +228,7 @@ def test_only_failed_entries_are_sent_again() -> None:
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "ThrottlingException", "Anything"])
-def test_entry_codes_are_worth_another_try(code: str) -> None:
+def test_every_code_of_an_entry_is_retried(code: str) -> None:
     firehose = Firehose([failed_at(0, code=code)])
     assert send(firehose, [b"a"]).delivered == 1
 
@@ -245,7 +245,7 @@ def test_entry_codes_are_worth_another_try(code: str) -> None:
         raising(ReadTimeoutError(endpoint_url="http://127.0.0.1")),
     ],
 )
-def test_calls_worth_another_try(answer: Answer) -> None:
+def test_calls_that_are_retried(answer: Answer) -> None:
     firehose = Firehose([answer, answer])
     clock = Clock()
     delivery = send(firehose, [b"a", b"b"], clock=clock)
@@ -346,7 +346,7 @@ def test_backoff_is_jittered_and_capped() -> None:
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
-def test_whatever_fails_on_the_way_each_document_is_accounted_for(seed: int) -> None:
+def test_each_document_has_an_outcome_whichever_calls_fail(seed: int) -> None:
     draw = random.Random(seed)
 
     def moody(records: Sequence[bytes]) -> Any:

@@ -1,4 +1,4 @@
-"""Changes that the delivery table would cut short: held whole, the others delivered."""
+"""Changes with attributes without a column are held whole; the others are delivered."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.firehose.error_objects import parse_error_object
+from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.held import RECHECK_SECONDS, SCHEMA_SECONDS, DeliveryTable
 from ddb_pipeline.functions.report import Report
@@ -27,13 +27,13 @@ STRING = {"S": "x"}
 
 
 class Glue:
-    """Answers with the delivery table once it is declared, and counts how often it was asked."""
+    """Returns the delivery table once it has columns, and counts the reads."""
 
     def __init__(self) -> None:
         self.columns: list[dict[str, str]] = []
         self.reads = 0
 
-    def declare(self, *attributes: str) -> None:
+    def add_columns(self, *attributes: str) -> None:
         names = (*DELIVERY_NAMES, "id", *attributes)
         self.columns = [{"Name": name, "Type": "string"} for name in names]
 
@@ -47,7 +47,7 @@ class Glue:
 
 
 class Function:
-    """The function with a delivery table and a clock of its own."""
+    """The function with a delivery table and a virtual clock."""
 
     def __init__(self, glue: Glue, s3: S3 | None = None) -> None:
         self.now = 1000.0
@@ -68,8 +68,8 @@ def glue() -> Glue:
     return Glue()
 
 
-def test_undeclared_attributes_wait_whole(glue: Glue) -> None:
-    glue.declare("a")
+def test_a_change_with_an_attribute_without_a_column_is_held_whole(glue: Glue) -> None:
+    glue.add_columns("a")
     function = Function(glue)
     records = [
         stream_record(0, {"a": STRING}),
@@ -81,14 +81,14 @@ def test_undeclared_attributes_wait_whole(glue: Glue) -> None:
     assert function.firehose.event_ids() == ["event-0", "event-2", "event-3"]
     ((key, body),) = function.s3.objects.items()
     assert key.startswith("letters/errors/undeclared-attributes/2023-11-14/")
-    (held,) = parse_error_object(body)
+    (held,) = read_error_object(body).records
     assert b'"ddb_event_id":"event-1"' in held.raw_data
     assert "new_attribute" in held.error_message
     assert function.report.held == 1
 
 
 def test_a_retry_overwrites(glue: Glue) -> None:
-    glue.declare()
+    glue.add_columns()
     function = Function(glue)
     for _ in range(2):
         function([stream_record(1, {"new": STRING})])
@@ -101,11 +101,11 @@ def test_nothing_is_held_while_there_is_no_table(glue: Glue) -> None:
     assert function.firehose.event_ids() == ["event-0"]
 
 
-def test_column_that_came_since(glue: Glue) -> None:
-    glue.declare()
+def test_a_column_added_since_the_last_read(glue: Glue) -> None:
+    glue.add_columns()
     function = Function(glue)
     function([stream_record(0)])
-    glue.declare("new")
+    glue.add_columns("new")
     function.now += RECHECK_SECONDS
     function([stream_record(1, {"new": STRING})])
     assert function.firehose.event_ids() == ["event-0", "event-1"]
@@ -113,7 +113,7 @@ def test_column_that_came_since(glue: Glue) -> None:
 
 
 def test_the_table_is_not_read_for_every_batch(glue: Glue) -> None:
-    glue.declare("a")
+    glue.add_columns("a")
     function = Function(glue)
     for number in range(20):
         function([stream_record(number, {"a": STRING})])
@@ -124,7 +124,7 @@ def test_the_table_is_not_read_for_every_batch(glue: Glue) -> None:
 
 
 def test_held_change_that_cannot_be_written_is_a_failure(glue: Glue) -> None:
-    glue.declare()
+    glue.add_columns()
     function = Function(glue, S3(refuses=lambda: True))
     records = [stream_record(0), stream_record(1, {"new": STRING}), stream_record(2)]
     assert function(records) == str(FIRST + 1)
