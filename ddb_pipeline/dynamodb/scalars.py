@@ -1,4 +1,4 @@
-"""Single attribute values as JSON text: strings, numbers, binary, booleans, null."""
+"""The JSON text of single attribute values: strings, numbers, binary, booleans, null."""
 
 import re
 from base64 import b64encode
@@ -14,18 +14,18 @@ _ANY_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?").fu
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 
 quoted = encode_basestring
-"""A string as JSON text, quotes included; TypeError for anything else."""
+"""A string as JSON text with its quotes; raises TypeError for any other value."""
 
 
 def string_text(content: Any) -> str:
-    """The content of a value tagged ``S``."""
+    """The JSON text of the content under the type tag ``S``."""
     if isinstance(content, str):
         return quoted(content)
     raise UndecodableValueError(f"S holds {kind_of(content)}, not a string")
 
 
 def number_text(content: Any) -> str:
-    """The content of a value tagged ``N``."""
+    """The JSON text of the content under ``N``: its own digits, in JSON's grammar."""
     if not isinstance(content, str):
         raise UndecodableValueError(f"N holds {kind_of(content)}, not the text of a number")
     if _JSON_NUMBER(content):
@@ -40,9 +40,9 @@ def number_text(content: Any) -> str:
 
 
 def binary_text(content: Any) -> str:
-    """The content of a value tagged ``B``."""
-    # boto3 gives bytes, its resource layer a Binary with the bytes in `value`; Lambda events and
-    # exports give base64 text.
+    """The JSON text of the content under ``B``: base64."""
+    # Binary is bytes in boto3, a Binary with the bytes in `value` in its resource layer, and base64
+    # text in Lambda events and exports.
     if isinstance(content, str):
         if _BASE64(content):
             return f'"{content}"'
@@ -54,7 +54,7 @@ def binary_text(content: Any) -> str:
 
 
 def boolean_text(content: Any) -> str:
-    """The content of a value tagged ``BOOL``."""
+    """The JSON text of the content under ``BOOL``."""
     if content is True:
         return "true"
     if content is False:
@@ -63,17 +63,18 @@ def boolean_text(content: Any) -> str:
 
 
 def null_text(content: Any) -> str:
-    """The content of a value tagged ``NULL``."""
+    """The JSON text of the content under ``NULL``, which is always true."""
     if content is True:
         return "null"
-    raise UndecodableValueError("NULL holds something else than true")
+    raise UndecodableValueError("NULL holds another value than true")
 
 
 def all_json_numbers(texts: Sequence[str]) -> bool:
-    """Whether every text is a number in JSON's grammar, as JSON's own scanner finds.
+    """Whether every text is a number in JSON's grammar.
 
-    The scanner hands each number's text to ``len`` instead of converting it. Only numbers and the
-    commas between them add up to the whole length.
+    JSON's own scanner reads them as one array, several times as fast as a check of each. It passes
+    each number's text to ``len`` instead of converting it. Only if all elements are numbers do the
+    lengths and the commas between them add up to the length of the whole.
     """
     if not texts:
         return True
@@ -90,5 +91,5 @@ _scan_lengths: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
 def kind_of(content: Any) -> str:
-    """What something is, for an error message that must not show it."""
+    """The type of a value, for an error message that must not contain the value."""
     return "nothing" if content is None else f"a value of type {type(content).__name__}"

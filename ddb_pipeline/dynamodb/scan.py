@@ -1,4 +1,4 @@
-"""Parallel scan of a table within a budget of read capacity."""
+"""Scans a table in parallel, within a budget of read capacity."""
 
 import random
 import threading
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 ON_DEMAND_READ_UNITS = 40_000
-"""The default read quota of an on-demand table, units a second (DynamoDB service quotas)."""
+"""The default read quota of an on-demand table, units per second (DynamoDB service quotas)."""
 MAX_SEGMENTS = 8
 MAX_ATTEMPTS = 12
 MAX_PAUSE_SECONDS = 30.0
@@ -33,12 +33,12 @@ BYTES_PER_SEGMENT = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """How a table is read.
+    """How to read a table.
 
     Attributes:
-        segments: parallel segments, at most one page of 1 MB in flight for each.
-        read_units_per_second: consumption the whole scan keeps under.
-        pages_per_segment: pages read from each segment; None reads all of it.
+        segments: number of parallel segments, each with at most one request of 1 MB at a time.
+        read_units_per_second: the whole scan's limit of consumption.
+        pages_per_segment: number of pages to read from each segment; None reads all.
     """
 
     segments: int
@@ -47,7 +47,7 @@ class ScanPlan:
 
 
 class ReadBudget:
-    """Paces readers so that together they consume at most so many units a second."""
+    """Limits the read units that all readers together consume per second."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ReadBudget:
         self._lock = threading.Lock()
 
     def spend(self, units: float) -> None:
-        """Account for units just consumed and wait until the budget has room again."""
+        """Account for units just consumed, and wait until the average is within the budget."""
         with self._lock:
             now = self._clock()
             self._free_at = max(self._free_at, now) + units / self._rate
@@ -75,12 +75,14 @@ class ReadBudget:
 def plan_scan(
     description: Mapping[str, Any], *, scan_all: bool, scan_rate: float | None
 ) -> ScanPlan:
-    """Segments and budget for a table, from DescribeTable's ``Table``.
+    """Choose the segments and the budget for a table.
 
-    ``scan_rate`` is the share of the table's read capacity to use, as a Glue crawler's
-    (``DynamoDBTarget.scanRate``, 0.1 to 1.5; without it half of provisioned capacity, a quarter
-    of an on-demand table's maximum: AWS Glue API reference). A sample (``scan_all`` false)
-    reads the first page of each segment.
+    Args:
+        description: DescribeTable's ``Table``.
+        scan_all: whether to read all items; otherwise only the first page of each segment.
+        scan_rate: the share of the table's read capacity to use, as a Glue crawler's
+            ``DynamoDBTarget.scanRate``, 0.1 to 1.5. None uses half of provisioned capacity, or a
+            quarter of an on-demand table's maximum (AWS Glue API reference).
     """
     provisioned = (description.get("ProvisionedThroughput") or {}).get("ReadCapacityUnits") or 0
     maximum = (description.get("OnDemandThroughput") or {}).get("MaxReadRequestUnits") or 0
@@ -98,9 +100,9 @@ def plan_scan(
 
 
 def scan_pages(dynamodb: "DynamoDBClient", table: str, plan: ScanPlan) -> Iterator[list[Item]]:
-    """The table's items, page by page in no order, read by the plan's segments side by side.
+    """The table's items, page by page in no order; the plan's segments are read in parallel.
 
-    At most two pages a segment are held at once. An error in any segment ends the scan with it.
+    At most two pages per segment are in memory. An error in a segment ends the scan and is raised.
     """
     budget = ReadBudget(plan.read_units_per_second)
     pages: Queue[list[Item] | None] = Queue(maxsize=2 * plan.segments)
@@ -144,13 +146,13 @@ def _segment_pages(
     }
     pages = 0
     while plan.pages_per_segment is None or pages < plan.pages_per_segment:
-        answer = _page(dynamodb, request)
+        page = _page(dynamodb, request)
         pages += 1
-        yield answer["Items"]
-        if "LastEvaluatedKey" not in answer:
+        yield page["Items"]
+        if "LastEvaluatedKey" not in page:
             return
-        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-        budget.spend(float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)))
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        budget.spend(float(page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)))
 
 
 def _page(
@@ -159,14 +161,15 @@ def _page(
     sleep: Callable[[float], None] = time.sleep,
     draw: Callable[[], float] = random.random,
 ) -> Mapping[str, Any]:
-    """One page, asked for again with full jitter while the table is throttled.
+    """Read one page, with retries and full jitter while the table is throttled.
 
-    boto3's own retries are over after a second or two; a table that others use may take longer.
+    boto3's own retries end after a second or two; on a table with other readers, throttling may
+    last longer.
     """
     for attempt in range(MAX_ATTEMPTS):
         try:
-            answer: Mapping[str, Any] = dynamodb.scan(**request)
-            return answer
+            page: Mapping[str, Any] = dynamodb.scan(**request)
+            return page
         except ClientError as error:
             if error_code(error) not in THROTTLED or attempt == MAX_ATTEMPTS - 1:
                 raise

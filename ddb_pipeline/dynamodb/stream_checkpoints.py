@@ -1,8 +1,8 @@
-"""Where reading of a stream stands, a DynamoDB item a shard: position, end, and who reads it.
+"""Checkpoints of a stream, one DynamoDB item per shard: position, end, and the reader's lease.
 
-Every write is conditional on the lease, so that of two readers one alone moves a position. A lease
-ends by the clock; clocks that differ by more than it lasts cost records delivered twice, never
-records lost.
+Every write is conditional on the lease, so that only one of two readers moves a position. A lease
+ends by the clock. If the readers' clocks differ by more than a lease's duration, records may be
+delivered twice; none is lost.
 """
 
 import time
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 LEASE_SECONDS = 300.0
-KEPT_SECONDS = 7 * 24 * 3600
-"""An item expires so long after its last write: a stream keeps records for a day."""
+EXPIRY_SECONDS = 7 * 24 * 3600
+"""Seconds from an item's last write to its expiry; a stream stores records for only a day."""
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 
@@ -29,11 +29,11 @@ OURS = "#owner = :owner"
 
 
 class CheckpointError(Exception):
-    """The checkpoint table cannot be used; the message names it and says what to do."""
+    """The checkpoint table cannot be used; the message names it and what to do."""
 
 
 class LeaseLostError(Exception):
-    """Another reader has taken the shard over; what comes next is its to deliver."""
+    """Another reader has leased the shard, and delivers its next records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Checkpoint:
     """How far a shard was delivered.
 
     Attributes:
-        sequence_number: of the last record delivered, None before the first.
-        finished: whether the shard has ended and all of it was delivered.
+        sequence_number: of the last record delivered; None before the first.
+        finished: whether the shard has ended and all its records were delivered.
     """
 
     sequence_number: int | None = None
@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one stream, as one reader, ``owner``, sees them."""
+    """The checkpoints of one stream, for the reader named ``owner``."""
 
     def __init__(
         self,
@@ -84,16 +84,16 @@ class Checkpoints:
         found: dict[str, Checkpoint] = {}
         while True:
             try:
-                answer = self._dynamodb.query(**request)
+                response = self._dynamodb.query(**request)
             except ClientError as error:
                 raise self._translated(error, "dynamodb:Query") from error
-            found |= {item["shard_id"]["S"]: _checkpoint(item) for item in answer["Items"]}
-            if "LastEvaluatedKey" not in answer:
+            found |= {item["shard_id"]["S"]: _checkpoint(item) for item in response["Items"]}
+            if "LastEvaluatedKey" not in response:
                 return found
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
     def take(self, shard_id: str) -> Checkpoint | None:
-        """Lease a shard and tell where it stands; None while another reader has it.
+        """Lease a shard and return its checkpoint; None while another reader has the lease.
 
         Raises:
             CheckpointError: the table is missing or may not be written.
@@ -107,29 +107,31 @@ class Checkpoints:
         return _checkpoint(item)
 
     def renew(self, shard_id: str) -> None:
-        """Hold a leased shard for another while.
+        """Extend the lease of a shard.
 
         Raises:
-            LeaseLostError: another reader has it.
+            LeaseLostError: another reader has the lease.
+            CheckpointError: the table cannot be written.
         """
         self._update(shard_id, TAKE, OURS, self._lease())
 
     def advance(self, shard_id: str, sequence_number: int | None, *, finished: bool) -> None:
-        """Note that a leased shard was delivered so far, and hold it for another while.
+        """Store the position up to which a leased shard was delivered, and extend the lease.
 
         Raises:
-            LeaseLostError: another reader has it; its position stands.
+            LeaseLostError: another reader has the lease; the position is not changed.
+            CheckpointError: the table cannot be written.
         """
         change, values = TAKE, {**self._lease(), ":finished": {"BOOL": finished}}
         change += ", finished = :finished"
         if sequence_number is not None:
-            # Text: up to 40 digits, and DynamoDB's numbers have 38.
+            # A string: sequence numbers have up to 40 digits, DynamoDB's numbers only 38.
             change += ", sequence_number = :number"
             values[":number"] = {"S": str(sequence_number)}
         self._update(shard_id, change, OURS, values)
 
     def release(self, shard_id: str) -> None:
-        """Leave a shard to others; nothing happens where they have it already."""
+        """End the lease of a shard; does nothing if another reader has it."""
         try:
             self._update(
                 shard_id, "REMOVE #owner, lease_until", OURS, {":owner": {"S": self._owner}}
@@ -142,14 +144,14 @@ class Checkpoints:
         return {
             ":owner": {"S": self._owner},
             ":until": _number(now + self._lease_seconds),
-            ":expires": {"N": str(int(now) + KEPT_SECONDS)},
+            ":expires": {"N": str(int(now) + EXPIRY_SECONDS)},
         }
 
     def _update(
         self, shard_id: str, change: str, condition: str, values: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         try:
-            answer = self._dynamodb.update_item(
+            response = self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"stream_arn": {"S": self._stream_arn}, "shard_id": {"S": shard_id}},
                 UpdateExpression=change,
@@ -162,7 +164,7 @@ class Checkpoints:
             if error_code(error) == CONDITION_FAILED:
                 raise LeaseLostError(shard_id) from error
             raise self._translated(error, "dynamodb:UpdateItem") from error
-        return answer["Attributes"]
+        return response["Attributes"]
 
     def _translated(self, error: ClientError, permission: str) -> CheckpointError:
         code = error_code(error)

@@ -1,9 +1,9 @@
-"""A reader of a stream that keeps its place: for those who want no Lambda.
+"""Reads a stream from its checkpoints on, in place of Lambda's event source mapping.
 
-A run reads a bounded number of records and ends; the next one, in this process or another, goes on
-behind the checkpoints. A shard is read once all of its parent was delivered, so that the changes
-of an item arrive in their order. Delivery is at least once: what was delivered and not noted
-before a run ended comes again, with the same event ids.
+A run reads a bounded number of records; the next run, in this or another process, continues after
+the checkpoints. A shard is read after all of its parent was delivered, so that the changes of an
+item are delivered in order. Delivery is at least once: records that were delivered but not
+checkpointed before a run ended are delivered again, with the same event ids.
 """
 
 import time
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
 Deliver = Callable[[Sequence[Mapping[str, Any]]], str]
-"""Delivers records of one shard; answers with the sequence number of the first that is left, or
-an empty text, as a Lambda's partial batch response does."""
+"""Delivers records of one shard. Returns the sequence number of the first record that was not
+delivered, or an empty text, as in a Lambda function's partial batch response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run does at most; a page under way is finished.
+    """The limits of one run.
 
     Attributes:
-        records: records delivered.
-        seconds: time, after which no further page is read.
-        page: records delivered at a time.
+        records: number of records to deliver.
+        seconds: time after which no further page is read.
+        page: number of records to deliver at a time.
     """
 
     records: int = 100_000
@@ -46,17 +46,17 @@ class Limits:
 
 @dataclass(slots=True)
 class Consumption:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        records: records delivered.
-        shards: shards that were read.
-        finished: shards now delivered to their end.
-        leased: shards that another reader has.
-        blocked: shards whose parent is not delivered yet.
-        stopped: by shard, the sequence number from which records are left.
-        trimmed: by shard, what the stream no longer has.
-        caught_up: whether everything that could be read was.
+        records: number of records delivered.
+        shards: number of shards read.
+        finished: number of shards that are now delivered to their end.
+        leased: shards that another reader has leased.
+        blocked: shards whose parent is not delivered to its end.
+        stopped: by shard, the first sequence number that could not be delivered.
+        trimmed: by shard, the error for records that the stream no longer stores.
+        caught_up: whether the run reached the end of every shard that it could read.
     """
 
     records: int = 0
@@ -79,21 +79,41 @@ def consume(
     skip_trimmed: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Consumption:
-    """Read the stream on from its checkpoints, a page of each shard in turn.
+    """Read the stream from its checkpoints on, one page of each shard in turn.
 
-    ``skip_trimmed`` goes on with the oldest record kept where the next one is older than that;
-    without it such a shard is left as it is, for its gap is to be filled from an export first.
+    Args:
+        streams: the client.
+        stream_arn: the stream.
+        checkpoints: where the shards' positions are stored.
+        deliver: delivers a page of records.
+        limits: when to stop.
+        skip_trimmed: whether to continue with the oldest stored record of a shard whose next
+            record was trimmed. Otherwise that shard is not read, so that the gap can be filled
+            from an export first.
+        clock: seconds, as of ``time.monotonic``.
 
     Raises:
         StreamReadError: the stream cannot be read.
         CheckpointError: the checkpoint table cannot be used.
     """
-    return _Run(streams, stream_arn, checkpoints, deliver, limits, skip_trimmed, clock).result()
+    run = _Run(
+        streams=streams,
+        stream_arn=stream_arn,
+        checkpoints=checkpoints,
+        deliver=deliver,
+        limits=limits,
+        skip_trimmed=skip_trimmed,
+        clock=clock,
+    )
+    return run.result()
 
 
 class _Run:
+    """One run: the shards that it is reading, and its result so far."""
+
     def __init__(
         self,
+        *,
         streams: "DynamoDBStreamsClient",
         stream_arn: str,
         checkpoints: Checkpoints,
@@ -114,30 +134,31 @@ class _Run:
         self._reading: dict[str, _Reading] = {}
 
     def result(self) -> Consumption:
+        """Read until the limits, or until no shard has more records."""
         shards = describe_shards(self._streams, self._stream_arn)
         known = {shard.shard_id for shard in shards}
         finished = {name for name, found in self._checkpoints.read().items() if found.finished}
-        waiting = [shard for shard in shards if shard.shard_id not in finished]
+        pending = [shard for shard in shards if shard.shard_id not in finished]
         try:
             while True:
-                waiting = self._begin(waiting, known - finished)
+                pending = self._begin(pending, known - finished)
                 if not self._reading or not self._time_left():
                     break
                 finished |= self._turn()
         finally:
             for shard_id in self._reading:
                 self._checkpoints.release(shard_id)
-        self._done.blocked = [shard.shard_id for shard in waiting]
+        self._done.blocked = [shard.shard_id for shard in pending]
         self._done.caught_up = not self._reading
         return self._done
 
     def _time_left(self) -> bool:
         return self._done.records < self._limits.records and self._clock() < self._ends_at
 
-    def _begin(self, waiting: Sequence[Shard], unfinished: set[str]) -> list[Shard]:
-        """Take every shard whose parent is delivered; answers with those that go on waiting."""
+    def _begin(self, pending: Sequence[Shard], unfinished: set[str]) -> list[Shard]:
+        """Lease every shard whose parent is delivered; returns the other shards."""
         blocked = []
-        for shard in waiting:
+        for shard in pending:
             if shard.parent_id in unfinished:
                 blocked.append(shard)
                 continue
@@ -156,7 +177,7 @@ class _Run:
         return _Reading(shard, reader)
 
     def _turn(self) -> set[str]:
-        """A page of each shard; answers with those that are delivered to their end."""
+        """Deliver one page of each shard; returns the shards that are delivered to their end."""
         finished = set()
         for shard_id, reading in list(self._reading.items()):
             if not self._time_left():
@@ -179,7 +200,7 @@ class _Run:
         return finished
 
     def _page(self, shard_id: str, reading: "_Reading") -> bool:
-        """Deliver a shard's next page and note it; answers whether that was its end."""
+        """Deliver and checkpoint a shard's next page; returns whether that was the shard's end."""
         if reading.at_end:
             self._checkpoints.advance(shard_id, None, finished=True)
             return True
@@ -190,13 +211,13 @@ class _Run:
         reading.idle = 0 if records else reading.idle + 1
         if not records and not reading.reader.closed:
             return False
-        left = self._deliver(records) if records else ""
-        if left:
-            self._done.stopped[shard_id] = left
-            records = [r for r in records if sequence_number(r) < int(left)]
+        failed = self._deliver(records) if records else ""
+        if failed:
+            self._done.stopped[shard_id] = failed
+            records = [r for r in records if sequence_number(r) < int(failed)]
         self._done.records += len(records)
         position = sequence_number(records[-1]) if records else before
-        ended = reading.reader.closed and not left
+        ended = reading.reader.closed and not failed
         self._checkpoints.advance(shard_id, position, finished=ended)
         return ended
 
@@ -212,7 +233,12 @@ class _Run:
 
 @dataclass(slots=True)
 class _Reading:
-    """A shard under way; ``idle`` counts its last pages that were empty."""
+    """A shard that is being read.
+
+    Attributes:
+        idle: number of empty pages since the last record.
+        skipped: whether trimmed records were skipped.
+    """
 
     shard: Shard
     reader: ShardReader
@@ -221,7 +247,7 @@ class _Reading:
 
     @property
     def at_end(self) -> bool:
-        """Whether the last record of a closed shard was delivered: nothing is left to ask for."""
+        """Whether the last record of a closed shard was delivered, so that no request is needed."""
         last, seen = self.shard.last, self.reader.seen
         return last is not None and seen is not None and seen >= last
 

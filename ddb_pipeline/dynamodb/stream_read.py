@@ -1,7 +1,7 @@
-"""DynamoDB Streams read by boto3: shards in order, and the records of a failed Lambda batch.
+"""Reads DynamoDB Streams with boto3: shards in order, and the records of a failed Lambda batch.
 
-A Lambda event source mapping that gives up on a batch tells its on-failure destination where the
-records are, not what they are. They can be read again from the stream for 24 hours.
+A Lambda event source mapping that gives up on a batch sends the records' sequence numbers to its
+on-failure destination, but not the records. The stream stores them for 24 hours.
 """
 
 import json
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
 MAX_PAGE = 1000
-"""Records in an answer of GetRecords, at most (DynamoDB Streams API reference)."""
+"""The maximum number of records that GetRecords returns (DynamoDB Streams API reference)."""
 EMPTY_READS = 5
-"""GetRecords may answer with nothing on the way; an open shard is at its end after so many."""
+"""Consecutive empty pages of an open shard that count as its end. GetRecords may return an empty
+page before the end."""
 
 
 class StreamReadError(Exception):
-    """A stream cannot be read; the message names the shard and what to do."""
+    """A stream cannot be read; the message names the shard, and what to do."""
 
 
 class RecordsTrimmedError(StreamReadError):
-    """Records are older than the stream keeps them, 24 hours."""
+    """Records are older than 24 hours: the stream no longer stores them."""
 
 
 class Shard(NamedTuple):
-    """A shard; ``last`` is None while it is open."""
+    """A shard with its range of sequence numbers; ``last`` is None while the shard is open."""
 
     shard_id: str
     parent_id: str
@@ -41,7 +42,7 @@ class Shard(NamedTuple):
 
 
 class FailedBatch(NamedTuple):
-    """Where the records of a batch are that an event source mapping gave up on."""
+    """The range of the records of a batch that an event source mapping gave up on."""
 
     stream_arn: str
     shard_id: str
@@ -52,24 +53,24 @@ class FailedBatch(NamedTuple):
 
 
 def ordered_shards(shards: Iterable[Shard]) -> tuple[Shard, ...]:
-    """Parents before their children, else by first sequence number.
+    """Sort shards: parents before their children, else by first sequence number.
 
-    A parent that is not among them has been trimmed: its child comes as one without parent.
+    A parent that is not among the shards was trimmed, so its child counts as having no parent.
 
     Raises:
-        StreamReadError: shards descend from each other in a circle.
+        StreamReadError: shards are each other's ancestors.
     """
-    waiting = sorted(shards, key=lambda shard: (shard.first, shard.shard_id))
+    pending = sorted(shards, key=lambda shard: (shard.first, shard.shard_id))
     ordered: list[Shard] = []
-    unread = {shard.shard_id for shard in waiting}
-    while waiting:
-        ready = [shard for shard in waiting if shard.parent_id not in unread]
+    unread = {shard.shard_id for shard in pending}
+    while pending:
+        ready = [shard for shard in pending if shard.parent_id not in unread]
         if not ready:
-            names = ", ".join(shard.shard_id for shard in waiting)
+            names = ", ".join(shard.shard_id for shard in pending)
             raise StreamReadError(f"Shards are each other's parents: {names}.")
         ordered.extend(ready)
         unread.difference_update(shard.shard_id for shard in ready)
-        waiting = [shard for shard in waiting if shard.shard_id in unread]
+        pending = [shard for shard in pending if shard.shard_id in unread]
     return tuple(ordered)
 
 
@@ -102,7 +103,7 @@ def _not_described(error: ClientError, stream_arn: str) -> StreamReadError:
 
 
 def read_stream(streams: "DynamoDBStreamsClient", stream_arn: str) -> Iterator[Mapping[str, Any]]:
-    """All records that the stream holds now, each item's changes in their order.
+    """All records that the stream stores now, each item's changes in order.
 
     Raises:
         StreamReadError: see ``read_shard``.
@@ -119,12 +120,18 @@ def read_shard(
     first: int | None = None,
     last: int | None = None,
 ) -> Iterator[Mapping[str, Any]]:
-    """Records of a shard as ``get_records`` answers, from ``first`` to ``last``, both included.
+    """Records of a shard as ``get_records`` returns them.
 
-    Without ``first`` from the oldest one kept, without ``last`` to the shard's present end.
+    Args:
+        streams: the client.
+        stream_arn: the stream.
+        shard_id: the shard.
+        first: the first sequence number to read; None for the oldest record stored.
+        last: the last sequence number to read; None for the newest record.
 
     Raises:
-        RecordsTrimmedError: the stream no longer holds ``first``.
+        RecordsTrimmedError: the stream no longer stores ``first``.
+        StreamReadError: the shard cannot be read.
     """
     reader = ShardReader(streams, stream_arn, shard_id, first=first)
     empty = 0
@@ -146,26 +153,26 @@ def read_failed_batch(
     """The records of a batch that an event source mapping gave up on.
 
     Raises:
-        RecordsTrimmedError: some of them are gone from the stream.
+        RecordsTrimmedError: the stream no longer stores some of them.
     """
     records = list(
         read_shard(streams, batch.stream_arn, batch.shard_id, first=batch.first, last=batch.last)
     )
     if len(records) < batch.size:
         raise RecordsTrimmedError(
-            f"Shard {batch.shard_id} holds {len(records)} of the {batch.size} records from "
+            f"Shard {batch.shard_id} has only {len(records)} of the {batch.size} records from "
             f"{batch.first} to {batch.last}. Restore the items from an export of the table."
         )
     return records
 
 
 def parse_failure(body: str) -> FailedBatch:
-    """What an event source mapping sends to its on-failure destination for a DynamoDB stream.
+    """Parse the message of an event source mapping to its on-failure destination.
 
     Members: AWS Lambda developer guide, "Retain discarded records for a DynamoDB event source".
 
     Raises:
-        StreamReadError: the message is another one.
+        StreamReadError: it is not such a message for a DynamoDB stream.
     """
     try:
         message = json.loads(body)
@@ -191,13 +198,14 @@ def lambda_event(records: Iterable[Mapping[str, Any]], stream_arn: str) -> dict[
 
 
 class ShardReader:
-    """Reads a shard page by page; an iterator that has expired (15 minutes) is replaced.
+    """Reads a shard page by page; an iterator that expired (after 15 minutes) is replaced.
 
-    Begins at ``first``, or behind ``after``, or else with the oldest record kept.
+    Starts at the sequence number ``first``, or after the sequence number ``after``, or else at the
+    oldest record stored.
 
     Attributes:
         seen: sequence number of the last record read.
-        closed: whether the shard has ended and all of it was read.
+        closed: whether the shard has ended and all its records were read.
     """
 
     def __init__(
@@ -218,19 +226,19 @@ class ShardReader:
         self.closed = False
 
     def page(self, limit: int = MAX_PAGE) -> Sequence[Mapping[str, Any]]:
-        """The next records, at most ``limit`` and 1 MB; none does not mean that none follow.
+        """The next records, at most ``limit`` and 1 MB; more may follow an empty page.
 
         Raises:
-            RecordsTrimmedError: the stream no longer holds what comes next.
+            RecordsTrimmedError: the stream no longer stores the next record.
             StreamReadError: the shard cannot be read.
         """
         try:
-            answer = self._records(limit)
+            response = self._records(limit)
         except ClientError as error:
             raise self._translated(error) from error
-        self._iterator = answer.get("NextShardIterator") or ""
+        self._iterator = response.get("NextShardIterator") or ""
         self.closed = not self._iterator
-        records: Sequence[Mapping[str, Any]] = answer["Records"]
+        records: Sequence[Mapping[str, Any]] = response["Records"]
         if records:
             self.seen = int(records[-1]["dynamodb"]["SequenceNumber"])
         return records
@@ -252,16 +260,16 @@ class ShardReader:
             where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": str(self.seen)}
         elif self._first is not None:
             where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": str(self._first)}
-        answer = self._streams.get_shard_iterator(
+        response = self._streams.get_shard_iterator(
             StreamArn=self._stream_arn, ShardId=self._shard_id, **where
         )
-        return answer["ShardIterator"]
+        return response["ShardIterator"]
 
     def _translated(self, error: ClientError) -> StreamReadError:
         code = error_code(error)
         if code == "TrimmedDataAccessException":
             return RecordsTrimmedError(
-                f"Shard {self._shard_id} no longer holds what was asked for: a stream keeps "
+                f"Shard {self._shard_id} no longer has the requested records: a stream stores "
                 "records for 24 hours. Restore the items from an export of the table."
             )
         if code in DENIED_CODES:

@@ -1,6 +1,7 @@
-"""The Lambda functions: handlers, their settings, and what they do with a batch.
+"""The Lambda functions: handlers, their settings, and the processing of a batch.
 
-They are deployed with only what they import, so that they may import ``hive``, ``dynamodb``,
-``firehose``, ``glue.catalog``, ``glue.repair`` and ``client_errors``, and neither pyarrow nor
-dagster.
+Belongs here: what runs in a Lambda function. Does not belong here: formats and services as such
+(``dynamodb``, ``firehose``, ``glue``). A function is deployed with the modules that it imports: the
+standard library, boto3, ``hive``, ``dynamodb``, ``firehose``, ``glue.catalog``, ``glue.repair``,
+``client_errors`` and ``errors``; neither pyarrow nor dagster.
 """

@@ -1,4 +1,4 @@
-"""Rules on an item's attributes: find by path, filter, drop, pseudonymise."""
+"""Finds an item's attributes by path, filters by them, drops and pseudonymises them."""
 
 import hashlib
 import hmac
@@ -11,17 +11,21 @@ from ddb_pipeline.dynamodb.values import AttributeValue, Item
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 AttributePath = tuple[str, ...]
-"""An attribute's name, then the names within the maps below it."""
+"""An attribute's name, then the names in the maps inside it."""
 
 AttributeFilter = Sequence[tuple[AttributePath, frozenset[str]]]
-"""Paths, each with the values wanted there."""
+"""Paths, each with the values accepted there."""
 
 NUMERIC_PSEUDONYM_BITS = 63
-"""A number's pseudonym is a number, so that it fits the column's type: at most a bigint."""
+"""Bits of a number's pseudonym, a number as well, so that it fits a bigint column."""
 
 
 def parse_path(text: str) -> AttributePath:
-    """``user.address.city`` as a path; a name that itself has a dot is escaped: ``a\\.b``."""
+    """Parse ``user.address.city``; a dot that is part of a name is escaped: ``a\\.b``.
+
+    Raises:
+        ValueError: a name is empty.
+    """
     names = [name.replace("\0", ".") for name in text.replace("\\.", "\0").split(".")]
     if not all(names):
         raise ValueError(f"{text!r} is not an attribute path such as user.address.city")
@@ -29,7 +33,7 @@ def parse_path(text: str) -> AttributePath:
 
 
 def attribute_at(item: Item, path: AttributePath) -> AttributeValue | None:
-    """The value at a path, None where there is none or something else than a map on the way."""
+    """The value at a path; None where there is none, or a value on the path is no map."""
     value: Any = {"M": item}
     for name in path:
         members = value.get("M") if isinstance(value, Mapping) else None
@@ -38,7 +42,7 @@ def attribute_at(item: Item, path: AttributePath) -> AttributeValue | None:
 
 
 def scalar_at(item: Item, path: AttributePath) -> str | None:
-    """The text of the string, number or boolean at a path, to compare with settings."""
+    """The text of the string, number or boolean at a path, to compare with settings; else None."""
     value = attribute_at(item, path) or {}
     if "BOOL" in value:
         return "true" if value["BOOL"] is True else "false"
@@ -46,20 +50,20 @@ def scalar_at(item: Item, path: AttributePath) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def matches(item: Item, wanted: AttributeFilter) -> bool:
-    """Whether every path holds one of its wanted values."""
-    return all(scalar_at(item, path) in values for path, values in wanted)
+def matches(item: Item, attribute_filter: AttributeFilter) -> bool:
+    """Whether the value at every path is an accepted one."""
+    return all(scalar_at(item, path) in values for path, values in attribute_filter)
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What never leaves the function as it is.
+    """The attributes that must not leave the function as they are.
 
     Attributes:
-        dropped: paths left out.
-        pseudonymised: paths whose values are replaced by keyed hashes (HMAC-SHA256): equal values
-            stay equal, nobody without the key can tell or try them.
-        key: the secret key, never empty where something is pseudonymised.
+        dropped: paths of attributes to leave out.
+        pseudonymised: paths of attributes whose values are replaced by their HMAC-SHA256: equal
+            values stay equal, and without the key nobody can recover or guess them.
+        key: the secret key, not empty if anything is pseudonymised.
     """
 
     dropped: tuple[AttributePath, ...] = ()
@@ -70,12 +74,12 @@ class Redaction:
         return bool(self.dropped or self.pseudonymised)
 
     def drops(self, keys: Item) -> str:
-        """The first of these attributes that would be left out whole, empty for none."""
+        """The name of the first of these key attributes that is dropped; empty for none."""
         dropped = (path[0] for path in self.dropped if len(path) == 1)
         return next((name for name in dropped if name in keys), "")
 
     def image(self, item: Item) -> Item:
-        """An item without what is dropped and with pseudonyms.
+        """An item without dropped attributes and with pseudonyms.
 
         Raises:
             UndecodableValueError: a value to pseudonymise is not one of DynamoDB's.
@@ -85,7 +89,7 @@ class Redaction:
         return self.keys(item)
 
     def keys(self, keys: Item) -> Item:
-        """Key attributes with pseudonyms; keys are not dropped, they tell items apart."""
+        """Key attributes with pseudonyms; they are not dropped, because they identify the item."""
         for path in self.pseudonymised:
             keys = _edited(keys, path, self._pseudonym)
         return keys
@@ -95,10 +99,11 @@ class Redaction:
 
 
 def pseudonym(value: AttributeValue, key: bytes) -> AttributeValue:
-    """A value of the same type that stands for this one.
+    """A value of the same type in place of this one.
 
-    Strings become 64 hexadecimal digits, numbers a positive integer below 2**63, binary 32 bytes;
-    sets, lists and maps keep their shape. A boolean becomes NULL: two values have no pseudonym.
+    A string becomes 64 hexadecimal digits, a number a positive integer below 2**63, binary 32
+    bytes; in sets, lists and maps each element does. A boolean becomes NULL: a pseudonym of one of
+    two values would be easy to guess.
 
     Raises:
         UndecodableValueError: the value is not one of DynamoDB's.
@@ -115,7 +120,9 @@ def pseudonym(value: AttributeValue, key: bytes) -> AttributeValue:
             return {tag: [_SCALARS[tag[0]](element, key) for element in content]}
         return {tag: _SCALARS[tag](content, key)}
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UndecodableValueError("it cannot be pseudonymised, its form is unknown") from error
+        raise UndecodableValueError(
+            "it cannot be pseudonymised, because it has no type of DynamoDB"
+        ) from error
 
 
 def _digest(data: bytes, key: bytes) -> bytes:
@@ -148,9 +155,9 @@ def _edited(
     path: AttributePath,
     edit: Callable[[AttributeValue], AttributeValue | None],
 ) -> Item:
-    """The item with the value at a path replaced, or left out where ``edit`` answers None.
+    """The item with the value at a path replaced, or left out if ``edit`` returns None.
 
-    A list on the way is entered: the rule holds for each of its maps.
+    If a value on the path is a list, each map in the list is edited.
     """
     name, *rest = path
     if not isinstance(members, Mapping) or name not in members:
@@ -158,7 +165,7 @@ def _edited(
     found = members[name]
     value = _edited_below(found, tuple(rest), edit) if rest else edit(found)
     if value is None:
-        return {other: kept for other, kept in members.items() if other != name}
+        return {other: content for other, content in members.items() if other != name}
     return {**members, name: value}
 
 

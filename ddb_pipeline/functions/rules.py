@@ -1,4 +1,4 @@
-"""What the settings want done with a record: where it goes, and what is changed on the way."""
+"""Applies the settings to a record: where it goes, and how it is edited."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ from ddb_pipeline.functions.stream_settings import Routing, StreamSettings
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 Transformer = Callable[[Item, StreamRecord], Item | None]
-"""Takes an image in DynamoDB's typed form and its record; answers with the image to deliver. None
-for the new image, or for the old one of a delete, delivers nothing of the change."""
-
+"""Takes an image in DynamoDB's typed form and its record, and returns the image to deliver. If it
+returns None for the new image, or for the old image of a delete, the change is not delivered."""
 
 NO_REDACTION = Redaction()
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The settings with everything looked up that they name."""
+    """The settings, and the objects that they name."""
 
     settings: StreamSettings
     redaction: Redaction = NO_REDACTION
@@ -29,30 +28,32 @@ class Rules:
 
     @cached_property
     def edits(self) -> bool:
-        """Whether images are changed on the way."""
+        """Whether images are edited."""
         return self.transformer is not None or bool(self.redaction)
 
 
-def destination(read: StreamRecord, settings: StreamSettings) -> str:
-    """The delivery stream for a change, empty where the settings filter it out.
+def destination(record: StreamRecord, settings: StreamSettings) -> str:
+    """The delivery stream for a change; empty where the settings filter it out.
 
     Raises:
-        SettingsError: no route claims it and there is no default.
+        SettingsError: no route matches and there is no default.
     """
-    if read.event_name not in settings.event_names:
+    if record.event_name not in settings.event_names:
         return ""
-    if settings.attribute_filter and not wanted_by(settings.attribute_filter, read):
+    if settings.attribute_filter and not matches_filter(settings.attribute_filter, record):
         return ""
-    return route(settings.routing, read.table, read.new_image or read.old_image or read.keys)
+    return route(
+        settings.routing, record.table, record.new_image or record.old_image or record.keys
+    )
 
 
-def wanted_by(attribute_filter: AttributeFilter, read: StreamRecord) -> bool:
-    """Whether an image of a change matches the filter, before or after the change.
+def matches_filter(attribute_filter: AttributeFilter, record: StreamRecord) -> bool:
+    """Whether a change matches the filter: its image before or after the change does.
 
-    An item that ceases to match is delivered once more, and so is a delete of which only the keys
-    are known: else what was delivered of the item would stand for ever.
+    A change after which the item no longer matches is delivered, and so is a delete of which only
+    the keys are known: otherwise the lake would keep the item's last matching state for ever.
     """
-    images = [image for image in (read.new_image, read.old_image) if image is not None]
+    images = [image for image in (record.new_image, record.old_image) if image is not None]
     return not images or any(matches(image, attribute_filter) for image in images)
 
 
@@ -60,7 +61,7 @@ def route(routing: Routing, table: str, image: Item) -> str:
     """The delivery stream for an image of a table.
 
     Raises:
-        SettingsError: no route claims it and there is no default.
+        SettingsError: no route matches and there is no default.
     """
     if routing.attribute:
         value = scalar_at(image, routing.attribute)
@@ -108,7 +109,7 @@ def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:
     if name:
         raise SettingsError(
             f"DROP_ATTRIBUTES names {name!r}, a key of table {record.table!r}: without its "
-            "keys a change cannot be told from others. Pseudonymise it instead."
+            "key a changed item cannot be identified. Pseudonymise it instead."
         )
     return record._replace(
         keys=redaction.keys(record.keys),
@@ -121,7 +122,7 @@ def _transformed(image: Item, record: StreamRecord, transformer: Transformer) ->
     try:
         return transformer(image, record)
     except Exception as error:
-        # Whatever a user's function raises: its record goes to the dead letters, whole, and the
-        # others go on. The text may hold values of the item, so only the type is told.
+        # A user's function may raise any error: the record becomes a dead letter, and the others
+        # are delivered. The error's text may contain values of the item, so it is left out.
         reason = f"the transformer raised {type(error).__name__}"
         raise UndecodableRecordError(record.event_id, reason) from error

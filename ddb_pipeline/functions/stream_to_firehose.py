@@ -1,4 +1,4 @@
-"""Lambda: changes of a DynamoDB table, from its stream to Firehose delivery streams."""
+"""Lambda function: delivers the changes of a DynamoDB stream to Firehose delivery streams."""
 
 import os
 import time
@@ -23,13 +23,16 @@ from ddb_pipeline.functions.stream_settings import (
 )
 
 RESERVED_SECONDS = 5.0
-"""Kept of the invocation's time, for a call under way, dead letters and the answer."""
+"""Time of the invocation not used for sending: a call may still be running, and dead letters and
+the response follow."""
 RESERVED_SHARE = 0.2
+"""The reserved share of a short invocation's time, where that is less."""
 DEFAULT_SECONDS = 60.0
+"""The time of an invocation whose context does not state it."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Deliver a batch of stream records; answers with the first record to be retried."""
+    """Deliver a batch of stream records; returns the record to retry from, for Lambda."""
     report = Report()
     try:
         failed = process(event, rules(), clients(), report, deadline(context))
@@ -50,8 +53,8 @@ def deadline(context: Any) -> float:
 
 @lru_cache(maxsize=1)
 def clients() -> Clients:
-    """boto3 clients, made on first use; which endpoint they speak to is boto3's own business."""
-    # Retries are decided where the time left is known, not inside botocore.
+    """The boto3 clients, created on first use; boto3 itself finds the endpoints."""
+    # ``firehose.delivery`` retries, because it knows the time left; botocore does not.
     config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
     reference = rules().settings.delivery_table
     return Clients(
@@ -63,7 +66,7 @@ def clients() -> Clients:
 
 @lru_cache(maxsize=1)
 def rules() -> Rules:
-    """What the environment says, read on first use.
+    """The settings of the environment, read on first use.
 
     Raises:
         SettingsError: a variable is missing or wrong; the next invocation reads again.
@@ -78,23 +81,25 @@ def pseudonym_key(
 ) -> bytes:
     """The key of the pseudonyms, from Secrets Manager where an ARN is given.
 
-    ``secrets`` makes the client, which only then is needed.
+    Args:
+        settings: the function's settings.
+        secrets: creates the client of Secrets Manager; called only if it is needed.
 
     Raises:
-        SettingsError: the secret holds no text, or too short a one.
+        SettingsError: the secret has no text, or one that is too short.
     """
     if not settings.pseudonymised:
         return b""
     key = settings.pseudonym_key
     if settings.pseudonym_key_secret:
-        answer = secrets().get_secret_value(SecretId=settings.pseudonym_key_secret)
-        key = answer.get("SecretString", "")
+        response = secrets().get_secret_value(SecretId=settings.pseudonym_key_secret)
+        key = response.get("SecretString", "")
         check_pseudonym_key("The secret that PSEUDONYM_KEY_SECRET_ARN names", key)
     return key.encode("utf-8")
 
 
 def load_transformer(name: str) -> Transformer | None:
-    """The function that ``module:function`` names, None for no name.
+    """The function that ``module:function`` names; None for an empty name.
 
     Raises:
         SettingsError: there is no such function.

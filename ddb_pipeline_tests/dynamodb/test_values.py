@@ -98,7 +98,7 @@ UNDECODABLE = [
     ({"a": {"B": "AAA"}}, "a", "not base64"),
     ({"a": {"BOOL": "true"}}, "a", "BOOL holds a value of type str"),
     ({"a": {"BOOL": 1}}, "a", "BOOL holds a value of type int"),
-    ({"a": {"NULL": False}}, "a", "NULL holds something else than true"),
+    ({"a": {"NULL": False}}, "a", "NULL holds another value than true"),
     ({"a": {"SS": "abc"}}, "a", "SS holds a value of type str, not a list"),
     ({"a": {"NS": "123"}}, "a", "NS holds a value of type str, not a list"),
     ({"a": {"SS": ["x", 1]}}, "a[1]", "S holds a value of type int"),
