@@ -228,7 +228,7 @@ def test_undecodable_image_names_event_and_path_and_no_value() -> None:
         ("REMOVE", Images.BOTH, "OldImage"),
     ],
 )
-def test_view_type_without_the_wanted_image(name: str, images: Images, missing: str) -> None:
+def test_stream_view_without_the_image_to_deliver(name: str, images: Images, missing: str) -> None:
     source = record(name)
     source["dynamodb"].pop("NewImage", None)
     source["dynamodb"].pop("OldImage", None)

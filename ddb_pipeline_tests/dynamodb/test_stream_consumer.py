@@ -1,6 +1,6 @@
 """The consumer of a stream: order across splits, leases, checkpoints, bounded and repeated runs.
 
-Checkpoints lie in moto's DynamoDB; the stream is a fake, because no emulator splits shards.
+Checkpoints are in moto's DynamoDB; the stream is a fake, because no emulator splits shards.
 """
 
 import random
@@ -38,7 +38,10 @@ class Clock:
 class SplitStream:
     """A fake stream: shards that split and close, empty pages, iterators that expire.
 
-    Behaves as the DynamoDB Streams API reference says; ``shards`` are parent and records by id.
+    It behaves as the DynamoDB Streams API reference states.
+
+    Attributes:
+        shards: by shard id, the parent's id and the sequence numbers.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class SplitStream:
             self.expire.discard(shard)
             raise error("ExpiredIteratorException")
         left = [n for n in self.shards[shard][1] if n >= int(position)]
-        if turn == "0" and left:  # an answer may be empty on the way
+        if turn == "0" and left:  # a page may be empty before the end
             return {"Records": [], "NextShardIterator": f"{shard}/{position}/1"}
         page = left[: min(Limit, 3)]
         after = page[-1] + 1 if page else int(position)
@@ -94,7 +97,7 @@ def error(code: str) -> ClientError:
 
 
 def family() -> SplitStream:
-    """A root that split in two, one of which was merged on into a grandchild, which is open."""
+    """A root that was split in two; the left child has an open child of its own."""
     return SplitStream(
         {
             "grandchild": ("left", range(40, 50)),
@@ -127,7 +130,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 class Target:
-    """Takes records; ``refuses`` are numbers it does not take, until they are taken off."""
+    """Takes records, except those whose numbers are in ``refuses``."""
 
     def __init__(self) -> None:
         self.taken: list[int] = []
@@ -232,7 +235,7 @@ def test_two_runs_side_by_side_share_the_shards(dynamodb: Any) -> None:
     other.release("root")  # nothing to release
 
 
-def test_a_lease_lost_in_the_middle_leaves_the_position_to_its_new_owner(dynamodb: Any) -> None:
+def test_a_reader_that_lost_its_lease_does_not_move_the_position(dynamodb: Any) -> None:
     clock = Clock()
     stream, target = SplitStream({"only": ("", range(12))}, open_=["only"]), Target()
     thief = Checkpoints(dynamodb, TABLE, ARN, "thief", clock=clock)
@@ -253,7 +256,7 @@ def test_a_lease_lost_in_the_middle_leaves_the_position_to_its_new_owner(dynamod
     assert target.taken == [*range(6), *range(3, 12)]
 
 
-def test_records_that_are_left_come_again_and_hold_up_only_their_own_line(dynamodb: Any) -> None:
+def test_undelivered_records_come_again_and_block_only_their_own_shards(dynamodb: Any) -> None:
     stream, target = family(), Target()
     target.refuses = {24}
     done = run(stream, dynamodb, target)
@@ -266,7 +269,7 @@ def test_records_that_are_left_come_again_and_hold_up_only_their_own_line(dynamo
     assert in_order(target.taken)
 
 
-def test_a_refusal_for_good_frees_the_leases(dynamodb: Any) -> None:
+def test_an_error_of_delivery_ends_the_leases(dynamodb: Any) -> None:
     def refuses(records: Sequence[Mapping[str, Any]]) -> str:
         raise RuntimeError("no such delivery stream")
 
@@ -283,7 +286,7 @@ def test_expired_iterators_are_replaced(dynamodb: Any) -> None:
     assert sorted(target.taken) == list(range(50))
 
 
-def test_a_gap_is_told_and_skipped_only_when_asked(dynamodb: Any) -> None:
+def test_a_gap_is_reported_and_skipped_only_on_request(dynamodb: Any) -> None:
     stream, target = SplitStream({"only": ("", range(100))}, open_=["only"]), Target()
     run(stream, dynamodb, target, Limits(records=10))
     stream.trimmed_below = 60
@@ -296,7 +299,7 @@ def test_a_gap_is_told_and_skipped_only_when_asked(dynamodb: Any) -> None:
     assert target.taken == [*range(10), *range(60, 100)]
 
 
-def test_a_closed_shard_delivered_whole_is_no_gap_once_trimmed(dynamodb: Any) -> None:
+def test_a_closed_shard_that_was_delivered_whole_and_then_trimmed_has_no_gap(dynamodb: Any) -> None:
     stream, target = SplitStream({"only": ("", range(9))}, open_=["only"]), Target()
     run(stream, dynamodb, target)
     stream.open = set()
@@ -324,7 +327,7 @@ def test_no_table_and_no_permission(dynamodb: Any) -> None:
         Checkpoints(denied, TABLE, ARN, "a run").take("only")
 
 
-def test_items_expire_after_the_stream_has_forgotten(dynamodb: Any) -> None:
+def test_items_expire_after_the_stream_has_trimmed_the_records(dynamodb: Any) -> None:
     clock = Clock()
     Checkpoints(dynamodb, TABLE, ARN, "a run", clock=clock).take("only")
     (item,) = dynamodb.scan(TableName=TABLE)["Items"]

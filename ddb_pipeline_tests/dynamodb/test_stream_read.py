@@ -1,4 +1,4 @@
-"""Streams read by boto3: the order of shards, ranges, expiry, and failed batches."""
+"""Reading streams: the order of shards, ranges, expired iterators, and failed batches."""
 
 import json
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def test_circle_of_shards() -> None:
 
 
 class SplitStream:
-    """A stream whose shard was split, with pages, empty answers and iterators that expire.
+    """A stream whose shard was split, with pages, empty pages and iterators that expire.
 
     A fake, because no emulator splits shards; its behaviour is that of the API reference.
     """
@@ -246,7 +246,7 @@ def test_records_of_a_table_as_lambda_event(monkeypatch: pytest.MonkeyPatch) -> 
     assert {document["b"] for document in documents} == {"AP8="}
 
 
-def test_time_to_live_survives_the_change_of_form() -> None:
+def test_a_record_of_get_records_becomes_a_lambda_record_with_its_time_to_live_identity() -> None:
     record = {
         "eventID": "e",
         "eventName": "REMOVE",

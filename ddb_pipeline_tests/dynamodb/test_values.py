@@ -142,7 +142,7 @@ def test_undecodable_with_numbers_checked_together(item: Any, path: str, reason:
     assert reason in raised.value.reason
 
 
-def test_deeper_than_python_goes() -> None:
+def test_nesting_beyond_pythons_recursion_limit() -> None:
     value: dict[str, Any] = {"S": "x"}
     for _ in range(100_000):
         value = {"L": [value]}
@@ -159,7 +159,7 @@ def test_thirty_two_levels() -> None:
     assert item_json(value["M"]).count('{"a":') == 32
 
 
-def test_names_that_collide_stay_apart() -> None:
+def test_names_with_the_same_column_get_different_columns() -> None:
     item = {"a": {"S": "lower"}, "A": {"S": "upper"}}
     columns = column_names(item)
     assert json.loads(item_json(item)) == {columns["a"]: "lower", columns["A"]: "upper"}

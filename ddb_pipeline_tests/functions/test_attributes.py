@@ -1,4 +1,4 @@
-"""Rules on attributes: paths, filters, dropping, pseudonyms."""
+"""Attributes: paths, filters, dropping, pseudonyms."""
 
 import hashlib
 import hmac
@@ -67,7 +67,7 @@ def test_attribute_at_malformed_values() -> None:
     assert attribute_at({"a": {"M": ["x"]}}, ("a", "b")) is None
 
 
-def test_matches_wants_all() -> None:
+def test_every_path_of_a_filter_has_to_match() -> None:
     kind = (("id",), frozenset({"k", "l"}))
     city = (("user", "home", "city"), frozenset({"Ulm"}))
     other = (("n",), frozenset({"1"}))
@@ -89,7 +89,7 @@ def test_drop() -> None:
     assert "email" in ITEM["orders"]["L"][0]["M"]
 
 
-def test_pseudonym_is_the_keyed_hash() -> None:
+def test_pseudonym_is_the_hmac() -> None:
     expected = hmac.new(KEY, b"Ann", hashlib.sha256).hexdigest()
     found = Redaction(pseudonymised=(("user", "name"),), key=KEY).image(ITEM)
     assert found["user"]["M"]["name"] == {"S": expected}
@@ -129,6 +129,6 @@ def test_pseudonyms_differ_by_key() -> None:
 @pytest.mark.parametrize(
     "value", [{}, {"Q": 1}, {"S": 1}, {"N": "é"}, {"B": "***"}, {"S": "a", "N": "1"}, "x", {"L": 3}]
 )
-def test_pseudonym_of_what_is_no_value(value: Any) -> None:
+def test_pseudonym_of_an_undecodable_value(value: Any) -> None:
     with pytest.raises(UndecodableValueError, match="cannot be pseudonymised"):
         pseudonym(value, KEY)

@@ -1,4 +1,4 @@
-"""A batch of changes: what is delivered, kept, or asked for again."""
+"""A batch of changes: delivered, stored as dead letters, or reported for a retry."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def test_all_delivered() -> None:
     assert report.oldest_age_seconds > 0
 
 
-def test_undeliverable_changes_go_to_dead_letters_and_the_batch_goes_on() -> None:
+def test_undeliverable_changes_become_dead_letters_and_the_others_are_delivered() -> None:
     function = Function()
     records = [
         stream_record(0),
@@ -101,7 +101,7 @@ def test_a_retry_overwrites_its_dead_letters() -> None:
         7,
     ],
 )
-def test_malformed_record_is_kept_whole(malformed: Any) -> None:
+def test_malformed_record_becomes_a_dead_letter_whole(malformed: Any) -> None:
     function = Function()
     assert function([stream_record(0), malformed, stream_record(2)]) == ""
     assert function.firehose.event_ids() == ids(0, 2)
@@ -109,15 +109,15 @@ def test_malformed_record_is_kept_whole(malformed: Any) -> None:
 
 
 def failing_events(*numbers: int) -> Firehose:
-    wanted = [f'"event-{number}"'.encode() for number in numbers]
+    failing = [f'"event-{number}"'.encode() for number in numbers]
 
     def fails(stream: str, records: list[bytes]) -> set[int]:
-        return {i for i, record in enumerate(records) if any(w in record for w in wanted)}
+        return {i for i, record in enumerate(records) if any(f in record for f in failing)}
 
     return Firehose(fails=fails)
 
 
-def test_oversized_change_of_an_unknown_table_is_kept_whole() -> None:
+def test_oversized_change_of_an_unknown_table_becomes_a_dead_letter_whole() -> None:
     function, record = Function(), stream_record(1, OVERSIZED)
     record["eventSourceARN"] = 5
     assert function([stream_record(0), record]) == ""
@@ -143,7 +143,7 @@ def test_sequence_numbers_compare_as_integers() -> None:
     assert function([second, first], soon()) == "999999999999999999999"
 
 
-def test_dead_letters_after_a_failure_wait_for_their_next_time() -> None:
+def test_dead_letters_after_a_failure_are_written_by_the_retry() -> None:
     function = Function(firehose=failing_events(2), rules=rules_of(PACK_BYTES="1"))
     records = [
         stream_record(0),
@@ -188,12 +188,12 @@ def refusing(stream_refused: str) -> Firehose:
     return Firehose(fails=fails)
 
 
-def test_refusal_fails_loudly_where_nothing_was_delivered() -> None:
+def test_refusal_is_raised_if_nothing_was_delivered() -> None:
     with pytest.raises(DeliveryRefusedError, match="firehose:PutRecordBatch"):
         Function(firehose=refusing("s"))([stream_record(0)])
 
 
-def test_refusal_of_one_stream_keeps_the_progress_of_others() -> None:
+def test_refusal_of_one_stream_does_not_undo_the_progress_of_others() -> None:
     rules = rules_of(TABLE_ROUTES='{"other": "refused"}')
     function = Function(firehose=refusing("refused"), rules=rules)
     records = [stream_record(0), stream_record(1, table="other"), stream_record(2)]
@@ -221,7 +221,7 @@ def test_nothing_after_a_failure_is_sent_to_another_stream() -> None:
     assert firehose.event_ids("other-stream") == []
 
 
-# Settings at work
+# Settings
 
 
 def test_event_names() -> None:
@@ -275,7 +275,7 @@ def test_routes() -> None:
     assert function.firehose.event_ids("a-stream") == ids(2)
 
 
-def test_routes_by_table_alone() -> None:
+def test_routes_by_table() -> None:
     function = Function(rules=rules_of(TABLE_ROUTES='{"orders": "orders-stream"}'))
     nameless = stream_record(4)
     del nameless["eventSourceARN"]
@@ -300,7 +300,7 @@ def test_no_route() -> None:
         Function(rules=rules)([stream_record(0)])
 
 
-def test_redaction_reaches_images_and_keys() -> None:
+def test_redaction_applies_to_images_and_keys() -> None:
     redaction = Redaction((("secret",),), (("id",),), b"0123456789abcdef")
     rules = Rules(read_settings({**ENVIRONMENT, "IMAGES": "both"}), redaction)
     function = Function(rules=rules)

@@ -1,4 +1,4 @@
-"""A shard read to its end while everything fails: nothing lost, duplicates only where forced.
+"""A shard is read to its end under faults: nothing is lost, duplicates only where unavoidable.
 
 The event source mapping, Firehose and S3 are stubs with seeded faults; time is virtual. A fake
 because no emulator throttles, times out or kills a function on demand. FAULT_RECORDS sets the
@@ -36,7 +36,7 @@ MAX_INVOCATIONS = 50
 
 
 class KilledError(BaseException):
-    """The process ends without a word, as on a time-out of the function."""
+    """The process ends without an error, as at the function's time-out."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Faults:
         unavailable: a call fails with ServiceUnavailableException.
         unreachable: the connection breaks before the call.
         entry_failed: an entry of a call fails.
-        answer_lost: Firehose takes the records, the answer never comes.
+        response_lost: Firehose takes the records, but its response never arrives.
         killed: the process ends after Firehose took the records.
         denied: the delivery stream refuses for good.
-        slow: a call takes so long that the invocation's time is up.
+        slow: a call takes all of the invocation's remaining time.
         letter_refused: S3 does not take the dead letters.
         undeliverable: a record is oversized or undecodable.
     """
@@ -60,7 +60,7 @@ class Faults:
     unavailable: float = 0.0
     unreachable: float = 0.0
     entry_failed: float = 0.0
-    answer_lost: float = 0.0
+    response_lost: float = 0.0
     killed: float = 0.0
     denied: float = 0.0
     slow: float = 0.0
@@ -102,7 +102,7 @@ class FaultyFirehose:
         if self._happens(faults.slow):
             self.clock.now += INVOCATION_SECONDS
         entries = [self._entry(record["Data"]) for record in Records]
-        if self._happens(faults.answer_lost):
+        if self._happens(faults.response_lost):
             raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
         if self._happens(faults.killed):
             raise KilledError
@@ -144,7 +144,7 @@ def shard_of(count: int, faults: Faults, draw: random.Random) -> list[dict[str, 
 def read_to_the_end(
     function: Function, records: Sequence[Any], clock: Clock, draw: random.Random
 ) -> int:
-    """What an event source mapping does with ReportBatchItemFailures; answers with invocations.
+    """Invoke as an event source mapping with ReportBatchItemFailures; returns the invocations.
 
     A batch whose function ends in an error or not at all is sent again whole, one that names a
     sequence number again from there.
@@ -172,7 +172,7 @@ CASES = {
     "dead letters refused": Faults(undeliverable=0.01, letter_refused=0.5),
     "denied at times": Faults(denied=0.2),
     "time up in the middle": Faults(slow=0.1, entry_failed=0.1),
-    "answers lost": Faults(answer_lost=0.1),
+    "responses lost": Faults(response_lost=0.1),
     "killed between put and return": Faults(killed=0.1),
 }
 ALL_AT_ONCE = Faults(
@@ -180,7 +180,7 @@ ALL_AT_ONCE = Faults(
     unavailable=0.05,
     unreachable=0.02,
     entry_failed=0.05,
-    answer_lost=0.02,
+    response_lost=0.02,
     killed=0.02,
     denied=0.02,
     slow=0.02,
@@ -194,7 +194,7 @@ NEVER_DUPLICATED = {
     "unreachable",
     "undeliverable records",
 }
-"""Faults after which the function still knows what Firehose took, and has time to go on."""
+"""Faults after which the function knows what Firehose took, and has time left."""
 
 
 def run(
@@ -211,11 +211,11 @@ def run(
 
 
 def check_nothing_lost(function: Function, firehose: FaultyFirehose, records: list[Any]) -> int:
-    """Every record is delivered or a dead letter, never both; answers with the duplicates."""
-    wanted = {record["eventID"] for record in records}
+    """Check that every record is delivered or a dead letter, not both; returns the duplicates."""
+    expected = {record["eventID"] for record in records}
     delivered = Counter(firehose.event_ids())
     letters = {letter["event_id"] for letter in function.s3.letters()}
-    assert delivered.keys() | letters == wanted
+    assert delivered.keys() | letters == expected
     assert not delivered.keys() & letters
     undeliverable = {r["eventID"] for r in records if len(r["dynamodb"]["NewImage"]) > 1}
     assert letters == undeliverable
@@ -236,7 +236,7 @@ def test_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     function, firehose, records, invocations = run(ALL_AT_ONCE, RECORDS, 11, monkeypatch, 4096)
     duplicates = check_nothing_lost(function, firehose, records)
     assert invocations > RECORDS // BATCH
-    # Forced by lost answers, kills and time-outs, all to be told by their event ids.
+    # Caused by lost responses, kills and time-outs; equal event ids identify them.
     assert 0 < duplicates < len(records) / 2
 
 
@@ -249,7 +249,7 @@ def test_calls_are_ordered_without_faults(monkeypatch: pytest.MonkeyPatch) -> No
 def test_duplicates_are_those_sent_after_the_checkpoint(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second invocation repeats nothing from before the checkpoint that the first one gave."""
+    """The second invocation repeats no record from before the first one's checkpoint."""
     draw, clock = random.Random(seed), Clock()
     faults = Faults(entry_failed=0.4)
     timed = partial(deliver, clock=clock, sleep=clock.sleep, jitter=draw.random)

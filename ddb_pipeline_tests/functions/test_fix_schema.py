@@ -1,4 +1,4 @@
-"""The schema-fix function: which tables of an event it mends, whatever becomes of the others."""
+"""The schema-fix function repairs the watched tables of an event, each individually."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -60,7 +60,7 @@ class Denying:
         return self._glue.get_table(**request)
 
 
-def test_watched_tables_of_the_event_are_mended(glue: Any, capsys: Any) -> None:
+def test_watched_tables_of_the_event_are_repaired(glue: Any, capsys: Any) -> None:
     assert handler(EVENT, None) == {"fixed": ["d.sets"], "checked": 4}
     assert column_type(glue, "sets") == "array<string>"
     assert column_type(glue, "elsewhere") == "set<int>"
@@ -68,7 +68,7 @@ def test_watched_tables_of_the_event_are_mended(glue: Any, capsys: Any) -> None:
     assert handler(EVENT, None) == {"fixed": [], "checked": 4}
 
 
-def test_a_table_that_cannot_be_mended_costs_the_others_nothing(
+def test_a_table_that_cannot_be_repaired_does_not_affect_the_others(
     glue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fix_schema.boto3, "client", lambda service: Denying(glue))
@@ -77,9 +77,9 @@ def test_a_table_that_cannot_be_mended_costs_the_others_nothing(
     assert column_type(glue, "sets") == "array<string>"
 
 
-def test_an_event_of_others_asks_glue_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_of_other_tables_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHED_TABLES", "other.*")
-    monkeypatch.setattr(fix_schema.boto3, "client", lambda service: pytest.fail("asked"))
+    monkeypatch.setattr(fix_schema.boto3, "client", lambda service: pytest.fail("called"))
     assert handler(EVENT, None) == {"fixed": [], "checked": 0}
 
 

@@ -1,4 +1,4 @@
-"""The streaming function's environment: what it means, and what is refused."""
+"""The streaming function's environment: its meaning, and which texts are refused."""
 
 import json
 

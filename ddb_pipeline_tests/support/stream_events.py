@@ -19,7 +19,7 @@ ENVIRONMENT = {"DELIVERY_STREAM": "s", "DEAD_LETTER_BUCKET": "letters"}
 def stream_record(
     number: int, image: Any = None, *, name: str = "INSERT", table: str = "search-logs"
 ) -> dict[str, Any]:
-    """Change ``number`` of an item with the key of that number."""
+    """The record of change ``number``, of an item with that number as its key."""
     keys = {"id": {"S": str(number)}}
     images: dict[str, Any] = {"NewImage": {**keys, **(image or {})}}
     if name == "REMOVE":
@@ -40,7 +40,7 @@ def stream_record(
 
 
 def event_of(records: Sequence[Any]) -> dict[str, Any]:
-    """The records in an event as Lambda's runtime would have parsed it."""
+    """An event with these records, parsed from JSON as by Lambda's runtime."""
     found: dict[str, Any] = json.loads(json.dumps({"Records": list(records)}))
     return found
 
@@ -51,7 +51,7 @@ OVERSIZED = {"large": {"S": "x" * 1_030_000}}
 
 @dataclass
 class Firehose:
-    """Accepts what ``fails`` does not name, by delivery stream."""
+    """Accepts records, except those at the positions that ``fails`` returns."""
 
     fails: Callable[[str, list[bytes]], set[int]] = lambda stream, records: set()
     accepted: dict[str, list[bytes]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Firehose:
 
 @dataclass
 class S3:
-    """Keeps objects, or refuses them."""
+    """Stores objects, or refuses them."""
 
     refuses: Callable[[], bool] = lambda: False
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class S3:
 
 @dataclass
 class Function:
-    """The function with stub services, as often invoked as wanted."""
+    """The streaming function with stub services; can be called repeatedly."""
 
     firehose: Firehose = field(default_factory=Firehose)
     s3: S3 = field(default_factory=S3)
