@@ -1,7 +1,7 @@
 """Redelivery: failed records become rows once the delivery table accepts them."""
 
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,22 +14,20 @@ from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.watch import TableState, read_states
-from ddb_pipeline.lake.content import content_version
-from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
-from ddb_pipeline.lake.objects import StoredObject, list_objects
-from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
+from ddb_pipeline.lake.error_folders import error_folders
+from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
+from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
+from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, Untried, untried
 from ddb_pipeline.resources.cloud import CloudResource
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-
 STAGE = "redelivery"
-MAX_OBJECTS_PER_RUN = 1000
 SHOWN_OBJECTS = 20
+FOLDERS_TAG = "ddb_pipeline/error_folders"
+"""A run's tag: folders of error objects to visit in any case, separated by blanks."""
 
 
 def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
-    """``redelivered_records``: the oldest error objects, converted again."""
+    """``redelivered_records``: error objects converted again, up to a limit for each run."""
 
     @dg.asset(
         key=asset_key(pipeline, REDELIVERED_RECORDS),
@@ -48,17 +46,39 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         table = read_table(cloud.glue, delivery_table(pipeline))
-        s3, filesystem = cloud.s3, cloud.filesystem()
-        done: list[ObjectRedelivery] = []
-        for stored in error_objects(s3, pipeline.bucket):
-            outcome = redeliver(s3, filesystem, pipeline.bucket, stored, table.columns)
-            context.log.info(
-                "%s: %d row(s), %d record(s) still fail.", stored.key, outcome.rows, outcome.failed
+
+        def log_object(outcome: ObjectRedelivery) -> None:
+            if outcome.rows or outcome.landed_before:
+                context.log.info(
+                    "%s: %d row(s), %d record(s) still fail.",
+                    outcome.key,
+                    outcome.rows,
+                    outcome.failed,
+                )
+
+        redelivery = Redelivery(
+            cloud.s3,
+            cloud.filesystem(),
+            pipeline.bucket,
+            table.columns,
+            table.fingerprint,
+            log_object,
+        )
+        also = context.run.tags.get(FOLDERS_TAG, "").split()
+        result = redelivery.run(time.time(), also)
+        for key, reason in list((result.errors | result.inaccessible).items())[:SHOWN_OBJECTS]:
+            context.log.warning("%s cannot be redelivered: %s", key, reason)
+        metadata = redelivery_metadata(result)
+        if result.inaccessible:
+            raise dg.Failure(
+                f"{len(result.inaccessible)} error object(s) cannot be read, for example "
+                f"{next(iter(result.inaccessible))}. The others were redelivered.",
+                metadata=metadata,
+                allow_retries=False,
             )
-            done.append(outcome)
         return dg.MaterializeResult(
             metadata={
-                **redelivery_metadata(done),
+                **metadata,
                 "table_version": table.version_id,
                 "dagster/uri": f"s3://{pipeline.bucket}/{REDELIVERED_PREFIX}",
             }
@@ -67,31 +87,36 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     return redelivered_records
 
 
-def error_objects(s3: "S3Client", bucket: str) -> list[StoredObject]:
-    """The bucket's error objects in key order, at most as many as one run redelivers."""
-    return list(list_objects(s3, bucket, ERROR_PREFIX, limit=MAX_OBJECTS_PER_RUN))
-
-
-def redelivery_metadata(done: Sequence[ObjectRedelivery]) -> dict[str, dg.MetadataValue]:
-    """The sums over the error objects of a run, and what became of the first of them."""
-    rows = [(o.key, str(o.rows), str(o.failed)) for o in done[:SHOWN_OBJECTS]]
-    if len(done) > SHOWN_OBJECTS:
-        rows.append((f"… {len(done) - SHOWN_OBJECTS} more", "", ""))
-    table = markdown_table(("error object", "rows", "still failing"), rows)
+def redelivery_metadata(result: RedeliveryRun) -> dict[str, dg.MetadataValue]:
+    """The sums over the error objects of a run, and the results of the first of them."""
+    done = result.done
+    waiting = sum(count for code, count in result.waiting.items() if code != CORRUPT_LINE)
     return {
         "dagster/row_count": dg.MetadataValue.int(sum(o.rows for o in done)),
         "error_objects": dg.MetadataValue.int(len(done)),
         "landed_before": dg.MetadataValue.int(sum(o.landed_before for o in done)),
-        "still_waiting": dg.MetadataValue.int(sum(o.failed for o in done)),
-        "objects": dg.MetadataValue.md(table if done else "No failed records."),
+        "still_waiting": dg.MetadataValue.int(waiting),
+        "waiting_by_reason": dg.MetadataValue.json(dict(result.waiting)),
+        "objects_with_errors": dg.MetadataValue.int(len(result.errors | result.inaccessible)),
+        "objects_left": dg.MetadataValue.bool(result.unfinished),
+        "objects": dg.MetadataValue.md(objects_table(done)),
     }
 
 
-def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Requests a redelivery where there are failed records and the delivery table is valid.
+def objects_table(done: Sequence[ObjectRedelivery]) -> str:
+    """A Markdown table of the first error objects of a run."""
+    if not done:
+        return "No failed records."
+    rows = [(o.key, str(o.rows), str(o.failed)) for o in done[:SHOWN_OBJECTS]]
+    if len(done) > SHOWN_OBJECTS:
+        rows.append((f"… {len(done) - SHOWN_OBJECTS} more", "", ""))
+    return markdown_table(("error object", "rows", "still failing"), rows)
 
-    A new one when error objects or the table change; never a second successful one for the same
-    objects under the same table.
+
+def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Requests a redelivery where this schema was not tried on some failed records.
+
+    Never a second successful one for the same objects under the same schema.
     """
 
     @dg.sensor(
@@ -107,24 +132,29 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
         states = read_states(cloud.glue, [delivery_table(p) for p in settings.pipelines])
-        s3 = cloud.s3
         for pipeline in settings.pipelines:
             table = delivery_table(pipeline)
-            state, objects = states.get(table), error_objects(s3, pipeline.bucket)
-            if not objects:
+            state = states.get(table)
+            if state is None or state.pending:
+                if not error_folders(cloud.s3, pipeline.bucket):
+                    requests.skip(pipeline, "no failed records")
+                elif state is None:
+                    requests.skip(pipeline, f"there are error objects, but no table {table} yet")
+                else:
+                    requests.skip(pipeline, "the error objects wait for the schema fix")
+                continue
+            found = untried(cloud.s3, pipeline.bucket, state.table.fingerprint, requests.now)
+            if found:
+                tags = {FOLDERS_TAG: " ".join(found.rechecked)} if found.rechecked else None
+                version = redelivery_version(state, found)
+                requests.request(pipeline, version, REDELIVERED_RECORDS, tags=tags)
+            elif not found.exist:
                 requests.skip(pipeline, "no failed records")
-            elif state is None:
-                requests.skip(pipeline, f"{len(objects)} error object(s), but no table {table} yet")
-            elif state.pending:
-                requests.skip(pipeline, f"{len(objects)} error object(s) wait for the schema fix")
-            else:
-                version = redelivery_version(state, objects)
-                requests.request(pipeline, version, REDELIVERED_RECORDS)
-        return requests.result("No error object or table has changed since the last redelivery.")
+        return requests.result("This schema was tried on all failed records.")
 
     return sensor
 
 
-def redelivery_version(state: TableState, objects: Sequence[StoredObject]) -> str:
-    """Identifies these error objects under this version of the delivery table."""
-    return f"{state.version_key}-{content_version(objects)}"
+def redelivery_version(state: TableState, found: Untried) -> str:
+    """Identifies these error objects under this schema of the delivery table."""
+    return f"{state.table.fingerprint}-{found.version}"

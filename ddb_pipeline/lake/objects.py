@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -19,17 +19,24 @@ class StoredObject:
 
 
 def list_objects(
-    s3: "S3Client", bucket: str, prefix: str, *, limit: int | None = None, start_after: str = ""
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    *,
+    limit: int | None = None,
+    start_after: str = "",
+    delimiter: str = "",
 ) -> Iterator[StoredObject]:
     """List the objects under a prefix in key order, at most ``limit``, without empty objects.
 
-    With ``start_after`` from the first key that sorts after it on.
+    With ``start_after`` from the first key that sorts after it on. With a ``delimiter`` without the
+    objects whose key has it after the prefix.
     """
     count = 0
-    pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix, StartAfter=start_after
-    )
-    for page in pages:
+    request: Any = {"Bucket": bucket, "Prefix": prefix, "StartAfter": start_after}
+    if delimiter:
+        request["Delimiter"] = delimiter
+    for page in s3.get_paginator("list_objects_v2").paginate(**request):
         for entry in page.get("Contents", ()):
             if not entry["Size"] or entry["Key"].endswith("/"):
                 continue

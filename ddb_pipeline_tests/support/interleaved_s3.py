@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+PAGE = 1000
 MODIFIED = datetime(2026, 5, 28, 12, tzinfo=timezone.utc)
 
 
@@ -63,14 +64,23 @@ class MemoryBucket:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bodies: dict[str, bytes] = {}
+        self.modified: dict[str, datetime] = {}
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes, modified: datetime = MODIFIED) -> None:
         """Write an object, and its file."""
         self.bodies[key] = body
+        self.modified[key] = modified
         if key.startswith("stream/"):
             path = self.folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
+
+    def listed(self, prefix: str, delimiter: str) -> list[str]:
+        """The keys under a prefix, or the folders in which they lie, in order."""
+        rests = {key: key.removeprefix(prefix) for key in self.bodies if key.startswith(prefix)}
+        if not delimiter:
+            return sorted(rests)
+        return sorted({prefix + "".join(rest.partition("/")[:2]) for rest in rests.values()})
 
     def etag(self, key: str) -> str:
         """The quoted MD5 of an object, as S3 has it without KMS."""
@@ -112,9 +122,14 @@ class InterleavedS3:
         assert name == "list_objects_v2"
         return self
 
-    def paginate(self, *, Bucket: str, Prefix: str, **_: Any) -> Iterator[Mapping[str, Any]]:
-        """All objects under a prefix as one page."""
-        yield self._request(f"list {Prefix}", lambda: {"Contents": self._entries(Prefix)})
+    def paginate(
+        self, *, Bucket: str, Prefix: str, Delimiter: str = "", **_: Any
+    ) -> Iterator[Mapping[str, Any]]:
+        """The objects under a prefix in pages of 1000 entries, as ``list_objects_v2`` has them."""
+        entries = self._bucket.listed(Prefix, Delimiter)
+        for start in range(0, max(len(entries), 1), PAGE):
+            page = entries[start : start + PAGE]
+            yield self._request(f"list {Prefix}", lambda page=page: self._page(page))
 
     def _request(self, request: str, carry_out: Callable[[], Any]) -> Any:
         self._before(request)
@@ -148,17 +163,19 @@ class InterleavedS3:
         if expected is not None and expected != self._bucket.etag(key):
             raise refused("PreconditionFailed", 412)
 
-    def _entries(self, prefix: str) -> list[Mapping[str, Any]]:
-        return [
-            {
-                "Key": key,
-                "Size": len(self._bucket.bodies[key]),
-                "ETag": self._bucket.etag(key),
-                "LastModified": MODIFIED,
-            }
-            for key in sorted(self._bucket.bodies)
-            if key.startswith(prefix)
-        ]
+    def _page(self, entries: Sequence[str]) -> Mapping[str, Any]:
+        return {
+            "Contents": [self._entry(key) for key in entries if key in self._bucket.bodies],
+            "CommonPrefixes": [{"Prefix": entry} for entry in entries if entry.endswith("/")],
+        }
+
+    def _entry(self, key: str) -> Mapping[str, Any]:
+        return {
+            "Key": key,
+            "Size": len(self._bucket.bodies[key]),
+            "ETag": self._bucket.etag(key),
+            "LastModified": self._bucket.modified.get(key, MODIFIED),
+        }
 
 
 def refused(code: str, status: int) -> ClientError:
