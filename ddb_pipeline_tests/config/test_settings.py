@@ -105,7 +105,7 @@ def test_a_configuration_elsewhere_is_named_by_the_environment(tmp_path: Path) -
             "a log column left out",
             '[[pipelines]]\nname = "logs"\n[pipelines.relevance]\ncolumns = {query = ""}\n',
             {},
-            "names no query column",
+            "The column mapping has no query column.",
         ),
         (
             "a heap of no size",
