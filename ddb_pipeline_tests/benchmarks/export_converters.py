@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def like_awswrangler(path: Path, destination: Path) -> int:
 def dynamodb_json(path: Path, destination: Path) -> int:
     """The package dynamodb-json, and pandas' to_parquet."""
     import pandas as pd
-    from dynamodb_json import json_util
+    from dynamodb_json import json_util  # type: ignore[import-not-found]
 
     rows = 0
     for number, chunk in enumerate(chunks(path)):
@@ -137,13 +137,13 @@ def dynamodb_json(path: Path, destination: Path) -> int:
 def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int, int], int]:
     """A converter of one file, applied to several files in processes."""
 
-    def run(folder: Path, destination: Path, workers: int, files: int) -> int:
-        destination.mkdir(parents=True)
+    def run(folder: Path, target: Path, workers: int, files: int) -> int:
+        target.mkdir(parents=True)
         paths: Sequence[Path] = sorted((folder / "data").iterdir())[:files]
         if workers == 1:
-            return sum(one_file(path, destination) for path in paths)
+            return sum(one_file(path, target) for path in paths)
         with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-            return sum(pool.map(partial(one_file, destination=destination), paths))
+            return sum(pool.map(one_file, paths, repeat(target)))
 
     return run
 

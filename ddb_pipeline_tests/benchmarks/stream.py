@@ -54,7 +54,8 @@ def event_texts(count: int, seed: int = 7) -> list[str]:
     logs = SearchLogs(seed, b"key of the benchmark's pseudonyms", with_refinements=True)
     records = []
     for position, item in enumerate(logs.items(count, 1_700_000_000.0)):
-        item["boost"] = {"N": f"0.{draw.randrange(10**29, 10**30)}"}
+        boost = {"N": f"0.{draw.randrange(10**29, 10**30)}"}
+        item = {**item, "boost": boost}
         records.append(
             {
                 "eventID": f"{draw.getrandbits(128):032x}",

@@ -1,6 +1,7 @@
 """Fixtures of the sensors' tests: an instance, a clock, and AWS as moto imitates it."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 
 import dagster as dg
 import pytest
@@ -37,4 +38,4 @@ def account_of() -> Iterator[Callable[..., MockAccount]]:
 @pytest.fixture
 def account(account_of: Callable[..., MockAccount]) -> MockAccount:
     """An account with one pipeline, ``logs``."""
-    return account_of(PipelineConfig(name="logs", start="2026-09-21T00:00:00Z"))
+    return account_of(PipelineConfig(name="logs", start=datetime(2026, 9, 21, tzinfo=timezone.utc)))

@@ -1,6 +1,7 @@
 """The relevance sensor: new scores when hours of the stream have changed."""
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import dagster as dg
 import pytest
@@ -26,7 +27,11 @@ PAUSE_SECONDS = 900
 def account(account_of: Callable[..., MockAccount], monkeypatch: pytest.MonkeyPatch) -> MockAccount:
     monkeypatch.setattr(relevance, "require_pyspark", lambda: None)
     return account_of(
-        PipelineConfig(name="logs", start="2026-09-21T00:00:00Z", relevance=RelevanceConfig()),
+        PipelineConfig(
+            name="logs",
+            start=datetime(2026, 9, 21, tzinfo=timezone.utc),
+            relevance=RelevanceConfig(),
+        ),
         PipelineConfig(name="without-scores".replace("-", "_")),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig, SchemaFix
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.search_logs import SearchLogs
@@ -30,7 +30,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("replay")
     yield Settings(
         home=home,
-        pipelines=(PipelineConfig(name="replayed", bucket="replayed-lake", schema_fix="dagster"),),
+        pipelines=(
+            PipelineConfig(name="replayed", bucket="replayed-lake", schema_fix=SchemaFix.DAGSTER),
+        ),
     )
     stop(home / "embedded")
 

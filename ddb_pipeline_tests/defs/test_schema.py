@@ -22,7 +22,13 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.embedded.process import stop
-from ddb_pipeline.glue.catalog import TableReference, columns_of, read_table, with_columns
+from ddb_pipeline.glue.catalog import (
+    TableReference,
+    columns_of,
+    read_table,
+    table_input,
+    with_columns,
+)
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -160,7 +166,7 @@ def test_the_lambda_repairs_every_crawl_without_dagster(account: Account) -> Non
     broken = next(
         version["Table"]
         for version in versions
-        if any("set<" in column.type for column in columns_of(version["Table"]))
+        if any("set<" in column.type for column in columns_of(table_input(version["Table"])))
     )
     account.cloud.glue.update_table(
         DatabaseName=reference.database,

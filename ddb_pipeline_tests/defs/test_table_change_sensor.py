@@ -6,6 +6,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs import table_change_sensor as module
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor, schema_version
@@ -202,7 +203,7 @@ def test_a_former_cursor_reads_as_empty(account: MockAccount, ticks: Ticks) -> N
 
 def test_a_schema_version_names_table_and_schema(account: MockAccount, ticks: Ticks) -> None:
     account.write_table("logs", "set<string>")
-    (state,) = read_states(account.cloud.glue, [module.crawled_table(account.pipeline)]).values()
+    (state,) = read_states(account.cloud.glue, [crawled_table(account.pipeline)]).values()
     version = schema_version(state, None)
     assert version == f"{state.version_key}-{state.repaired_fingerprint}"
 
@@ -212,8 +213,10 @@ def test_a_tick_over_a_thousand_tables_makes_few_requests(
 ) -> None:
     account = account_of(PipelineConfig(name="logs"))
     names = [f"table{number}" for number in range(1000)]
-    shared = {"database": "logs", "change_queue": "logs-table-changes"}
-    pipelines = tuple(PipelineConfig(name=name, **shared) for name in names)
+    pipelines = tuple(
+        PipelineConfig(name=name, database="logs", change_queue="logs-table-changes")
+        for name in names
+    )
     for name in names:
         account.write_table(name, "struct<tags:set<string>,when:bigint>")
     settings = account.settings.model_copy(update={"pipelines": pipelines})

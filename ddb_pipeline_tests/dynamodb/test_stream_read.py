@@ -90,7 +90,7 @@ class SplitStream:
         names = list(self.shards)
         start = names.index(ExclusiveStartShardId) + 1 if ExclusiveStartShardId else 0
         name = names[start]
-        shard = {
+        shard: dict[str, Any] = {
             "ShardId": name,
             "SequenceNumberRange": {"StartingSequenceNumber": str(self.numbers[name][0])},
         }

@@ -13,8 +13,9 @@ from ddb_pipeline.dynamodb.tables import StreamMissingError, describe_table, has
 @pytest.fixture
 def dynamodb() -> Iterator[Any]:
     with mock_aws():
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        yield boto3.client("dynamodb", "eu-west-1", **keys)
+        yield boto3.client(
+            "dynamodb", "eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
 
 
 def create(dynamodb: Any, **stream: Any) -> None:

@@ -114,7 +114,7 @@ def with_data(source: Path, body: bytes) -> tuple[Any, Export]:
     return open_object, Export(export.summary, (file._replace(md5=md5_text(body)),))
 
 
-def damaged(change: Callable[[Path], None]) -> Callable[[Path], None]:
+def damaged(change: Callable[[Path], object]) -> Callable[[Path], None]:
     def damage(source: Path) -> None:
         change(max((source / "data").iterdir()))
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -136,7 +136,12 @@ def plain(typed: dict[str, Any]) -> Any:
         return {name: plain(inner) for name, inner in content.items()}
     if tag == "L":
         return [plain(element) for element in content]
-    return {"N": Decimal, "B": b64decode, "NULL": lambda _: None}.get(tag, lambda c: c)(content)
+    readers: dict[str, Callable[[Any], Any]] = {
+        "N": Decimal,
+        "B": b64decode,
+        "NULL": lambda _: None,
+    }
+    return readers[tag](content) if tag in readers else content
 
 
 def reference(value: Any) -> Any:
@@ -144,11 +149,12 @@ def reference(value: Any) -> Any:
         return {name: reference(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [reference(element) for element in value]
-    if getattr(value, "ion_type", None) is not None and value.ion_type.name == "NULL":
+    kind = value.ion_type.name
+    if kind == "NULL":
         return None
-    if isinstance(value, int) and not isinstance(value, bool) and value.ion_type.name == "INT":
+    if kind == "INT":
         return Decimal(value)
-    return bool(value) if value.ion_type.name == "BOOL" else value
+    return bool(value) if kind == "BOOL" else value
 
 
 def test_numbers_are_written_as_in_dynamodb_json() -> None:

@@ -181,8 +181,9 @@ def test_lost_record_without_sequence_number_fails_the_whole_batch() -> None:
 def refusing(stream_refused: str) -> Firehose:
     def fails(stream: str, records: list[bytes]) -> set[int]:
         if stream == stream_refused:
-            error = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
-            raise ClientError(error, "PutRecordBatch")
+            raise ClientError(
+                {"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutRecordBatch"
+            )
         return set()
 
     return Firehose(fails=fails)

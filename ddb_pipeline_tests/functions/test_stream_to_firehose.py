@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -160,7 +161,7 @@ def test_clients_and_settings_are_created_once(aws: Any) -> None:
 
 
 def test_deadline_reserves_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_to_firehose.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     assert deadline(Context(seconds=60.0)) == 155.0
     assert deadline(Context(seconds=10.0)) == 108.0
     assert deadline(None) == 155.0
@@ -180,7 +181,8 @@ def test_transformer_that_cannot_be_used(name: str, message: str) -> None:
 
 
 def test_transformer_by_name() -> None:
-    assert load_transformer("json:loads") is json.loads
+    transformer: object = load_transformer("json:loads")
+    assert transformer is json.loads
     assert load_transformer("") is None
 
 

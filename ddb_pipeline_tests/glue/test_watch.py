@@ -13,7 +13,10 @@ def state(version: str, type_text: str, created_at: int = 7) -> TableState:
     table = CatalogTable(
         TableReference("logs", "events"),
         version,
-        {"StorageDescriptor": {"Columns": [{"Name": "tags", "Type": type_text}]}},
+        {
+            "Name": "events",
+            "StorageDescriptor": {"Columns": [{"Name": "tags", "Type": type_text}]},
+        },
     )
     return table_state(table, created_at)
 

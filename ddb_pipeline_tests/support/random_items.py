@@ -3,6 +3,7 @@
 import json
 import random
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 from ddb_pipeline.hive.types import (
@@ -160,7 +161,7 @@ def random_value(rng: random.Random, depth: int) -> dict[str, Any]:
     tag = rng.choice(("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"))
     if tag in ("L", "M") and depth == 0:
         tag = "S"
-    content: Any = {
+    contents: dict[str, Callable[[], Any]] = {
         "S": lambda: rng.choice(TEXTS),
         "N": lambda: rng.choice(NUMBERS),
         "B": lambda: rng.choice(("", "AAE=", "not base64!")),
@@ -171,5 +172,5 @@ def random_value(rng: random.Random, depth: int) -> dict[str, Any]:
         "BS": lambda: ["AAE="],
         "L": lambda: [random_value(rng, depth - 1) for _ in range(rng.randrange(3))],
         "M": lambda: {n: random_value(rng, depth - 1) for n in rng.sample(NAMES, rng.randrange(3))},
-    }[tag]()
-    return {tag: content}
+    }
+    return {tag: contents[tag]()}

@@ -140,7 +140,7 @@ class MockAccount:
         for pipeline in pipelines:
             self.cloud.s3.create_bucket(
                 Bucket=pipeline.bucket,
-                CreateBucketConfiguration={"LocationConstraint": REGION},
+                CreateBucketConfiguration={"LocationConstraint": "eu-west-1"},
             )
             self.create_database(pipeline.database)
             for queue in (
