@@ -1,9 +1,9 @@
-"""Milliseconds of CPU that importing a function's module takes beyond boto3's own import.
+"""Milliseconds of CPU that the import of a function's module takes beyond boto3's own import.
 
     python -m ddb_pipeline_tests.benchmarks.cold_import [--rounds 7]
 
-Each round is a process of its own. ``bytecode`` has the modules compiled beforehand, ``source``
-compiles them on the way, as Lambda does with the zips of this project.
+Each round is a new process. For ``bytecode`` the modules are compiled beforehand; for ``source``
+they are compiled during the import, as in Lambda with the zips of this project.
 """
 
 import argparse
@@ -25,7 +25,7 @@ print(time.process_time() - start)
 
 
 def milliseconds(name: str, cache: str, *, bytecode: bool) -> float:
-    """One import in a fresh process, whose bytecode lies in ``cache``."""
+    """The CPU time of one import in a new process with ``cache`` as its bytecode directory."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if not bytecode:
