@@ -11,6 +11,7 @@ from ddb_pipeline.defs.delivery import stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.exports import export_job, export_schedules
+from ddb_pipeline.defs.failure_sensor import failed_batches_sensor, mapped
 from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
 from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
@@ -74,6 +75,8 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     ]
     if any(pipeline.relevance for pipeline in settings.pipelines):
         found.append(relevance_sensor(settings))
+    if mapped(settings):
+        found.append(failed_batches_sensor(settings))
     if consumed(settings):
         found.append(consume_sensor(settings))
     if settings.target is Target.EMBEDDED:

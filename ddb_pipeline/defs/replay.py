@@ -1,13 +1,16 @@
 """Replay: what both Lambda functions do, as jobs on a given event or on a window of the stream."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
+from ddb_pipeline.dynamodb.stream_read import RecordsTrimmedError
 from ddb_pipeline.dynamodb.stream_window import StreamWindow, failed_batch_event, window_events
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.repair import changed_tables, fix_table, watched
@@ -16,6 +19,10 @@ from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
 MAX_OBJECTS = 10_000
+REPLAY_STREAM = "replay_stream"
+REPLAY_STREAM_OP = "deliver_stream_records"
+TRIMMED_TAG = "ddb_pipeline/trimmed"
+"""Marks a run that found that the stream no longer holds its records."""
 
 
 class FixEventConfig(dg.Config):
@@ -125,31 +132,56 @@ def replay_event_job(settings: Settings) -> dg.JobDefinition:
 def replay_stream_job(settings: Settings) -> dg.JobDefinition:
     """``replay_stream``: a window of the stream, or a failed batch."""
 
-    @dg.op(description="Reads a window of the stream and delivers its records to Firehose.")
+    @dg.op(
+        name=REPLAY_STREAM_OP,
+        description="Reads a window of the stream and delivers its records to Firehose.",
+    )
     def deliver_stream_records(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamWindowConfig
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
         delivery = StreamDelivery(context, cloud, pipeline)
-        streams = cloud.dynamodb_streams
-        if config.failure_message:
-            delivery.deliver(failed_batch_event(streams, config.failure_message))
-        else:
-            table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
-            for event in window_events(streams, table.stream_arn, config.window):
+        try:
+            for event in requested_events(cloud, pipeline, config):
                 delivery.deliver(event)
+        except RecordsTrimmedError as error:
+            context.instance.add_run_tags(context.run_id, {TRIMMED_TAG: "true"})
+            raise dg.Failure(str(error), metadata=delivery.totals, allow_retries=False) from error
         context.add_output_metadata(delivery.totals)
 
     @dg.job(
+        name=REPLAY_STREAM,
         description=(
             "Delivers a window of the stream again, or the batch of an on-failure message of the "
             "streaming Lambda."
-        )
+        ),
     )
     def replay_stream() -> None:
         deliver_stream_records()
 
     return replay_stream
+
+
+def requested_events(
+    cloud: CloudResource, pipeline: PipelineConfig, config: StreamWindowConfig
+) -> Iterator[Mapping[str, Any]]:
+    """The events of a failed batch, or of a window of the stream.
+
+    Raises:
+        StreamReadError: the records cannot be read, or the stream no longer holds them.
+    """
+    streams = cloud.dynamodb_streams
+    if config.failure_message:
+        yield failed_batch_event(streams, config.failure_message)
+    else:
+        table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
+        yield from window_events(streams, table.stream_arn, config.window)
+
+
+def failed_batch_config(pipeline: PipelineConfig, message: str) -> dg.RunConfig:
+    """Configures a run of ``replay_stream`` for the batch of an on-failure message."""
+    config = StreamWindowConfig(pipeline=pipeline.name, failure_message=message)
+    return dg.RunConfig(ops={REPLAY_STREAM_OP: config})
 
 
 def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:

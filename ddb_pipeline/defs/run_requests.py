@@ -285,15 +285,21 @@ def _states(
     return {name: found[keys[name]] if name in keys else RunState.SUCCEEDED for name in requested}
 
 
-def run_states(instance: dg.DagsterInstance, run_keys: list[str]) -> dict[str, RunState]:
-    """The state of the newest run of each run key, by one query for 200 keys."""
-    states: dict[str, RunState] = {}
+def run_states(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, RunState]:
+    """The state of the newest run of each run key."""
+    runs = runs_by_key(instance, run_keys)
+    return {key: run_state(runs[key]) if key in runs else RunState.UNKNOWN for key in run_keys}
+
+
+def runs_by_key(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, dg.DagsterRun]:
+    """The newest run of each run key that has one, by one query for 200 keys."""
+    found: dict[str, dg.DagsterRun] = {}
     for start in range(0, len(run_keys), KEYS_PER_QUERY):
         tags = {RUN_KEY_TAG: run_keys[start : start + KEYS_PER_QUERY]}
         # Newest first.
         for run in instance.get_runs(filters=dg.RunsFilter(tags=tags)):
-            states.setdefault(run.tags[RUN_KEY_TAG], run_state(run))
-    return {key: states.get(key, RunState.UNKNOWN) for key in run_keys}
+            found.setdefault(run.tags[RUN_KEY_TAG], run)
+    return found
 
 
 def run_state(run: dg.DagsterRun) -> RunState:

@@ -45,12 +45,19 @@ def cloud(settings: Settings) -> CloudResource:
     return cloud
 
 
-def run(settings: Settings, job: str, config: dict[str, Any]) -> dg.ExecuteInProcessResult:
+def run(
+    settings: Settings,
+    job: str,
+    config: dict[str, Any],
+    instance: dg.DagsterInstance | None = None,
+) -> dg.ExecuteInProcessResult:
     (op,) = (node.name for node in build_defs(settings).resolve_job_def(job).nodes)
     return (
         build_defs(settings)
         .resolve_job_def(job)
-        .execute_in_process(run_config={"ops": {op: {"config": config}}}, raise_on_error=False)
+        .execute_in_process(
+            run_config={"ops": {op: {"config": config}}}, raise_on_error=False, instance=instance
+        )
     )
 
 
@@ -93,6 +100,29 @@ def test_a_batch_of_an_on_failure_message(settings: Settings, cloud: CloudResour
     }
     config = {"pipeline": "replayed", "failure_message": json.dumps(message)}
     assert counts(run(settings, "replay_stream", config))["received"] == 5
+
+
+def test_a_batch_that_the_stream_has_trimmed_marks_the_run(
+    settings: Settings, cloud: CloudResource
+) -> None:
+    table = cloud.dynamodb.describe_table(TableName="replayed")["Table"]
+    arn = table["LatestStreamArn"]
+    shard = cloud.dynamodb_streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]
+    number = next(iter(read_stream(cloud.dynamodb_streams, arn)))["dynamodb"]["SequenceNumber"]
+    batch = {
+        "shardId": shard["ShardId"],
+        "startSequenceNumber": number,
+        "endSequenceNumber": number,
+        "batchSize": 3,
+        "streamArn": arn,
+    }
+    message = json.dumps({"DDBStreamBatchInfo": batch})
+    with dg.DagsterInstance.ephemeral() as instance:
+        config = {"pipeline": "replayed", "failure_message": message}
+        failed = run(settings, "replay_stream", config, instance)
+        assert not failed.success
+        (found,) = instance.get_runs()
+        assert found.tags["ddb_pipeline/trimmed"] == "true"
 
 
 def test_a_saved_event(settings: Settings, cloud: CloudResource) -> None:
