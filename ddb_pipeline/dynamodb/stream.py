@@ -107,15 +107,15 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
         identity = record.get("userIdentity")
         arn = record.get("eventSourceARN")
         stream_record = StreamRecord(
-            event_id,
-            event_name,
-            number,
-            epoch(change["ApproximateCreationDateTime"]),
-            table_of(arn) if arn and isinstance(arn, str) else table,
-            False if identity is None else is_ttl_delete(identity),
-            keys,
-            change.get("NewImage"),
-            change.get("OldImage"),
+            event_id=event_id,
+            event_name=event_name,
+            sequence_number=number,
+            event_time=epoch(change["ApproximateCreationDateTime"]),
+            table=table_of(arn) if arn and isinstance(arn, str) else table,
+            expired=False if identity is None else is_ttl_delete(identity),
+            keys=keys,
+            new_image=change.get("NewImage"),
+            old_image=change.get("OldImage"),
         )
         if not (
             type(event_id) is str
@@ -183,24 +183,30 @@ def change_document(
         UndecodableRecordError: a value is not DynamoDB's, or the record lacks an image that the
             options need.
     """
-    images = options.images
-    primary = record.old_image if images is Images.OLD else record.new_image
+    primary = _primary_image(record, options)
     if primary is None:
-        if record.event_name != ("INSERT" if images is Images.OLD else "REMOVE"):
-            raise _missing_image(record, "OldImage" if images is Images.OLD else "NewImage")
-        if not options.metadata:
-            return None
-        primary = record.keys
+        return None
     try:
         members = [metadata_members(record, numbers)] if options.metadata else []
         members.append(item_members(primary, numbers))
-        if images is Images.BOTH:
+        if options.images is Images.BOTH:
             members.append(_old_image_member(record, numbers))
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
     text = "{" + ",".join(filter(None, members)) + "}"
     return text.encode("utf-8", "backslashreplace")
+
+
+def _primary_image(record: StreamRecord, options: DocumentOptions) -> Item | None:
+    """The image, or the keys in its place, whose members become those of the document."""
+    old = options.images is Images.OLD
+    image = record.old_image if old else record.new_image
+    if image is not None:
+        return image
+    if record.event_name != ("INSERT" if old else "REMOVE"):
+        raise _missing_image(record, "OldImage" if old else "NewImage")
+    return record.keys if options.metadata else None
 
 
 def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:

@@ -223,7 +223,6 @@ def deliver(
 
     Never raises for an error of the service: see ``Delivery.refusal``.
     """
-    packing = pack(documents, pack_bytes)
     sender = _Sender(
         firehose=firehose,
         stream=stream,
@@ -233,26 +232,7 @@ def deliver(
         sleep=sleep,
         jitter=jitter,
     )
-    reasons = {
-        position: f"{len(documents[position])} bytes, over Firehose's limit of "
-        f"{MAX_BYTES_PER_RECORD} bytes a record"
-        for position in packing.oversized
-    }
-    outcomes = [Outcome.DELIVERED] * len(documents)
-    for position in packing.oversized:
-        outcomes[position] = Outcome.UNDELIVERABLE
-    for position in sender.undelivered(packing.records):
-        outcomes[position] = Outcome.NOT_DELIVERED
-        reasons[position] = sender.reason
-    return Delivery(
-        outcomes=tuple(outcomes),
-        reasons=reasons,
-        records=len(sender.accepted),
-        billed_units=billed_units(sender.accepted),
-        calls=sender.calls,
-        retried=sender.retried,
-        refusal=sender.refusal,
-    )
+    return sender.deliver(documents, pack(documents, pack_bytes))
 
 
 @dataclass(slots=True)
@@ -272,7 +252,30 @@ class _Sender:
     reason: str = ""
     refusal: DeliveryRefusedError | None = None
 
-    def undelivered(self, records: Sequence[PackedRecord]) -> Iterator[int]:
+    def deliver(self, documents: Sequence[bytes], packing: Packing) -> Delivery:
+        """Send packed documents."""
+        reasons = {
+            position: f"{len(documents[position])} bytes, over Firehose's limit of "
+            f"{MAX_BYTES_PER_RECORD} bytes a record"
+            for position in packing.oversized
+        }
+        outcomes = [Outcome.DELIVERED] * len(documents)
+        for position in packing.oversized:
+            outcomes[position] = Outcome.UNDELIVERABLE
+        for position in self._undelivered(packing.records):
+            outcomes[position] = Outcome.NOT_DELIVERED
+            reasons[position] = self.reason
+        return Delivery(
+            outcomes=tuple(outcomes),
+            reasons=reasons,
+            records=len(self.accepted),
+            billed_units=billed_units(self.accepted),
+            calls=self.calls,
+            retried=self.retried,
+            refusal=self.refusal,
+        )
+
+    def _undelivered(self, records: Sequence[PackedRecord]) -> Iterator[int]:
         """Send records; yields the positions of the documents that were not delivered."""
         pending: list[PackedRecord] = []
         for batch in batches(records):

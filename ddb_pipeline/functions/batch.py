@@ -1,4 +1,4 @@
-"""Delivers one batch of stream records: every change leaves in exactly one way, or comes again."""
+"""Delivers one batch of stream records: every change has exactly one outcome, or is retried."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,7 @@ def process(
 
 
 class _Batch:
-    """The decided changes of one event on their way out."""
+    """The decided changes of one event, during delivery."""
 
     def __init__(
         self, changes: Sequence[Change], settings: StreamSettings, clients: Clients, report: Report

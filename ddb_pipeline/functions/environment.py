@@ -1,4 +1,4 @@
-"""What both functions read from their environment in the same way."""
+"""The environment of a function: what both functions read in the same form."""
 
 from collections.abc import Mapping
 

@@ -51,7 +51,7 @@ def matches_filter(attribute_filter: AttributeFilter, record: StreamRecord) -> b
     """Whether a change matches the filter: its image before or after the change does.
 
     A change after which the item no longer matches is delivered, and so is a delete of which only
-    the keys are known: otherwise the lake would keep the item's last matching state for ever.
+    the keys are known: otherwise the lake would keep the item's last matching state.
     """
     images = [image for image in (record.new_image, record.old_image) if image is not None]
     return not images or any(matches(image, attribute_filter) for image in images)

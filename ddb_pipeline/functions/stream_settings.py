@@ -167,13 +167,13 @@ def _images(environment: Mapping[str, str]) -> Images:
     try:
         return Images(text.lower())
     except ValueError:
-        raise SettingsError(f"IMAGES is {text!r}; give new, old or both.") from None
+        raise SettingsError(f"IMAGES is {text!r}; set new, old or both.") from None
 
 
 def _flag(environment: Mapping[str, str], variable: str, default: bool) -> bool:
     text = text_of(environment, variable).lower()
     if text not in ("", "true", "false"):
-        raise SettingsError(f"{variable} is {text!r}; give true or false.")
+        raise SettingsError(f"{variable} is {text!r}; set true or false.")
     return default if not text else text == "true"
 
 
@@ -214,14 +214,14 @@ def _path(variable: str, text: str) -> AttributePath:
 def _transformer(environment: Mapping[str, str]) -> str:
     text = text_of(environment, "TRANSFORMER")
     if text and not TRANSFORMER.fullmatch(text):
-        raise SettingsError(f"TRANSFORMER is {text!r}; give module:function.")
+        raise SettingsError(f"TRANSFORMER is {text!r}; set module:function.")
     return text
 
 
 def _pack_bytes(environment: Mapping[str, str]) -> int:
     text = text_of(environment, "PACK_BYTES") or str(DEFAULT_PACK_BYTES)
     if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= MAX_BYTES_PER_RECORD:
-        raise SettingsError(f"PACK_BYTES is {text!r}; give bytes from 1 to {MAX_BYTES_PER_RECORD}.")
+        raise SettingsError(f"PACK_BYTES is {text!r}; set bytes from 1 to {MAX_BYTES_PER_RECORD}.")
     return int(text)
 
 
