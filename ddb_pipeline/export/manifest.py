@@ -1,8 +1,8 @@
 """Manifests of exports: read, verified by their checksums, and parsed."""
 
 import json
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NoReturn
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import (
@@ -22,6 +22,9 @@ Open = Callable[[str], BinaryIO]
 
 CHECKSUM_SUFFIXES = (CHECKSUM_SUFFIX, ".checksum")
 """DynamoDB writes the first; its developer guide names the second."""
+
+
+MAX_COUNT = 2**63 - 1
 
 
 class ExportError(DdbPipelineError):
@@ -101,12 +104,45 @@ def json_object(key: str, number: int, line: bytes) -> dict[str, Any]:
         MalformedExportError: the line is not a JSON object; the message names its number.
     """
     try:
-        document = json.loads(line)
-    except ValueError as error:
+        document = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise MalformedExportError(key, f"line {number} is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise MalformedExportError(key, f"line {number} is not a JSON object.")
     return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _text(document: Mapping[str, Any], member: str, *, optional: bool = False) -> str:
+    """A member that is a text; empty for an optional one that is missing or null.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is missing, not a text, or not a text of an object key.
+    """
+    value = document.get(member) if optional else document[member]
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"{member} is not a text")
+    if "\0" in value:
+        raise ValueError(f"{member} has a NUL")
+    value.encode("utf-8")
+    return value
+
+
+def _count(document: Mapping[str, Any], member: str) -> int:
+    """A member that is a number of items or bytes.
+
+    Raises:
+        KeyError, TypeError: it is missing, or not such a number.
+    """
+    value = document[member]
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise TypeError(f"{member} is not a number from 0 to 2^63 - 1")
+    return value
 
 
 def _verified(open_object: Open, folder: str, name: str) -> bytes:
@@ -131,15 +167,15 @@ def _parse_file(key: str, number: int, line: bytes) -> DataFile:
     document = json_object(key, number, line)
     try:
         return DataFile(
-            key=document["dataFileS3Key"],
-            item_count=int(document["itemCount"]),
-            md5=document.get("md5Checksum") or "",
-            etag=document.get("etag") or "",
+            key=_text(document, "dataFileS3Key"),
+            item_count=_count(document, "itemCount"),
+            md5=_text(document, "md5Checksum", optional=True),
+            etag=_text(document, "etag", optional=True),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedExportError(
             key, f"line {number} does not describe a data file: {error!r}."
-        ) from error
+        ) from None
 
 
 def _parse_summary(key: str, body: bytes) -> ExportSummary:
@@ -151,25 +187,25 @@ def _parse_summary(key: str, body: bytes) -> ExportSummary:
         )
     try:
         return ExportSummary(
-            table_arn=document["tableArn"],
-            bucket=document["s3Bucket"],
-            prefix=document.get("s3Prefix") or "",
-            export_arn=document["exportArn"],
-            table_id=document.get("tableId") or "",
-            start_time=document["startTime"],
-            end_time=document.get("endTime") or "",
-            export_time=document.get("exportTime") or "",
-            from_time=document.get("exportFromTime") or "",
-            to_time=document.get("exportToTime") or "",
-            view=document.get("outputView") or "",
-            output_format=document["outputFormat"],
-            sse_algorithm=document.get("s3SseAlgorithm") or "",
-            sse_kms_key_id=document.get("s3SseKmsKeyId"),
-            manifest_files_key=document["manifestFilesS3Key"],
-            billed_size_bytes=int(document.get("billedSizeBytes") or 0),
-            item_count=int(document["itemCount"]),
+            table_arn=_text(document, "tableArn"),
+            bucket=_text(document, "s3Bucket"),
+            prefix=_text(document, "s3Prefix", optional=True),
+            export_arn=_text(document, "exportArn"),
+            table_id=_text(document, "tableId", optional=True),
+            start_time=_text(document, "startTime"),
+            end_time=_text(document, "endTime", optional=True),
+            export_time=_text(document, "exportTime", optional=True),
+            from_time=_text(document, "exportFromTime", optional=True),
+            to_time=_text(document, "exportToTime", optional=True),
+            view=_text(document, "outputView", optional=True),
+            output_format=_text(document, "outputFormat"),
+            sse_algorithm=_text(document, "s3SseAlgorithm", optional=True),
+            sse_kms_key_id=_text(document, "s3SseKmsKeyId", optional=True) or None,
+            manifest_files_key=_text(document, "manifestFilesS3Key"),
+            billed_size_bytes=_count({"billedSizeBytes": 0, **document}, "billedSizeBytes"),
+            item_count=_count(document, "itemCount"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedExportError(
             key, f"it has no valid summary of an export: {error!r}."
-        ) from error
+        ) from None

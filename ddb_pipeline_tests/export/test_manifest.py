@@ -1,5 +1,6 @@
 """Manifests that are read: verified, and refused with a reason where they are broken."""
 
+import re
 from collections.abc import Callable
 
 import boto3
@@ -147,3 +148,42 @@ def test_from_a_bucket() -> None:
         assert sorted(int(item["n"]["N"]) for item in found) == list(range(50))
         with pytest.raises(ExportNotFinishedError):
             read_export(open_object, "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("itemCount", "Infinity"),
+        ("itemCount", "NaN"),
+        ("itemCount", "1e400"),
+        ("itemCount", "-1"),
+        ("itemCount", "true"),
+        ("itemCount", '"5"'),
+        ("itemCount", "9" * 400),
+        ("itemCount", "9" * 5000),
+        ("itemCount", "[" * 5000),
+        ("dataFileS3Key", '"data/a\\u0000b"'),
+        ("dataFileS3Key", '"data/\\ud800"'),
+        ("dataFileS3Key", "[]"),
+        ("md5Checksum", "5"),
+        ("tableArn", '"\\u0000"'),
+        ("outputFormat", "{}"),
+        ("s3Prefix", '"\\udfff"'),
+        ("billedSizeBytes", "1e400"),
+    ],
+)
+def test_a_member_that_dynamodb_does_not_write(member: str, value: str) -> None:
+    objects = Objects()
+    written(objects, numbered_items(5), files=1)
+    for name in ("manifest-summary", "manifest-files"):
+        rewrite(
+            objects,
+            name,
+            lambda body: re.sub(
+                rb'("%s":)("[^"]*"|[^,}]*)' % member.encode(),
+                lambda found: found[1] + value.encode(),
+                body,
+            ),
+        )
+    with pytest.raises(MalformedExportError):
+        read_export(objects.open, FOLDER)

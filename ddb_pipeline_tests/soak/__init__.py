@@ -1,0 +1,1 @@
+"""Long runs that are commands of their own: fuzzing and simulations."""
