@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 
 DEFAULT_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
 """Directory in which Hive, Spark and Athena expect rows without a value."""
@@ -33,8 +34,6 @@ _EXPRESSION: Final = re.compile(
 # FileUtils.escapePathName of Hive, ExternalCatalogUtils of Spark.) They read an escape as one
 # character, so that the escaped bytes of other characters would be read as several.
 _ESCAPED: Final = re.compile("[\x00-\x1f\x7f\"#%'*/:=?\\\\{\\[\\]^]")
-_MILLISECONDS_FROM: Final = 10**11
-"""Epoch numbers from here on are milliseconds: as seconds this is in the year 5138."""
 
 _FIRST: Final = -62_135_596_800_000
 """The year 1 in milliseconds since 1970."""
@@ -148,7 +147,7 @@ def _days(column: pa.Array) -> pa.Array:
         days = pc.utf8_slice_codeunits(column, 0, 10)
         return pc.if_else(pc.match_substring_regex(days, r"^\d{4}-\d{2}-\d{2}$"), days, None)
     milliseconds = pc.if_else(
-        pc.greater_equal(pc.abs(column), _MILLISECONDS_FROM), column, pc.multiply(column, 1000)
+        pc.greater_equal(pc.abs(column), MILLISECONDS_FROM), column, pc.multiply(column, 1000)
     )
     has_date = pc.and_(pc.greater_equal(column, _FIRST), pc.less_equal(column, _LAST))
     milliseconds = pc.if_else(has_date, milliseconds, None)

@@ -36,6 +36,7 @@ from ddb_pipeline.hive.types import (
 
 BINARY: Final = PRIMITIVE_TYPES["binary"]
 BOOLEAN: Final = PRIMITIVE_TYPES["boolean"]
+TIMESTAMP: Final = PRIMITIVE_TYPES["timestamp"]
 _NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
 _LISTS: Final = ("L", *SET_ELEMENTS)
 
@@ -117,8 +118,7 @@ def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
     if kind == STRING:
         return [tag for tag in ("S", "N", "B", "BOOL") if tag in tags]
     if isinstance(kind, ArrayType):
-        lists = [tag for tag in _LISTS if tag in tags]
-        return [max(lists, key=lambda tag: len(tags[tag]) - tags[tag].null_count)] if lists else []
+        return _most_frequent(tags, _LISTS)
     if isinstance(kind, StructType | MapType):
         chosen = "M"
     elif isinstance(kind, DecimalType) or (
@@ -129,9 +129,16 @@ def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
         chosen = "BOOL"
     elif kind == BINARY:
         chosen = "B"
+    elif kind == TIMESTAMP:
+        return _most_frequent(tags, ("S", "N"))
     else:
         chosen = "S"
     return [chosen] if chosen in tags else []
+
+
+def _most_frequent(tags: Mapping[str, pa.Array], among: Sequence[str]) -> Sequence[str]:
+    found = [tag for tag in among if tag in tags]
+    return [max(found, key=lambda tag: len(tags[tag]) - tags[tag].null_count)] if found else []
 
 
 def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:

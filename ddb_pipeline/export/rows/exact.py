@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from ddb_pipeline.arrow_json import MAX_DEPTH, is_deeper
 from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.dynamodb.values import json_text
 from ddb_pipeline.export.lines import check_marks
+from ddb_pipeline.export.rows.times import read_date, read_timestamp
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.types import (
@@ -262,20 +263,13 @@ def _binary(tag: str, content: Any) -> bytes:
 def _date(tag: str, content: Any) -> date:
     if tag != "S":
         raise _wrong(tag, "date")
-    try:
-        return date.fromisoformat(content)
-    except ValueError:
-        raise UndecodableValueError("the text is not a date, YYYY-MM-DD") from None
+    return read_date(content)
 
 
 def _timestamp(tag: str, content: Any) -> datetime:
-    if tag != "S":
+    if tag not in ("S", "N"):
         raise _wrong(tag, "timestamp")
-    try:
-        moment = datetime.fromisoformat(content.replace("Z", "+00:00"))
-    except ValueError:
-        raise UndecodableValueError("the text is not an ISO 8601 timestamp") from None
-    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+    return read_timestamp(tag, content)
 
 
 _PRIMITIVES: Final[Mapping[str, ReadContent]] = {

@@ -83,6 +83,8 @@ class ExportReader:
         tables: list[pa.Table] = []
         rejected: list[RejectedLine] = []
         exact_lines = 0
+        if not len(self.schema):
+            return self._without_columns(block)
         for parsed in self._parser.parse(block):
             lines: list[bytes] = []
             if parsed.items is None:
@@ -98,6 +100,18 @@ class ExportReader:
                 tables.append(self._by_exact_path(lines, rejected))
         table = pa.concat_tables(tables) if tables else self.schema.empty_table()
         return Rows(table, tuple(rejected), exact_lines)
+
+    def _without_columns(self, block: bytes) -> Rows:
+        """All lines rejected: a table without columns has no rows."""
+        rejected = []
+        for line in ParsedLines(block, None).lines():
+            try:
+                self._exact.line(line)
+            except UndecodableValueError as error:
+                rejected.append(RejectedLine(line, error.path, error.reason))
+            else:
+                rejected.append(RejectedLine(line, "", "there is no column for the item"))
+        return Rows(self.schema.empty_table(), tuple(rejected), len(rejected))
 
     def _table(self, items: pa.StructArray) -> tuple[pa.Table, Mask | None]:
         arrays, unproven = members(items, self._kinds)
