@@ -21,8 +21,8 @@ def read_schema_file(path: Path) -> tuple[Column, ...]:
         SchemaFileError: the file has none of these forms.
     """
     try:
-        document: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        document: Any = json.loads(path.read_text("utf-8"), object_pairs_hook=_members)
+    except (OSError, ValueError, RecursionError) as error:
         raise SchemaFileError(f"{path} is not JSON: {error}") from error
     try:
         if isinstance(document, dict):
@@ -37,7 +37,26 @@ def read_schema_file(path: Path) -> tuple[Column, ...]:
         raise _no_columns(path) from error
     if not pairs or not all(isinstance(text, str) for pair in pairs for text in pair):
         raise _no_columns(path)
+    _check_names(path, [name for name, _ in pairs])
     return tuple(Column(name, text) for name, text in pairs)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a name comes twice in one object")
+    return members
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Check that names are texts and differ; Hive and Parquet's readers ignore letter case."""
+    seen: set[str] = set()
+    for name in names:
+        if not name or "\0" in name or name != name.encode("utf-8", "replace").decode():
+            raise SchemaFileError(f"{path}: {name!r} is not a column's name.")
+        if name.lower() in seen:
+            raise SchemaFileError(f"{path}: column {name!r} comes twice; letter case is ignored.")
+        seen.add(name.lower())
 
 
 def read_parquet_schema_file(path: Path) -> tuple[Column, ...]:

@@ -38,7 +38,7 @@ from ddb_pipeline.export.tasks import (
 from ddb_pipeline.hive.infer import Inference, merge
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.parts import Part, PartOptions, total_rows
-from ddb_pipeline.parquet.publish import Destination, publish, published, sole_writer
+from ddb_pipeline.parquet.publish import Destination, publish, published, sole_writer, writing_to
 
 Columns = Sequence[Column | tuple[str, str]]
 DEFAULT_OPTIONS: Final = PartOptions()
@@ -141,7 +141,7 @@ def convert_export(
     _require_full(export)
     named = tuple(Column(*column) for column in columns)
     fingerprint = _fingerprint(export, named, options)
-    with sole_writer(destination, fingerprint):
+    with writing_to(destination), sole_writer(destination, fingerprint):
         already = _published(destination, fingerprint)
         if already is not None:
             return already
@@ -167,7 +167,8 @@ def published_export(
         PublishError: the destination holds something else.
     """
     named = tuple(Column(*column) for column in columns)
-    return _published(destination, _fingerprint(export, named, options))
+    with writing_to(destination):
+        return _published(destination, _fingerprint(export, named, options))
 
 
 def _published(destination: Destination, fingerprint: str) -> ConvertedExport | None:

@@ -15,6 +15,7 @@ from ddb_pipeline.export.layout import DYNAMODB_JSON, ION, DataFile, ItemChange
 from ddb_pipeline.export.lines import Lines, whole_lines
 from ddb_pipeline.export.manifest import (
     ChecksumError,
+    ExportError,
     MalformedExportError,
     Open,
     json_object,
@@ -64,6 +65,8 @@ def read_blocks(
             raise MalformedExportError(
                 file.key, f"it is not a complete gzip file: {error}"
             ) from error
+        except OSError as error:
+            raise ExportError(file.key, f"it cannot be read: {error}") from error
     if file.md5 and digesting.md5() != file.md5:
         raise ChecksumError(
             file.key, f"its MD5 is {digesting.md5()}, the manifest states {file.md5}."

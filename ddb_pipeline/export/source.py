@@ -49,6 +49,14 @@ def open_export(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[ExportFol
     return folder, read_export(folder, "")
 
 
+def _listed(filesystem: pyarrow.fs.FileSystem, folder: str) -> list[pyarrow.fs.FileInfo]:
+    selector = pyarrow.fs.FileSelector(folder, recursive=False, allow_not_found=True)
+    try:
+        return list(filesystem.get_file_info(selector))
+    except (OSError, ValueError) as error:
+        raise ExportError(folder, f"it cannot be listed: {error}. Give a folder.") from error
+
+
 def find_export(filesystem: pyarrow.fs.FileSystem, path: str) -> str:
     """The folder of the one export at or below ``path``.
 
@@ -57,8 +65,7 @@ def find_export(filesystem: pyarrow.fs.FileSystem, path: str) -> str:
     """
     found = []
     for folder in (path, f"{path}/{FOLDER}"):
-        selector = pyarrow.fs.FileSelector(folder, recursive=False, allow_not_found=True)
-        for info in filesystem.get_file_info(selector):
+        for info in _listed(filesystem, folder):
             if info.base_name == f"{SUMMARY}.json":
                 return folder
             if info.type == pyarrow.fs.FileType.Directory:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.names import column_name, reads_as_number
 from ddb_pipeline.hive.numbers import number_type
 from ddb_pipeline.hive.observation import MAX_ATTRIBUTES, Observation, observe_item
@@ -119,7 +120,7 @@ class InferredSchema:
     data_key_paths: tuple[str, ...]
 
 
-class TooManyAttributesError(ValueError):
+class TooManyAttributesError(DdbPipelineError):
     """The items have more attribute names than a table can have columns."""
 
 

@@ -84,7 +84,9 @@ def parse_partition_by(text: str, schema: pa.Schema) -> PartitionBy:
         raise PartitionError(f"{text!r}: there is no column {column!r} in {schema.names}.")
     kind = schema.field(column).type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        raise PartitionError(f"{text!r}: column {column!r} is {kind}, not a value with a text.")
+        raise PartitionError(
+            f"{text!r}: column {column!r} is {kind}, not a single value with a text."
+        )
     if (function == "hash") != bool(buckets) or buckets > MAX_BUCKETS:
         raise PartitionError(f"{text!r}: hash takes a number of buckets, 1 to {MAX_BUCKETS}.")
     if function == "date" and not (pa.types.is_string(kind) or pa.types.is_int64(kind)):

@@ -48,6 +48,22 @@ class Destination:
         return f"{self.path}/{STAGING}-{fingerprint}"
 
 
+@contextmanager
+def writing_to(destination: Destination) -> Iterator[None]:
+    """Turn errors of the destination's file system into one that names the destination.
+
+    Raises:
+        PublishError: the destination cannot be read or written: the disk is full or read-only,
+            a part of the path is a file, access is denied.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise PublishError(
+            f"{destination.path} cannot be written: {error}. Give a folder on a disk with space."
+        ) from error
+
+
 def published(destination: Destination, fingerprint: str) -> dict[str, Any] | None:
     """The details that ``publish`` stored, if the destination holds the dataset; else None.
 

@@ -1,6 +1,8 @@
 """``ddb-pipeline convert-export``: schemas, partitions, rejected lines, refused arguments."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
+from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.export.manifest import ExportError
+from ddb_pipeline.hive.infer import TooManyAttributesError
+from ddb_pipeline.parquet.publish import PublishError
 from ddb_pipeline_tests.support.exports import order, write_local_export
 
 
@@ -62,6 +68,13 @@ REFUSED: list[tuple[str, str]] = [
     ("{", "is not JSON"),
     ("{}", "holds no columns"),
     ("[1]", "holds no columns"),
+    ("[" * 100_000, "is not JSON"),
+    ('{"a":"string","a":"int"}', "comes twice"),
+    ('{"a":"string","A":"string"}', "comes twice"),
+    ('[{"Name":"a","Type":"int"},{"Name":"a","Type":"int"}]', "comes twice"),
+    ('{"\\ud800":"string"}', "is not a column's name"),
+    ('{"a\\u0000":"string"}', "is not a column's name"),
+    ('{"":"string"}', "is not a column's name"),
     ('{"a":"set<string>"}', "column 'a': Error: type expected"),
     ('{"a":"uniontype<int>"}', "Union type not implemented"),
 ]
@@ -109,3 +122,47 @@ def test_refused_calls(
     assert result.exit_code == 1
     assert reason in str(result.exception)
     assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["file", "file/below", "/proc/nothing/here", "/dev/null/below", "x" * 300]
+)
+def test_a_destination_that_cannot_be_written(tmp_path: Path, source: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = CliRunner().invoke(cli, ["convert-export", str(source), str(tmp_path / name)])
+    assert isinstance(result.exception, PublishError)
+    assert "cannot be written" in str(result.exception)
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A limit of the size of files has the same effect: the write fails."""
+    items = [{"id": {"S": f"{number}" + "x" * 9_000}} for number in range(100)]
+    source = write_local_export(tmp_path / "export", items)
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+        "from ddb_pipeline.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "convert-export", source, tmp_path / "lake"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"Error: {tmp_path}/lake cannot be written: ")
+    assert not (tmp_path / "lake").exists()
+
+
+def test_more_attribute_names_than_columns(tmp_path: Path) -> None:
+    items = [{f"a{item}_{n}": {"S": "x"} for n in range(500)} for item in range(25)]
+    source = write_local_export(tmp_path / "export", items)
+    result = CliRunner().invoke(cli, ["convert-export", str(source), str(tmp_path / "lake")])
+    assert isinstance(result.exception, TooManyAttributesError)
+    assert isinstance(result.exception, DdbPipelineError)
+
+
+def test_a_source_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = CliRunner().invoke(
+        cli, ["convert-export", str(tmp_path / "file"), str(tmp_path / "lake")]
+    )
+    assert isinstance(result.exception, ExportError)

@@ -115,5 +115,5 @@ def test_the_date_of_a_number(number: int, day: str) -> None:
 def test_binary_has_no_directory() -> None:
     schema = pa.schema([("id", pa.string()), ("raw", pa.binary())])
     for expression in ("raw", "hash(raw,4)"):
-        with pytest.raises(PartitionError, match="not a value with a text"):
+        with pytest.raises(PartitionError, match="not a single value with a text"):
             parse_partition_by(expression, schema)

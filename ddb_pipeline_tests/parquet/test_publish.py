@@ -9,10 +9,13 @@ import pyarrow.dataset
 import pyarrow.fs
 import pytest
 
+from ddb_pipeline.embedded.clients import client_arguments
+from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.export.convert import convert_export
 from ddb_pipeline.parquet.partition_by import PartitionBy
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination, PublishError
+from ddb_pipeline.resources.filesystem import s3_filesystem
 from ddb_pipeline_tests.support.exports import (
     COLUMNS,
     converted,
@@ -62,16 +65,12 @@ def test_staging_folders_of_other_options_are_deleted(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["AWSDynamoDB", "lake"]
 
 
-def test_in_an_object_store(aws_client: Callable[[str], Any], tmp_path: Path) -> None:
+def test_in_an_object_store(
+    embedded_aws: Endpoint, aws_client: Callable[[str], Any], tmp_path: Path
+) -> None:
     s3 = aws_client("s3")
     s3.create_bucket(Bucket="convert-export")
-    filesystem = pyarrow.fs.S3FileSystem(
-        access_key="test",
-        secret_key="test",
-        region="us-east-1",
-        scheme="http",
-        endpoint_override=s3.meta.endpoint_url.partition("://")[2],
-    )
+    filesystem = s3_filesystem(client_arguments(embedded_aws))
     source = write_local_export(tmp_path, map(order, range(200)))
     target = Destination(filesystem, "convert-export/lake/orders")
     by = PartOptions(partition_by=PartitionBy("hash", "id", 2))
