@@ -55,9 +55,12 @@ def demo(items: int, seed: int, delivery_schema: str, as_json: bool) -> None:
     The exit status is 1 if an item was lost.
     """
     settings = demo_settings(load_settings(), delivery_schema)
-    fresh_home(settings.home)
     console = Console(stderr=True)
-    with progress(console, quiet=as_json) as on_stage, dg.DagsterInstance.ephemeral() as instance:
+    with (
+        fresh_home(settings.home),
+        progress(console, quiet=as_json) as on_stage,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
         result = Demo(settings, seed=seed, on_stage=on_stage).run(items, instance)
     click.echo(json.dumps(asdict(result)) if as_json else summary(result, settings))
     if result.lost:

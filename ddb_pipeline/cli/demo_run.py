@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock, Timeout
 
 from ddb_pipeline.cli.sensor_loop import SensorLoop
 from ddb_pipeline.config.names import crawled_table, delivery_table
@@ -294,16 +295,27 @@ def demo_settings(settings: Settings, delivery_schema: str) -> Settings:
     return Settings(home=settings.home / "demo", pipelines=(chosen,))
 
 
-def fresh_home(home: Path) -> None:
-    """Empty the demo's home directory, so that the counts are exact.
+@contextmanager
+def fresh_home(home: Path) -> Iterator[None]:
+    """Empty the demo's home directory, so that the counts are exact, and keep other demos out.
 
     Raises:
         DemoError: a demo is running in it.
     """
-    if status(home / "embedded") is not None:
-        raise DemoError(f"A demo is running in {home}. Wait until it ends, or stop it.")
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(mode=0o700, parents=True)
+    running = DemoError(f"A demo is running in {home}. Wait until it ends, or stop it.")
+    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Beside the directory, which is removed. The lock ends with the process, even if it is killed.
+    lock = FileLock(home.with_name(f"{home.name}.lock"), timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise running from None
+    with lock:
+        if status(home / "embedded") is not None:
+            raise running
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(mode=0o700)
+        yield
 
 
 def local_paths(home: Path, bucket: str, keys: list[str]) -> list[str]:

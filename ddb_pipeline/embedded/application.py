@@ -1,6 +1,8 @@
 """The ASGI application of the embedded AWS: what the server adds to every service of ministack."""
 
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -16,22 +18,64 @@ from ddb_pipeline.embedded.services.ministack import (
     is_signed,
 )
 
+logger = logging.getLogger("ddb_pipeline.embedded")
+
+RECORD_OPERATIONS = frozenset(
+    f"{service}.{operation}".encode()
+    for service, operations in {
+        "DynamoDB_20120810": (
+            "GetItem PutItem UpdateItem DeleteItem Query Scan BatchGetItem BatchWriteItem "
+            "TransactGetItems TransactWriteItems ExecuteStatement BatchExecuteStatement "
+            "ExecuteTransaction"
+        ),
+        "DynamoDBStreams_20120810": "GetRecords GetShardIterator",
+        "Firehose_20150804": "PutRecord PutRecordBatch",
+    }.items()
+    for operation in operations.split()
+)
+"""Operations that change nothing but items, stream records and buffered records."""
+
 
 class ServerApplication:
     """Passes requests on to ministack if their sender knows the home folder's credentials.
 
-    It answers those for the server's own status itself. The status lets a client distinguish this
-    server from another one that has got its port. The state file, where clients find the port, is
-    written once ministack has started up.
+    A response is sent when the changes of its request are in the journal. Requests for the server's
+    own status are answered here. The status lets a client distinguish this server from another one
+    that has got its port. The state file, where clients find the port, is written once ministack
+    has started up.
+
+    Attributes:
+        has_changes: whether there were requests since the state was last saved.
     """
 
     def __init__(
-        self, ministack: Application, home: Path, state: ServerState, credentials: Credentials
+        self,
+        ministack: Application,
+        home: Path,
+        state: ServerState,
+        credentials: Credentials,
+        *,
+        save: Callable[..., None],
+        on_startup: Callable[[], None],
     ) -> None:
+        """Create the application.
+
+        Args:
+            ministack: the application that answers the requests.
+            home: the home folder.
+            state: the server's process and port.
+            credentials: the home folder's credentials.
+            save: writes changes to the journal, all or (``everything=False``) those of records;
+                raises OSError.
+            on_startup: called once ministack has started up, before the first request.
+        """
         self._ministack = ministack
         self._home = home
         self._state = state
         self._credentials = credentials
+        self._save = save
+        self._on_startup = on_startup
+        self.has_changes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, as ASGI defines it."""
@@ -49,27 +93,59 @@ class ServerApplication:
         if reason is None and not _has_signature(scope):
             reason = "Requests are to be signed with the credentials of the home folder."
         if reason is not None:
-            await _send_refusal(scope, send, "AccessDenied", reason)
+            await _send_error(scope, send, 403, "AccessDenied", reason)
             return
         body = await _read_body(receive)
         if body is None:
             return
         if not is_signed(scope, body, self._credentials.secret_access_key):
             reason = "The request is signed with other credentials than those of the home folder."
-            await _send_refusal(scope, send, "SignatureDoesNotMatch", reason)
+            await _send_error(scope, send, 403, "SignatureDoesNotMatch", reason)
         elif scope["path"] == STATUS_PATH:
             status = json.dumps({"home": str(self._home), "pid": self._state.pid})
             await _send(send, 200, "application/json", status)
         else:
-            await self._ministack(scope, _receive_again(body, receive), send)
+            self.has_changes = True
+            save_first = self._saving(scope, send)
+            await self._ministack(scope, _receive_again(body, receive), save_first)
+
+    def _saving(self, scope: Scope, send: Send) -> Send:
+        """Return a function that sends a response after the changes of its request are saved."""
+        everything = not _changes_records_only(scope)
+        failed = False
+
+        async def save_and_send(message: dict[str, Any]) -> None:
+            nonlocal failed
+            if message["type"] == "http.response.start":
+                try:
+                    self._save(everything=everything)
+                except OSError as error:
+                    failed = True
+                    logger.error("The state cannot be saved: %s", error)
+                    reason = f"The embedded AWS cannot write to {self._home}: {error.strerror}."
+                    await _send_error(scope, send, 500, "InternalServerError", reason)
+            if not failed:
+                await send(message)
+
+        return save_and_send
 
     def _announcing(self, send: Send) -> Send:
         async def announce(message: dict[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
+                self._on_startup()
                 write_state(self._home, self._state)
             await send(message)
 
         return announce
+
+
+def _changes_records_only(scope: Scope) -> bool:
+    """Return whether a request changes only what is noted as it changes, or an object of S3."""
+    headers = dict(scope["headers"])
+    if b"x-amz-target" in headers:
+        return headers[b"x-amz-target"] in RECORD_OPERATIONS
+    is_s3 = b"/s3/aws4_request" in headers.get(b"authorization", b"")
+    return is_s3 and "/" in scope["path"].strip("/") and not scope["query_string"]
 
 
 def _has_signature(scope: Scope) -> bool:
@@ -109,14 +185,14 @@ def _without_cors(send: Send) -> Send:
     return send_without_cors
 
 
-async def _send_refusal(scope: Scope, send: Send, code: str, reason: str) -> None:
+async def _send_error(scope: Scope, send: Send, status: int, code: str, reason: str) -> None:
     """Send an error in the protocol of the request: JSON, or XML, which a browser shows as text."""
     if b"json" in dict(scope["headers"]).get(b"content-type", b""):
         body = json.dumps({"__type": code, "message": reason})
     else:
         error = f"<Error><Code>{code}</Code><Message>{escape(reason)}</Message></Error>"
         body = f"<ErrorResponse>{error}</ErrorResponse>"
-    await _send(send, 403, "text/plain", body, (b"x-amzn-errortype", code.encode()))
+    await _send(send, status, "text/plain", body, (b"x-amzn-errortype", code.encode()))
 
 
 async def _send(

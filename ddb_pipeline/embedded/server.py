@@ -26,9 +26,11 @@ from ddb_pipeline.embedded.home import (
     RUNNING_LOCK_FILE,
     STATE_FILE,
     Credentials,
+    EmbeddedError,
     make_home,
     open_private,
 )
+from ddb_pipeline.embedded.journal import Journal
 from ddb_pipeline.embedded.process import REGION, Endpoint, ServerState
 from ddb_pipeline.embedded.services.dynamodb import DynamoDB
 from ddb_pipeline.embedded.services.firehose.service import Firehose
@@ -36,13 +38,16 @@ from ddb_pipeline.embedded.services.glue.service import Glue
 from ddb_pipeline.embedded.services.lambda_ import Lambda
 from ddb_pipeline.embedded.services.ministack import (
     MINISTACK_VERSION,
+    DynamoDBModule,
     load_application,
-    save_state,
 )
+from ddb_pipeline.embedded.services.saved_state import SavedState, end_interrupted_stacks
+from ddb_pipeline.embedded.services.stored_objects import repair_objects
 
 LEASE_POLL_SECONDS = 1.0
 LEASE_GRACE_SECONDS = 5.0
-SAVE_SECONDS = 30.0
+SAVE_SECONDS = 1.0
+"""What changes outside of a request, such as the position in a stream, is saved after this time."""
 DATA_FOLDER = "state"
 OBJECTS_FOLDER = "s3"
 TEMPORARY_FOLDER = "tmp"
@@ -91,6 +96,7 @@ def configure(home: Path, port: int, credentials: Credentials) -> None:
     for folder in (DATA_FOLDER, OBJECTS_FOLDER, TEMPORARY_FOLDER):
         (home / folder).mkdir(exist_ok=True)
     check_state(home / DATA_FOLDER)
+    repair_objects(home / OBJECTS_FOLDER)
     os.environ.update(
         {
             "BIND_HOST": "127.0.0.1",
@@ -115,7 +121,7 @@ def configure(home: Path, port: int, credentials: Credentials) -> None:
 
 
 def check_state(folder: Path) -> None:
-    """Exit if a state file is damaged, because ministack would ignore and later overwrite it."""
+    """Exit if a state file of an earlier version is damaged, because ministack would ignore it."""
     for path in sorted(folder.glob("*.json")):
         try:
             json.loads(path.read_text("utf-8"))
@@ -129,49 +135,59 @@ async def serve(home: Path, port: int, listener: socket.socket, credentials: Cre
     from hypercorn.config import Config
 
     state = ServerState(os.getpid(), port)
-    application = ServerApplication(load_application(), home, state, credentials)
-    firehose = install_services(state.endpoint(credentials))
-    end, saving = asyncio.Event(), threading.Lock()
+    ministack = load_application()
+    try:
+        saved = SavedState(Journal(home / DATA_FOLDER), DynamoDBModule())
+        saved.install()
+    except EmbeddedError as error:
+        sys.exit(str(error))
+    services = Services(state.endpoint(credentials))
+
+    def start_up() -> None:
+        saved.start(home / DATA_FOLDER)
+        services.start()
+
+    application = ServerApplication(
+        ministack, home, state, credentials, save=saved.save, on_startup=start_up
+    )
+    end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
     _start_thread(watch_lease, home, lambda: loop.call_soon_threadsafe(end.set))
-    _start_thread(save_periodically, saving)
-
-    async def wait_for_end() -> None:
-        # ministack saves to the same files when it shuts down, so no other save may be in progress.
-        await end.wait()
-        await asyncio.to_thread(saving.acquire)
+    _start_thread(save_periodically, application, saved)
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    firehose.start()
-    await hypercorn_serve(application, config, shutdown_trigger=wait_for_end)  # type: ignore[arg-type]
-    firehose.stop()
-    save_state()
+    await hypercorn_serve(application, config, shutdown_trigger=end.wait)  # type: ignore[arg-type]
+    services.firehose.stop()
+    saved.save(everything=True)
     (home / STATE_FILE).unlink(missing_ok=True)
     logger.info("The embedded AWS has ended")
     # Threads of services may still be waiting for something, and nothing depends on them now.
     os._exit(0)
 
 
-def install_services(endpoint: Endpoint) -> Firehose:
-    """Let the project's services answer requests in place of ministack.
+class Services:
+    """The project's services, which answer requests in place of ministack."""
 
-    Args:
-        endpoint: where the server listens, for services that call another service.
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Install the services; ``endpoint`` is for those that call another service."""
+        self.glue = Glue(endpoint)
+        self.firehose = Firehose(endpoint, self.glue)
+        self.dynamodb = DynamoDB(endpoint)
+        for service in (self.glue, self.firehose, self.dynamodb, Lambda()):
+            service.install()
 
-    Returns:
-        The only service that also works without a request.
-    """
-    glue = Glue(endpoint)
-    firehose = Firehose(endpoint, glue)
-    for service in (glue, firehose, DynamoDB(endpoint), Lambda()):
-        service.install()
-    return firehose
+    def start(self) -> None:
+        """Do what needs no request, and go on with what the end of the last process interrupted."""
+        end_interrupted_stacks()
+        self.glue.resume()
+        self.dynamodb.resume()
+        self.firehose.start()
 
 
 def _start_thread(target: Callable[..., None], *arguments: object) -> None:
@@ -196,12 +212,19 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
         return
 
 
-def save_periodically(saving: threading.Lock) -> None:
-    """Save the state every 30 seconds, in case this process is killed; ``saving`` is held then."""
+def save_periodically(application: ServerApplication, saved: SavedState) -> None:
+    """Save what requests change after they were answered, and keep the journal small."""
     while True:
         time.sleep(SAVE_SECONDS)
-        with saving:
-            save_state()
+        if not application.has_changes:
+            continue
+        application.has_changes = False
+        try:
+            saved.save(everything=True)
+            saved.compact()
+        except OSError as error:
+            application.has_changes = True
+            logger.error("The state cannot be saved: %s", error)
 
 
 if __name__ == "__main__":

@@ -224,8 +224,8 @@ def test_a_port_that_nobody_listens_on(home: Path) -> None:
 def test_a_damaged_state_folder_is_one_clear_error(home: Path) -> None:
     shared_client(connect(home), "sqs").create_queue(QueueName="kept")
     stop(home)
-    damaged = home / "state" / "sqs.json"
-    damaged.write_text('{"__ministack_format__": 2, "payload"', "utf-8")
+    damaged = home / "state" / "journal-00000000.jsonl"
+    damaged.write_text("{damaged}\n", "utf-8")
     with pytest.raises(EmbeddedError) as error:
         connect(home)
     assert f"State file {damaged} is damaged" in str(error.value)

@@ -18,6 +18,7 @@ from ddb_pipeline.embedded.services.ministack import (
     DynamoDBModule,
     Operation,
     ServiceError,
+    request_scope,
     run_in_background,
 )
 from ddb_pipeline.export.layout import export_folder, new_export_id, write_export
@@ -43,11 +44,10 @@ class DynamoDB:
         }
 
     def install(self) -> None:
-        """Answer these operations' requests, and complete and store stream records."""
+        """Answer these operations' requests, and complete stream records."""
         self._replaced = self._ministack.replace_operations(self.operations)
         self._ministack.replace_sequence_numbers(self._next_sequence_number)
         self._ministack.complete_stream_records(_set_size)
-        self._ministack.save_stream_records()
         self._ministack.on_provisioned(self._set_recovery)
 
     def export_table_to_point_in_time(self, request: Document) -> Document:
@@ -67,12 +67,22 @@ class DynamoDB:
                 "ValidationException",
                 "The embedded AWS writes full exports in DYNAMODB_JSON only.",
             )
+        known = set(self._ministack.exports)
         response = self._replaced["ExportTableToPointInTime"](request)
+        arn = response["ExportDescription"]["ExportArn"]
         # The stored description is changed when the export ends.
-        description = self._ministack.exports[response["ExportDescription"]["ExportArn"]]
-        if "ExportManifest" not in description and description["ExportStatus"] == "IN_PROGRESS":
+        description: Document = self._ministack.exports[arn]
+        if arn not in known:  # else a request with the same ClientToken started it
             run_in_background(self._export, table, description)
         return {"ExportDescription": description}
+
+    def resume(self) -> None:
+        """Write the exports again that an earlier process had not ended."""
+        for (account, region, _), description in self._ministack.exports.all_items():
+            if description["ExportStatus"] == "IN_PROGRESS":
+                with request_scope(account, region):
+                    table = self._ministack.table_name(description["TableArn"])
+                    run_in_background(self._export, table, description)
 
     def describe_export(self, request: Document) -> Document:
         """DescribeExport: as the export is, where ministack reports one completed by its age."""

@@ -1,4 +1,4 @@
-"""The adapter to ministack, the emulator underneath: the one module that uses its private names.
+"""The adapter to ministack, the emulator underneath, whose private names it uses.
 
 ministack has no extension points. Its services are modules whose operations are private functions,
 looked up by name for each request, and whose data lies in private stores; CloudFormation calls the
@@ -6,16 +6,16 @@ same functions. Replacing them is the only way to complete a service. Hence the 
 the contract tests of each service through boto3.
 
 ministack reads its environment when it is imported, so it is imported here inside functions only.
+Beside this module only ``services.saved_state`` uses private names.
 """
 
 import contextvars
-import copy
 import importlib
 import json
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -55,11 +55,18 @@ def load_application() -> Application:
     return application
 
 
-def save_state() -> None:
-    """Write the state of every service that was used to the state folder."""
-    import ministack.app
+def saved_default(value: Any) -> Any:
+    """Encode what ministack's state has beside JSON, as the argument of ``json.dumps``."""
+    from ministack.core import persistence
 
-    ministack.app.save_all(ministack.app._build_persistence_save_dict())
+    return persistence._json_default(value)
+
+
+def saved_object_hook(value: dict[str, Any]) -> Any:
+    """Decode what ``saved_default`` encoded, as the argument of ``json.loads``."""
+    from ministack.core import persistence
+
+    return persistence._json_object_hook(value)
 
 
 def is_signed(scope: Scope, body: bytes, secret_access_key: str) -> bool:
@@ -177,6 +184,14 @@ def _operation(handler: Handler) -> Operation:
     return call
 
 
+def _locked(function: Callable[..., Any], lock: AbstractContextManager[Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return function(*arguments, **options)
+
+    return call
+
+
 class GlueModule(ServiceModule):
     """ministack's Glue. Tables, partitions and versions have ``database/table`` as their key."""
 
@@ -216,6 +231,9 @@ class GlueModule(ServiceModule):
 class FirehoseModule(ServiceModule):
     """ministack's Firehose. Changes of a delivery stream's state are made under ``lock``."""
 
+    BUFFER = "buffered"
+    """The member of a delivery stream's state that has the records to deliver."""
+
     def __init__(self) -> None:
         super().__init__("firehose")
         self.streams = self._module._streams
@@ -237,6 +255,9 @@ class DynamoDBModule(ServiceModule):
         self.tables = self._module._tables
         self.exports = self._module._exports
         self.recovery_enabled = self._module._pitr_settings
+        self.records = self._module._stream_records
+        self.trimmed = self._module._stream_trimmed
+        self.closed_streams = self._module._closed_streams
 
     def table_name(self, arn: str) -> str:
         """Return the name of the table that has this ARN; empty where there is none."""
@@ -258,32 +279,30 @@ class DynamoDBModule(ServiceModule):
 
         self._module._build_change_record = build_completed
 
-    def save_stream_records(self) -> None:
-        """Make the stream records part of the state that is saved and restored."""
-        from ministack.core.responses import AccountRegionScopedDict
+    def note_items(self, note: Callable[[Document, str, str], None]) -> None:
+        """Call ``note`` with the table and keys of each item that is written or removed."""
+        set_item, remove_item = self._module._set_item, self._module._remove_item
 
-        module = self._module
-        get_state, load_state = module.get_state, module.load_persisted_state
-        stores = {
-            "stream_records": module._stream_records,
-            "stream_trimmed": module._stream_trimmed,
-        }
+        def set_and_note(table: Document, key: str, sort_key: str, item: Document) -> Any:
+            replaced = set_item(table, key, sort_key, item)
+            note(table, key, sort_key)
+            return replaced
 
-        def get_state_with_streams() -> Document:
-            state: Document = get_state()
-            for name, store in stores.items():
-                state[name] = AccountRegionScopedDict()
-                # Requests go on while the state is written.
-                state[name]._data |= {k: copy.copy(v) for k, v in list(store._data.items())}
-            return state
+        def remove_and_note(table: Document, key: str, sort_key: str) -> Any:
+            removed = remove_item(table, key, sort_key)
+            note(table, key, sort_key)
+            return removed
 
-        def load_state_with_streams(state: Mapping[str, Any]) -> None:
-            load_state(state)
-            for name, store in stores.items():
-                store.update(state.get(name, {}))
+        self._module._set_item, self._module._remove_item = set_and_note, remove_and_note
 
-        module.get_state = get_state_with_streams
-        module.load_persisted_state = load_state_with_streams
+    def lock_streams(self, lock: AbstractContextManager[Any]) -> None:
+        """Hold ``lock`` while a stream gets a record, or its oldest ones are dropped."""
+        for name in ("_emit_stream_event", "_trim_stream_records"):
+            setattr(self._module, name, _locked(getattr(self._module, name), lock))
+
+    def count_items(self, table: Document) -> None:
+        """Set the numbers of items in a table's description."""
+        self._module._update_counts(table)
 
     def on_provisioned(self, apply: Callable[[str, Mapping[str, Any]], None]) -> None:
         """Call ``apply`` with the name and properties of each table that CloudFormation writes."""

@@ -47,8 +47,6 @@ from ddb_pipeline.hive.types import Column
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 2.0
-BUFFER = "buffered"
-"""The member of a delivery stream's state that has the records to deliver."""
 
 logger = logging.getLogger("ddb_pipeline.embedded.firehose")
 
@@ -188,14 +186,16 @@ class Firehose:
         now = int(time.time() * 1000)
         buffered = [BufferedRecord(f"{now:020d}{uuid.uuid4().hex}", data, now) for data in records]
         with self._ministack.lock:
-            stream.setdefault(BUFFER, []).extend(record.to_state() for record in buffered)
+            stream.setdefault(FirehoseModule.BUFFER, []).extend(
+                record.to_state() for record in buffered
+            )
         return [record.record_id for record in buffered]
 
     def _deliver(self) -> None:
         """Deliver what is due, delivery stream by delivery stream, until the service is stopped."""
         while not self._stopped.wait(POLL_SECONDS):
             for account, region, stream in self._ministack.scoped_streams():
-                if not stream.get(BUFFER):
+                if not stream.get(FirehoseModule.BUFFER):
                     continue
                 with self._delivering, request_scope(account, region):
                     try:
@@ -208,7 +208,7 @@ class Firehose:
         """Write the delivery stream's buffer to S3 if it is due, and remove it from the state."""
         configuration = _configuration(stream)
         with self._ministack.lock:
-            entries = list(stream[BUFFER])
+            entries = list(stream[FirehoseModule.BUFFER])
         if not is_due(entries, configuration.buffering, time.time()):
             return
         if configuration.conversion is not None:
@@ -218,7 +218,7 @@ class Firehose:
             for key, body in delivery_objects(stream, configuration, records, columns):
                 s3.put_object(Bucket=configuration.bucket, Key=key, Body=body)
         with self._ministack.lock:
-            del stream[BUFFER][: len(entries)]
+            del stream[FirehoseModule.BUFFER][: len(entries)]
 
 
 def _destination(stream: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

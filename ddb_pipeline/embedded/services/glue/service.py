@@ -65,6 +65,17 @@ class Glue:
         """Answer these operations' requests."""
         self._replaced = self._ministack.replace_operations(self.operations)
 
+    def resume(self) -> None:
+        """End the crawls that an earlier process had not ended."""
+        for crawler in self._ministack.crawlers.all_values():
+            if crawler.get("State") != "READY":
+                crawler["State"] = "READY"
+                crawler["LastCrawl"] = {
+                    "Status": "FAILED",
+                    "ErrorMessage": "Internal service exception",
+                    "StartTime": time.time(),
+                }
+
     def find_table(self, database: str, name: str, version_id: str = LATEST) -> Document | None:
         """Return a version of a catalog table; None where there is no such table or version."""
         key = f"{database}/{name}"

@@ -1,0 +1,312 @@
+"""The state of ministack in the journal: what changed is appended, and restored at the start.
+
+Like ``services.ministack`` this module uses ministack's private names. ministack saves all its
+state when it ends, each service's in one document. Here documents are divided into the entries of
+their stores, of which only changed ones are written, and what may be large is not compared at all:
+items and stream records of DynamoDB and buffered records of Firehose are noted as they change.
+
+Log events and the parts of unfinished multipart uploads are in memory only.
+"""
+
+import ast
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ddb_pipeline.embedded.journal import Group, Journal, State, encode
+from ddb_pipeline.embedded.services.ministack import (
+    Document,
+    DynamoDBModule,
+    FirehoseModule,
+    saved_default,
+    saved_object_hook,
+)
+from ddb_pipeline.embedded.services.saved_records import BufferedRecords, TableRecords
+
+Entries = dict[Group, dict[tuple[str, ...], str]]
+"""By group and key, the values in JSON."""
+
+DOCUMENT = "document"
+MESSAGES = ("sqs", "messages")
+STORE_EXISTS = ("",)
+"""The key that every group of documents has, so that an empty store is restored as one."""
+
+MAX_ATTEMPTS = 20
+MAX_LOG_EVENTS = 1000
+"""Log events that are kept in memory for each log stream."""
+
+
+class SavedState:
+    """Writes changes of ministack's state to a journal, and restores them."""
+
+    def __init__(self, journal: Journal, dynamodb: DynamoDBModule) -> None:
+        self._journal = journal
+        self._tables = TableRecords(dynamodb)
+        self._buffers = BufferedRecords(FirehoseModule())
+        self._written: Entries = {}
+        self._saving = threading.RLock()
+        self._object_errors: list[OSError] = []
+
+    def install(self) -> None:
+        """Let ministack load the journal's state at its start, and not save its own at its end.
+
+        Raises:
+            EmbeddedError: the journal is damaged.
+        """
+        import ministack.app
+        from ministack.services import s3
+
+        self._tables.install()
+        ministack.app.save_all = lambda services: None
+        if not self._journal.is_empty:
+            documents = self._restore(self._journal.read(saved_object_hook))
+            ministack.app.load_state = documents.get
+        write = s3._atomic_write
+
+        def write_or_note(*arguments: Any, **options: Any) -> None:
+            try:
+                write(*arguments, **options)
+            except OSError as error:
+                # ministack logs it, and answers as if the object were written.
+                self._object_errors.append(error)
+                raise
+
+        s3._atomic_write = write_or_note
+
+    def start(self, folder: Path) -> None:
+        """Take over the state that an earlier version saved in ``folder``, if there is one."""
+        if self._journal.is_empty:
+            self.save(everything=True)
+            for path in folder.glob("*.json"):
+                path.unlink()
+
+    def save(self, *, everything: bool) -> None:
+        """Write what has changed to the journal.
+
+        Args:
+            everything: False to write only items, stream records and buffered records.
+
+        Raises:
+            OSError: it, or an object of S3 since the last call, could not be written.
+        """
+        with self._saving:
+            lines: list[str] = []
+            if everything or self._tables.has_new_table:
+                lines += self._document_changes()
+                lines += self._tables.table_changes()
+            lines += self._tables.changes()
+            lines += self._buffers.changes()
+            self._journal.append(lines)
+            if self._object_errors:
+                error = self._object_errors[0]
+                self._object_errors.clear()
+                raise error
+
+    def compact(self) -> None:
+        """Write a snapshot if the journal has grown enough.
+
+        Raises:
+            OSError: it could not be written; nothing is lost.
+        """
+        _trim_logs()
+        if self._journal.needs_compaction:
+            self._journal.compact(self._lines)
+
+    def _lines(self) -> Iterator[str]:
+        with self._saving:
+            written = [(group, list(entries.items())) for group, entries in self._written.items()]
+        for group, entries in written:
+            for key, text in entries:
+                yield encode(group, key, text=text)
+        yield from self._tables.lines()
+        yield from self._buffers.lines()
+
+    def _document_changes(self) -> Iterator[str]:
+        documents = _documents()
+        for group in [g for g in self._written if g[:2] == MESSAGES and g not in documents]:
+            del self._written[group]
+            yield encode(group)
+        for group, entries in documents.items():
+            written = self._written.setdefault(group, {})
+            for key in written.keys() - entries.keys():
+                del written[key]
+                yield encode(group, key)
+            for key, text in entries.items():
+                if written.get(key) != text:
+                    written[key] = text
+                    yield encode(group, key, text=text)
+
+    def _restore(self, state: State) -> dict[str, Document]:
+        """Restore records, and return the documents by service."""
+        services: dict[str, Document] = defaultdict(dict)
+        messages: dict[tuple[Any, ...], list[Any]] = {}
+        for group, entries in state.items():
+            if group[:2] == MESSAGES:
+                messages[group[2:]] = [v for k, v in entries.items() if k != STORE_EXISTS]
+            if group[0] == DOCUMENT:
+                _, service, member, kind = group
+                services[str(service)][str(member)] = _store(str(kind), entries)
+            if group[0] == DOCUMENT or group[:2] == MESSAGES:
+                self._written[group] = {
+                    key: json.dumps(value, default=saved_default)
+                    for key, value in entries.items()
+                    if isinstance(key, tuple)
+                }
+        queues = services.get("sqs", {}).get("queues")
+        for scoped, queue in list(queues._data.items()) if queues is not None else ():
+            queue["messages"] = messages.get(scoped, [])
+        self._tables.restore(state, services.get("dynamodb", {}))
+        self._buffers.restore(state, services.get("firehose", {}))
+        return services
+
+
+def end_interrupted_stacks() -> None:
+    """Forget stacks whose creation an earlier process began, so that they can be created anew."""
+    from ministack.services import cloudformation
+
+    for scoped, stack in list(cloudformation._stacks._data.items()):
+        if stack["StackStatus"] == "CREATE_IN_PROGRESS":
+            del cloudformation._stacks._data[scoped]
+        elif stack["StackStatus"] in ("UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"):
+            stack["StackStatus"] = stack["StackStatus"].replace("IN_PROGRESS", "FAILED")
+            stack["StackStatusReason"] = "The embedded AWS ended meanwhile."
+
+
+def _documents() -> Entries:
+    """Return the state of every service that was used, without what is written as it changes."""
+    import ministack.app
+
+    entries: Entries = {}
+    for service, get_state in ministack.app._build_persistence_save_dict().items():
+        entries |= _service_entries(service, get_state)
+    return entries
+
+
+def _service_entries(service: str, get_state: Callable[[], Document | None]) -> Entries:
+    """Return the state of one service, read again where other threads change it meanwhile."""
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return _entries_now(service, get_state)
+        except RuntimeError as error:
+            failure = error
+    raise failure
+
+
+def _entries_now(service: str, get_state: Callable[[], Document | None]) -> Entries:
+    from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
+
+    entries: Entries = {}
+    for member, store in (_STATES.get(service, get_state)() or {}).items():
+        scoped: dict[tuple[str, ...], Any] = {(): store}
+        kind = "plain"
+        if isinstance(store, AccountRegionScopedDict):
+            kind = "region"
+            scoped = {(a, r, repr(key)): value for (a, r, key), value in store.all_items()}
+        elif isinstance(store, AccountScopedDict):
+            kind = "account"
+            scoped = {(a, repr(key)): value for (a, key), value in list(store._data.items())}
+        scoped[STORE_EXISTS] = None
+        entries[DOCUMENT, service, member, kind] = {
+            key: json.dumps(value, default=saved_default) for key, value in scoped.items()
+        }
+    return entries | (_message_entries() if service == "sqs" else {})
+
+
+def _message_entries() -> Entries:
+    """Return the messages of each queue by their identifiers."""
+    from ministack.services import sqs
+
+    return {
+        (*MESSAGES, *scoped): {
+            STORE_EXISTS: "null",
+            **{
+                (message["id"],): json.dumps(message, default=saved_default)
+                for message in list(queue["messages"])
+            },
+        }
+        for scoped, queue in sqs._queues.all_items()
+    }
+
+
+def _without(store: Any, *members: str) -> Any:
+    """Return a store whose values lack these members."""
+    copied = type(store)()
+    for scoped, value in list(store._data.items()):
+        copied._data[scoped] = {k: v for k, v in list(value.items()) if k not in members}
+    return copied
+
+
+def _dynamodb_state() -> Document:
+    from ministack.services import dynamodb
+
+    # The numbers of items are computed again when the table is restored.
+    left_out = ("items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS)
+    names = ("tags", "ttl_settings", "pitr_settings", "kinesis_destinations", "backups", "imports")
+    others = ("contributor_insights", "resource_policies", "exports", "closed_streams")
+    stores = {name: getattr(dynamodb, f"_{name}") for name in (*names, *others)}
+    return {"tables": _without(dynamodb._tables, *left_out), **stores}
+
+
+def _firehose_state() -> Document:
+    from ministack.services import firehose
+
+    return {
+        "_streams": _without(firehose._streams, FirehoseModule.BUFFER),
+        "_dest_counter": firehose._dest_counter,
+    }
+
+
+def _sqs_state() -> Document:
+    from ministack.services import sqs
+
+    return {
+        "queues": _without(sqs._queues, "messages"),
+        "queue_name_to_url": sqs._queue_name_to_url,
+    }
+
+
+def _logs_state() -> Document:
+    from ministack.services import cloudwatch_logs as logs
+
+    state: Document = logs.get_state()
+    state["log_records"].clear()
+    for group in state["log_groups"].all_values():
+        for stream in group["streams"].values():
+            stream["events"] = []
+    return state
+
+
+_STATES: Mapping[str, Callable[[], Document]] = {
+    "dynamodb": _dynamodb_state,
+    "firehose": _firehose_state,
+    "sqs": _sqs_state,
+    "cloudwatch_logs": _logs_state,
+}
+
+
+def _trim_logs() -> None:
+    """Drop the oldest log events."""
+    from ministack.services import cloudwatch_logs as logs
+
+    for group in logs._log_groups.all_values():
+        for stream in list(group["streams"].values()):
+            del stream["events"][:-MAX_LOG_EVENTS]
+    for scoped in list(logs._log_records._data)[:-MAX_LOG_EVENTS]:
+        logs._log_records._data.pop(scoped, None)
+
+
+def _store(kind: str, entries: Mapping[Any, Any]) -> Any:
+    """Return the store that has these entries."""
+    from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
+
+    if kind == "plain":
+        return entries[()]
+    store: Any = AccountRegionScopedDict() if kind == "region" else AccountScopedDict()
+    for key, value in entries.items():
+        if key != STORE_EXISTS:
+            scoped = (*key[:-1], ast.literal_eval(key[-1]))
+            store._data[scoped] = value
+    return store
