@@ -82,7 +82,7 @@ def all_json_numbers(texts: Sequence[str]) -> bool:
         joined = ",".join(texts)
         lengths, _ = _scan_lengths(f"[{joined}]", 0)
         return len(lengths) == len(texts) and sum(lengths) + len(texts) - 1 == len(joined)
-    except (ValueError, TypeError, StopIteration):
+    except (ValueError, TypeError, StopIteration, RecursionError):
         return False
 
 

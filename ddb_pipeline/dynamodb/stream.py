@@ -5,6 +5,7 @@ those that boto3's ``get_records`` returns.
 """
 
 import json
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
+from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
@@ -25,6 +27,15 @@ column that begins with ``ddb_`` (``ddb_pipeline.hive.names``)."""
 
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 EVENT_NAMES = frozenset(("INSERT", "MODIFY", "REMOVE"))
+
+_SEQUENCE_NUMBER = re.compile(r"[0-9]{1,129}").fullmatch
+"""DynamoDB's sequence numbers have 21 to 40 digits, those of Kinesis up to 129 (API references)."""
+_TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,255}").fullmatch
+_ISO_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII
+).fullmatch
+_YEAR_10000 = 253_402_300_800
+"""Epoch seconds at which the years that datetime and Hive have end."""
 
 _METADATA = ",".join(f'"{name}":%s' for name in DELIVERY_NAMES)
 
@@ -76,13 +87,15 @@ class StreamRecord(NamedTuple):
     """One change of one item.
 
     ``event_time`` is epoch seconds, or epoch milliseconds where the stream is that precise (see
-    ``hive.epoch``). ``sequence_number`` orders the changes of an item as an integer.
+    ``hive.epoch``); None where the record has no creation time, which the API does not promise.
+    ``sequence_number`` orders the changes of an item as an integer. ``table`` is empty where the
+    record does not name it.
     """
 
     event_id: str
     event_name: str
     sequence_number: str
-    event_time: int
+    event_time: int | None
     table: str
     expired: bool
     keys: Item
@@ -110,7 +123,7 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
             event_id=event_id,
             event_name=event_name,
             sequence_number=number,
-            event_time=epoch(change["ApproximateCreationDateTime"]),
+            event_time=_creation_time(change.get("ApproximateCreationDateTime")),
             table=table_of(arn) if arn and isinstance(arn, str) else table,
             expired=False if identity is None else is_ttl_delete(identity),
             keys=keys,
@@ -121,11 +134,12 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
             type(event_id) is str
             and event_id
             and type(event_name) is str
-            and number.isdecimal()
+            and is_sequence_number(number)
             and (type(keys) is dict or isinstance(keys, Mapping))
+            and keys
         ):
             raise TypeError("eventID, eventName, SequenceNumber or Keys is of another type")
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UndecodableRecordError(event_id_of(record), _malformed(error)) from None
     if event_name not in EVENT_NAMES:
         raise UndecodableRecordError(event_id, f"its event name is none of {sorted(EVENT_NAMES)}")
@@ -146,17 +160,15 @@ def read_kinesis_record(record: Mapping[str, Any]) -> StreamRecord:
         kinesis = record["kinesis"]
         body = json.loads(b64decode(kinesis["data"], validate=True))
         change = body["dynamodb"]
-        precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
-        change = {
-            **change,
-            "SequenceNumber": kinesis["sequenceNumber"],
-            "ApproximateCreationDateTime": epoch(change["ApproximateCreationDateTime"])
-            // (1000 if precision == "MICROSECOND" else 1),
-        }
+        change = {**change, "SequenceNumber": kinesis["sequenceNumber"]}
+        if change.get("ApproximateCreationDateTimePrecision") == "MICROSECOND":
+            moment: Any = change.get("ApproximateCreationDateTime")
+            is_number = isinstance(moment, int | float) and not isinstance(moment, bool)
+            change["ApproximateCreationDateTime"] = moment // 1000 if is_number else moment
         body = {**body, "dynamodb": change}
     except (KeyError, TypeError, AttributeError, ValueError, Base64Error, RecursionError) as error:
         raise UndecodableRecordError(event_id_of(record), _malformed(error)) from None
-    return read_record(body, table=str(body.get("tableName", "")))
+    return read_record(body, table=_checked_table_name(body.get("tableName")))
 
 
 def change_document(
@@ -218,7 +230,7 @@ def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:
         quoted(record.event_id),
         quoted(record.event_name),
         quoted(record.sequence_number),
-        record.event_time,
+        "null" if record.event_time is None else record.event_time,
         quoted(item_json(keys, numbers)),
         "true" if record.expired else "false",
     )
@@ -238,19 +250,66 @@ def is_ttl_delete(identity: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=64)
 def table_of(arn: str) -> str:
-    """The table's name in a table's or stream's ARN (``arn:...:table/NAME/stream/LABEL``)."""
-    return arn.partition(":table/")[2].partition("/")[0]
+    """The table's name in a table's or stream's ARN (``arn:...:table/NAME/stream/LABEL``).
+
+    Empty for any other text.
+    """
+    return _checked_table_name(arn.partition(":table/")[2].partition("/")[0])
+
+
+def _checked_table_name(name: Any) -> str:
+    return name if isinstance(name, str) and _TABLE_NAME(name) else ""
+
+
+def is_sequence_number(number: Any) -> bool:
+    """Whether a value is a sequence number of DynamoDB or Kinesis: the text of an integer."""
+    return isinstance(number, str) and _SEQUENCE_NUMBER(number) is not None
 
 
 def epoch(moment: Any) -> int:
-    """Epoch seconds of a record's creation time, or milliseconds where it has a fraction."""
+    """Epoch seconds of a record's creation time, or milliseconds where it has a fraction.
+
+    Args:
+        moment: a number as in Lambda events, a datetime as in boto3's responses, or ISO 8601 text
+            with an offset as the AWS CLI prints it.
+
+    Raises:
+        ValueError: it is none of these, or is not in the years 1970 to 9999.
+    """
+    if isinstance(moment, str):
+        moment = _iso_time(moment)
     if isinstance(moment, datetime):
         moment = moment.timestamp()
     if isinstance(moment, float):
-        return int(moment) if moment.is_integer() else round(moment * 1000)
-    if not isinstance(moment, int) or isinstance(moment, bool):
-        raise TypeError("ApproximateCreationDateTime is not a time")
-    return moment
+        time = int(moment) if moment.is_integer() else round(moment * 1000)
+    elif isinstance(moment, int) and not isinstance(moment, bool):
+        time = moment
+    else:
+        raise ValueError("not a time")
+    if 0 <= time < _YEAR_10000 or MILLISECONDS_FROM <= time < _YEAR_10000 * 1000:
+        return time
+    raise ValueError("outside of the years 1970 to 9999")
+
+
+def _iso_time(text: str) -> datetime:
+    match = _ISO_TIME(text)
+    if match is None:
+        raise ValueError("not an ISO 8601 time with an offset")
+    seconds, fraction, offset = match.groups()
+    # Python 3.10 reads neither "Z" nor fractions of any length.
+    moment = datetime.fromisoformat(seconds + ("+00:00" if offset == "Z" else offset))
+    return moment.replace(microsecond=int((fraction or "0").ljust(6, "0")[:6]))
+
+
+class _CreationTimeError(ValueError):
+    """A creation time that cannot be read."""
+
+
+def _creation_time(moment: Any) -> int | None:
+    try:
+        return None if moment is None else epoch(moment)
+    except (ValueError, OverflowError, OSError) as error:
+        raise _CreationTimeError from error
 
 
 def event_id_of(record: Any) -> str:
@@ -278,6 +337,11 @@ def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:
 def _malformed(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]}"
+    if isinstance(error, _CreationTimeError):
+        return (
+            "its ApproximateCreationDateTime is neither an epoch time nor an ISO 8601 time with an "
+            "offset, from 1970 to 9999"
+        )
     if isinstance(error, Base64Error):
         return "its data is not base64"
     if isinstance(error, json.JSONDecodeError):

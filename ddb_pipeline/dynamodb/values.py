@@ -35,6 +35,9 @@ ARRAYS = (list, tuple, set, frozenset)
 _UNWRITABLE = (AttributeError, KeyError, TypeError, ValueError)
 """Errors of a value that is not one of DynamoDB's; ``UndecodableValueError`` is a ValueError."""
 
+TOO_DEEP = "nested deeper than DynamoDB allows (32 levels)"
+"""The reason to refuse a value that exhausts the stack."""
+
 MAX_CACHED_NAMES = 200
 """The template of a map with more names is not cached: its names are probably data."""
 
@@ -77,7 +80,7 @@ def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers)
     try:
         return write(value, numbers)
     except RecursionError:
-        raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)") from None
+        raise UndecodableValueError(TOO_DEEP) from None
 
 
 def _map(item: Any, numbers: Numbers) -> str:

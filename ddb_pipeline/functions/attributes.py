@@ -139,7 +139,12 @@ def _number(content: str, key: bytes) -> str:
 
 
 def _binary(content: bytes | str, key: bytes) -> str:
-    data = b64decode(content, validate=True) if isinstance(content, str) else bytes(content)
+    if isinstance(content, str):
+        data = b64decode(content, validate=True)
+    elif isinstance(content, (bytes, bytearray)):
+        data = bytes(content)
+    else:
+        raise TypeError("B holds neither bytes nor base64 text")
     return b64encode(_digest(data, key)).decode("ascii")
 
 

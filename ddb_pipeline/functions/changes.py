@@ -12,6 +12,7 @@ from ddb_pipeline.dynamodb.stream import (
     UndecodableRecordError,
     change_document,
     event_id_of,
+    is_sequence_number,
     read_kinesis_record,
     read_record,
 )
@@ -57,7 +58,7 @@ class Change:
 
     @property
     def sequence_number(self) -> str:
-        """The sequence number as it arrived; empty where a malformed record has none."""
+        """The sequence number; empty where a malformed record has none."""
         return (
             sequence_number_of(self.record)
             if self.decoded is None
@@ -76,8 +77,9 @@ class Change:
 
     @property
     def seconds(self) -> float:
-        """When the change happened, in epoch seconds; 0 where the record is malformed."""
-        return 0.0 if self.decoded is None else epoch_seconds(self.decoded.event_time)
+        """When the change happened, in epoch seconds; 0 where the record does not state it."""
+        time = None if self.decoded is None else self.decoded.event_time
+        return 0.0 if time is None else epoch_seconds(time)
 
     @property
     def filtered(self) -> bool:
@@ -98,7 +100,7 @@ def decode(records: Sequence[Any]) -> list[Change]:
         except UndecodableRecordError as error:
             problem = Problem("undecodable", str(error))
             number = sequence_number_of(record)
-        order = int(number) if number.isdecimal() else order
+        order = int(number) if number else order
         changes.append(Change(record, order, decoded, problem))
     return changes
 
@@ -138,8 +140,8 @@ def _write_documents(
 
 
 def oldest_seconds(changes: Sequence[Change]) -> float:
-    """When the first of the changes happened, in epoch seconds; infinite for none."""
-    return min((change.seconds for change in changes if change.decoded is not None), default=inf)
+    """When the first of the changes happened, in epoch seconds; infinite where none states it."""
+    return min((change.seconds for change in changes if change.seconds), default=inf)
 
 
 def sequence_number_of(record: Any) -> str:
@@ -147,6 +149,6 @@ def sequence_number_of(record: Any) -> str:
     for member, name in (("kinesis", "sequenceNumber"), ("dynamodb", "SequenceNumber")):
         body = record.get(member) if isinstance(record, Mapping) else None
         found = body.get(name) if isinstance(body, Mapping) else None
-        if isinstance(found, str):
-            return found
+        if is_sequence_number(found):
+            return str(found)
     return ""

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
+NOT_STORED = (
+    "it is not stored here. The stream holds it for 24 hours; replay it from there by its sequence "
+    "number."
+)
+
+
 class DeadLetterError(Exception):
     """Changes could not be written to S3; the message names bucket, key and permission."""
 
@@ -36,28 +42,38 @@ def write_dead_letters(s3: "S3Client", settings: StreamSettings, changes: Sequen
 
 def dead_letter_lines(changes: Sequence[Change]) -> bytes:
     """Dead letters as JSON Lines: identity, reason and the record whole, as it arrived."""
-    return b"".join(
-        json.dumps(
-            {
-                "event_id": change.event_id,
-                "sequence_number": change.sequence_number,
-                "table": change.table,
-                "code": change.problem and change.problem.code,
-                "reason": change.problem and change.problem.reason,
-                "record": change.record,
-            },
-            default=_jsonable,
-            separators=(",", ":"),
-        ).encode("ascii")
-        + b"\n"
-        for change in changes
-    )
+    return b"".join(_json_line(change).encode("ascii") + b"\n" for change in changes)
+
+
+def _json_line(change: Change) -> str:
+    letter = {
+        "event_id": change.event_id,
+        "sequence_number": change.sequence_number,
+        "table": change.table,
+        "code": change.problem and change.problem.code,
+        "reason": change.problem and change.problem.reason,
+    }
+    try:
+        return _json({**letter, "record": change.record})
+    except (RecursionError, TypeError, ValueError) as error:
+        not_json = f" The record cannot be written as JSON ({type(error).__name__}): {NOT_STORED}"
+        return _json({**letter, "reason": f"{letter['reason']}{not_json}"})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_jsonable, separators=(",", ":"))
 
 
 def day_and_digest(changes: Sequence[Change], identity: str) -> str:
-    """The end of an object's key: the day of its first change, and a hash of its changes."""
-    day = datetime.fromtimestamp(changes[0].seconds, timezone.utc).strftime("%Y-%m-%d")
-    return f"{day}/{hashlib.sha256(identity.encode('utf-8')).hexdigest()[:32]}"
+    """The end of an object's key: the day of its first change, and a hash of its changes.
+
+    The day is that of the first change which states its time; 1970-01-01 where none does.
+    """
+    seconds = next((change.seconds for change in changes if change.seconds), 0.0)
+    day = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
+    # The identity may hold a lone surrogate, which UTF-8 has no bytes for.
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{day}/{digest[:32]}"
 
 
 def put_object(s3: "S3Client", bucket: str, key: str, body: bytes) -> str:
@@ -81,11 +97,7 @@ def put_object(s3: "S3Client", bucket: str, key: str, body: bytes) -> str:
 
 
 def _identity(change: Change) -> str:
-    return (
-        change.event_id
-        or change.sequence_number
-        or json.dumps(change.record, sort_keys=True, default=_jsonable)
-    )
+    return change.event_id or change.sequence_number or _json_line(change)
 
 
 def _jsonable(value: Any) -> Any:

@@ -84,7 +84,7 @@ def write_held_changes(s3: "S3Client", settings: StreamSettings, changes: Sequen
                 raw_data=(change.document or b"") + b"\n",
                 error_code="",
                 error_message="",
-                arrival_timestamp=int(change.seconds * 1000),
+                arrival_timestamp=int(change.seconds * 1000) or None,
                 sequence_number=change.sequence_number,
             ),
             change.missing,

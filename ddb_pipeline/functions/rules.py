@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
-from ddb_pipeline.dynamodb.values import Item
+from ddb_pipeline.dynamodb.values import TOO_DEEP, Item
 from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import Routing, StreamSettings
@@ -37,13 +37,23 @@ def destination(record: StreamRecord, settings: StreamSettings) -> str:
 
     Raises:
         SettingsError: no route matches and there is no default.
+        UndecodableRecordError: the same, for a record that names no table.
     """
     if record.event_name not in settings.event_names:
         return ""
     if settings.attribute_filter and not matches_filter(settings.attribute_filter, record):
         return ""
-    return route(
-        settings.routing, record.table, record.new_image or record.old_image or record.keys
+    image = record.new_image or record.old_image or record.keys
+    stream = route(settings.routing, record.table, image)
+    if stream:
+        return stream
+    if not record.table:
+        raise UndecodableRecordError(
+            record.event_id, "it names no table, and there is no default delivery stream"
+        )
+    raise SettingsError(
+        f"No route for a change of table {record.table!r}: add it to TABLE_ROUTES, or set "
+        "DELIVERY_STREAM as the default."
     )
 
 
@@ -58,22 +68,12 @@ def matches_filter(attribute_filter: AttributeFilter, record: StreamRecord) -> b
 
 
 def route(routing: Routing, table: str, image: Item) -> str:
-    """The delivery stream for an image of a table.
-
-    Raises:
-        SettingsError: no route matches and there is no default.
-    """
+    """The delivery stream for an image of a table; empty where no route matches."""
     if routing.attribute:
         value = scalar_at(image, routing.attribute)
         if value is not None and value in routing.attribute_values:
             return routing.attribute_values[value]
-    stream = routing.tables.get(table, routing.default)
-    if not stream:
-        raise SettingsError(
-            f"No route for a change of table {table!r}: add it to TABLE_ROUTES, or set "
-            "DELIVERY_STREAM as the default."
-        )
-    return stream
+    return routing.tables.get(table, routing.default)
 
 
 def edited(record: StreamRecord, rules: Rules) -> StreamRecord | None:
@@ -89,6 +89,8 @@ def edited(record: StreamRecord, rules: Rules) -> StreamRecord | None:
         record = _redacted(record, rules.redaction)
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
+    except RecursionError:
+        raise UndecodableRecordError(record.event_id, TOO_DEEP) from None
     if rules.transformer is None:
         return record
     new, old = (

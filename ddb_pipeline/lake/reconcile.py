@@ -125,7 +125,7 @@ def expected_changes(
     total, since = 0, float("inf")
     for entry in read_stream(streams, stream_arn):
         record = read_record(entry)
-        moment = epoch_seconds(record.event_time)
+        moment = epoch_seconds(record.event_time or 0)
         if moment >= before or not is_delivered(record):
             continue
         if total >= limit:

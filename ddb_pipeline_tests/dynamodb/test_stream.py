@@ -153,13 +153,42 @@ def test_time_to_live(identity: Any, expired: bool) -> None:
         (1_700_000_000, 1_700_000_000),
         (1_700_000_000.0, 1_700_000_000),
         (1_700_000_000.25, 1_700_000_000_250),
+        ("2023-11-14T22:13:20+00:00", 1_700_000_000),
+        ("2023-11-15T00:13:20+02:00", 1_700_000_000),
+        ("2023-11-14T22:13:20Z", 1_700_000_000),
+        ("2023-11-14T22:13:20.25Z", 1_700_000_000_250),
+        ("2023-11-14T22:13:20.250000999-00:00", 1_700_000_000_250),
         (datetime(2023, 11, 14, 22, 13, 20, tzinfo=timezone.utc), 1_700_000_000),
     ],
 )
 def test_event_time(moment: Any, time: int) -> None:
     read = read_record(record(ApproximateCreationDateTime=moment))
     assert read.event_time == time
-    assert int(epoch_seconds(read.event_time)) == 1_700_000_000
+    assert int(epoch_seconds(read.event_time or 0)) == 1_700_000_000
+
+
+@pytest.mark.parametrize("change", [{}, {"ApproximateCreationDateTime": None}])
+def test_record_without_creation_time_has_an_empty_event_time(change: dict[str, Any]) -> None:
+    source = record()
+    del source["dynamodb"]["ApproximateCreationDateTime"]
+    source["dynamodb"] |= change
+    assert document(source) == {**metadata("MODIFY"), "ddb_event_time": None, **NEW_JSON}
+
+
+NOT_TIMES = [
+    *("today", "2023-11-14", "2023-11-14T22:13:20", "2023-13-14T22:13:20Z", "1700000000", "", True),
+    *(float("nan"), float("inf"), -float("inf"), -1, 1e300, 10**400, -(10**400), [], {}),
+    *(253_402_300_800, 253_402_300_800_000, "0000-01-01T00:00:00Z", "١٧٠٠-01-01T00:00:00Z"),
+    *("2023-11-14T22:13:20+99:99", "0001-01-01T00:00:00+23:59"),
+]
+
+
+@pytest.mark.parametrize("moment", NOT_TIMES)
+def test_creation_time_that_is_no_time(moment: Any) -> None:
+    with pytest.raises(UndecodableRecordError, match="its ApproximateCreationDateTime is neither"):
+        read_record(record(ApproximateCreationDateTime=moment))
+    with pytest.raises(UndecodableRecordError, match="its ApproximateCreationDateTime is neither"):
+        read_kinesis_record(kinesis_record(kinesis_body(moment, None)))
 
 
 def test_record_of_get_records_names_no_table() -> None:
@@ -186,7 +215,6 @@ def without(path: str) -> dict[str, Any]:
         (without("dynamodb"), "it has no dynamodb"),
         (without("dynamodb.Keys"), "it has no Keys"),
         (without("dynamodb.SequenceNumber"), "it has no SequenceNumber"),
-        (without("dynamodb.ApproximateCreationDateTime"), "no ApproximateCreationDateTime"),
         ({**record(), "eventID": 3}, "not shaped like"),
         ({**record(), "eventID": ""}, "not shaped like"),
         ({**record(), "eventName": "TRUNCATE"}, "event name is none of"),
@@ -196,9 +224,9 @@ def without(path: str) -> dict[str, Any]:
         (record(SequenceNumber=5), "not shaped like"),
         (record(SequenceNumber="12x"), "not shaped like"),
         (record(Keys=None), "not shaped like"),
-        (record(ApproximateCreationDateTime="today"), "not shaped like"),
-        (record(ApproximateCreationDateTime=float("nan")), "not shaped like"),
-        (record(ApproximateCreationDateTime=float("inf")), "not shaped like"),
+        (record(SequenceNumber="١٢"), "not shaped like"),
+        (record(SequenceNumber="9" * 5000), "not shaped like"),
+        (record(Keys={}), "not shaped like"),
         (None, "not shaped like"),
         ("text", "not shaped like"),
     ],
@@ -252,7 +280,7 @@ def kinesis_record(body: Any, data: str = "") -> dict[str, Any]:
     }
 
 
-def kinesis_body(moment: int, precision: str | None) -> dict[str, Any]:
+def kinesis_body(moment: Any, precision: str | None) -> dict[str, Any]:
     body = copy.deepcopy(record())
     del body["eventSourceARN"]
     del body["dynamodb"]["SequenceNumber"]
@@ -270,9 +298,11 @@ def kinesis_body(moment: int, precision: str | None) -> dict[str, Any]:
         (1_700_000_000_250, None),
         (1_700_000_000_250, "MILLISECOND"),
         (1_700_000_000_250_999, "MICROSECOND"),
+        (1_700_000_000_250_999.0, "MICROSECOND"),
+        ("2023-11-14T22:13:20.250Z", "MICROSECOND"),
     ],
 )
-def test_kinesis_record(moment: int, precision: str | None) -> None:
+def test_kinesis_record(moment: Any, precision: str | None) -> None:
     read = read_kinesis_record(kinesis_record(kinesis_body(moment, precision)))
     assert (read.event_id, read.table) == ("e1", "search-logs")
     assert read.sequence_number == "4959033827149025660855951"
@@ -289,7 +319,7 @@ def test_kinesis_record(moment: int, precision: str | None) -> None:
         (kinesis_record({}, data="e30K"), "it has no dynamodb"),
         (kinesis_record({}, data="eA=="), "its data is not JSON"),
         (kinesis_record([1]), "not shaped like"),
-        (kinesis_record({"dynamodb": {}}), "no ApproximateCreationDateTime"),
+        (kinesis_record({"dynamodb": {}}), "it has no eventID"),
         ({"kinesis": {}}, "it has no data"),
     ],
 )
