@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ddb_pipeline.config.cron import checked_cron
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
 from ddb_pipeline.functions.environment import SettingsError
@@ -156,6 +157,16 @@ class PipelineConfig(BaseModel):
         except SettingsError as error:
             raise ValueError(str(error)) from error
         return value
+
+    @field_validator("crawl_schedule")
+    @classmethod
+    def _crawl_schedule(cls, value: str) -> str:
+        return checked_cron(value)
+
+    @field_validator("export_schedule")
+    @classmethod
+    def _export_schedule(cls, value: str) -> str:
+        return checked_cron(value) if value.strip() else ""
 
     @field_validator("export_prefix")
     @classmethod

@@ -113,6 +113,18 @@ def test_a_configuration_elsewhere_is_named_by_the_environment(tmp_path: Path) -
             {},
             "pipelines[0].spark.driver_memory",
         ),
+        (
+            "a crawl schedule that is no cron",
+            '[[pipelines]]\nname = "logs"\ncrawl_schedule = "hourly"\n',
+            {},
+            "pipelines[0].crawl_schedule",
+        ),
+        (
+            "an export schedule of another hour",
+            '[[pipelines]]\nname = "logs"\nexport_schedule = "0 25 * * *"\n',
+            {},
+            "pipelines[0].export_schedule",
+        ),
         ("brackets without end", "pipelines = " + "[" * 5000, {}, "cannot be read as TOML"),
         ("an integer of 5,000 digits", "home = " + "1" * 5000, {}, "cannot be read as TOML"),
         ("a home that is a number", "home = 5\n", {}, "home is 5; it takes the path"),
