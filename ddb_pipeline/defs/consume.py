@@ -1,6 +1,8 @@
 """The consumer job: reads the DynamoDB stream in Dagster, in place of the streaming Lambda."""
 
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,7 +13,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import sensor_interval, sensor_status
-from ddb_pipeline.defs.run_requests import pipelines_in_progress
+from ddb_pipeline.defs.run_requests import pipelines_in_progress, runs_by_key
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.dynamodb.stream_consumer import Consumption, Limits, consume
@@ -22,6 +24,8 @@ from ddb_pipeline.resources.cloud import CloudResource
 STAGE = "consume"
 JOB = "consume_stream"
 OP = "consume_stream_records"
+RECORDS_TAG = "ddb_pipeline/records"
+"""The number of records that a run delivered."""
 
 
 class ConsumeConfig(dg.Config):
@@ -66,6 +70,7 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
         if done.stopped or done.trimmed:
             raise dg.Failure(failure_text(done), metadata=metadata)
         context.add_output_metadata(metadata)
+        context.instance.add_run_tags(context.run_id, {RECORDS_TAG: str(done.records)})
 
     @dg.job(
         name=JOB,
@@ -108,7 +113,12 @@ def consumed(settings: Settings) -> list[PipelineConfig]:
 
 
 def consume_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Requests a run for each of these pipelines whenever none is queued or running."""
+    """Requests a run for each of these pipelines whenever none is queued or running.
+
+    Each run is an entry of Dagster's event log for good. After a run that found no record, the
+    next one follows after a longer pause.
+    """
+    idle_pause = sensor_interval(settings, embedded=30, aws=300)
 
     @dg.sensor(
         name="stream_consumer_sensor",
@@ -121,17 +131,43 @@ def consume_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=sensor_status(settings),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now = int(time.time())
         running = pipelines_in_progress(context.instance, STAGE)
-        requests = [consume_request(p) for p in consumed(settings) if p.name not in running]
+        last = last_requests(context.cursor, [p.name for p in consumed(settings)])
+        runs = runs_by_key(context.instance, [run_key(name, at) for name, at in last.items()])
+        requests: list[dg.RunRequest] = []
+        for pipeline in consumed(settings):
+            at = last.get(pipeline.name, 0)
+            run = runs.get(run_key(pipeline.name, at))
+            is_idle = run is not None and run.tags.get(RECORDS_TAG) == "0"
+            if pipeline.name not in running and now > at + (idle_pause if is_idle else 0):
+                requests.append(consume_request(pipeline, now))
+                last[pipeline.name] = now
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else "Every stream is being read.",
+            cursor=json.dumps(last),
+            skip_reason=None if requests else "Every stream is being read, or had no new record.",
         )
 
     return sensor
 
 
-def consume_request(pipeline: PipelineConfig) -> dg.RunRequest:
-    """A run for one pipeline; without a run key, since each run has new records to read."""
+def last_requests(cursor: str | None, pipelines: Collection[str]) -> dict[str, int]:
+    """When a run was last requested for each of these pipelines, epoch seconds."""
+    try:
+        stored = json.loads(cursor or "{}")
+        return {name: int(at) for name, at in stored.items() if name in pipelines}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def run_key(pipeline: str, at: int) -> str:
+    """The key of a run; each run has new records to read."""
+    return f"{pipeline}:{STAGE}:{at}"
+
+
+def consume_request(pipeline: PipelineConfig, now: int) -> dg.RunRequest:
+    """A run for one pipeline, requested at ``now``."""
     config = dg.RunConfig(ops={OP: ConsumeConfig(pipeline=pipeline.name)})
-    return dg.RunRequest(run_config=config, tags=run_tags(pipeline.name, STAGE))
+    tags = run_tags(pipeline.name, STAGE)
+    return dg.RunRequest(run_key=run_key(pipeline.name, now), run_config=config, tags=tags)

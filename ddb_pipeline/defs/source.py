@@ -1,6 +1,7 @@
 """The source: the DynamoDB table, an external asset that a sensor observes."""
 
-import time
+import json
+from typing import Any
 
 import dagster as dg
 
@@ -25,23 +26,24 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
     ]
 
 
-def observation(cloud: CloudResource, pipeline: PipelineConfig) -> dg.AssetObservation:
-    """The table as DescribeTable shows it now."""
+def observed(cloud: CloudResource, pipeline: PipelineConfig) -> dict[str, Any]:
+    """The table as DescribeTable shows it now, as metadata."""
     table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
-    return dg.AssetObservation(
-        asset_key=asset_key(pipeline, DYNAMODB_TABLE),
-        metadata={
-            "items": table.items,
-            "size_bytes": table.size_bytes,
-            "status": table.status,
-            "stream": "on" if table.stream_enabled else "off",
-            "stream_view": table.stream_view or "none",
-        },
-    )
+    return {
+        "items": table.items,
+        "size_bytes": table.size_bytes,
+        "status": table.status,
+        "stream": "on" if table.stream_enabled else "off",
+        "stream_view": table.stream_view or "none",
+    }
 
 
 def source_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Observes each table; requests no run."""
+    """Observes each table that has changed; requests no run.
+
+    An observation is an entry of Dagster's event log for good: a table that does not change gets
+    none.
+    """
 
     @dg.sensor(
         name="dynamodb_table_sensor",
@@ -55,11 +57,25 @@ def source_sensor(settings: Settings) -> dg.SensorDefinition:
     def dynamodb_table_sensor(
         context: dg.SensorEvaluationContext, cloud: CloudResource
     ) -> dg.SensorResult:
-        observations = [observation(cloud, pipeline) for pipeline in settings.pipelines]
+        before = stored_observations(context.cursor)
+        now = {pipeline.name: observed(cloud, pipeline) for pipeline in settings.pipelines}
+        changed = [p for p in settings.pipelines if now[p.name] != before.get(p.name)]
         return dg.SensorResult(
-            asset_events=observations,
-            cursor=str(int(time.time())),
-            skip_reason=f"Observed {len(observations)} table(s).",
+            asset_events=[
+                dg.AssetObservation(asset_key(p, DYNAMODB_TABLE), metadata=now[p.name])
+                for p in changed
+            ],
+            cursor=json.dumps(now),
+            skip_reason=f"{len(changed)} of {len(now)} table(s) have changed.",
         )
 
     return dynamodb_table_sensor
+
+
+def stored_observations(cursor: str | None) -> dict[str, Any]:
+    """What was last observed of each pipeline; nothing where the cursor is of another form."""
+    try:
+        stored = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) else {}
