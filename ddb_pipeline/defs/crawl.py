@@ -1,6 +1,7 @@
 """The crawl: the attributes that the DynamoDB table has now become the crawled catalog table."""
 
 import time
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 import dagster as dg
@@ -33,7 +34,8 @@ from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "crawl"
 STARTED_AT = "crawl_started_at"
-MAX_HELD_OBJECTS = 1000
+MAX_HELD_OBJECTS = 5000
+DAY_SECONDS = 86_400.0
 
 
 def crawl(
@@ -157,11 +159,26 @@ def crawl_need(
         if not has_items(cloud.dynamodb, pipeline.dynamodb_table):
             return None
         return CrawlNeed("The table has items, but no catalog table.", f"no-table-{crawled_at}")
-    held = list(list_objects(cloud.s3, pipeline.bucket, HELD_PREFIX, limit=MAX_HELD_OBJECTS))
-    newest = max((stored.modified_at for stored in held), default=0.0)
-    if newest <= crawled_at:
+    if not held_since(cloud, pipeline, crawled_at):
         return None
-    return CrawlNeed(f"{len(held)} object(s) of held records.", f"held-{newest}")
+    return CrawlNeed("Records are held that no crawl has seen.", f"held-{crawled_at}")
+
+
+def held_since(cloud: CloudResource, pipeline: PipelineConfig, crawled_at: float) -> bool:
+    """Whether records were held after the last crawl.
+
+    The keys contain the day of the change, which a record of the stream can be behind by a day.
+    Held records of earlier days, which may never convert, are not listed.
+    """
+    day = datetime.fromtimestamp(max(0.0, crawled_at - 2 * DAY_SECONDS), timezone.utc)
+    found = list_objects(
+        cloud.s3,
+        pipeline.bucket,
+        HELD_PREFIX,
+        limit=MAX_HELD_OBJECTS,
+        start_after=f"{HELD_PREFIX}{day:%Y-%m-%d}",
+    )
+    return any(stored.modified_at > crawled_at for stored in found)
 
 
 def crawl_started_at(event: dg.EventLogEntry | None) -> float:

@@ -1,8 +1,12 @@
 """The crawl sensor: a crawl where the scheduled one would come too late."""
 
+import time
+from datetime import datetime, timezone
+
 import dagster as dg
 import pytest
 
+from ddb_pipeline.defs import crawl as module
 from ddb_pipeline.defs.crawl import STARTED_AT, crawl_sensor
 from ddb_pipeline.lake.layout import HELD_PREFIX
 from ddb_pipeline_tests.support.sensor_ticks import (
@@ -77,6 +81,18 @@ def test_held_records_are_crawled_for_once(account: MockAccount, ticks: Ticks) -
     crawled(ticks, written_at + 1)
     assert ticks.tick() == []
     assert ticks.skipped == "Every table is crawled, and no record is held for a column."
+
+
+def test_held_records_that_never_convert_hide_no_later_ones(
+    account: MockAccount, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_HELD_OBJECTS", 3)
+    account.write_table("logs", "string")
+    for number in range(4):
+        account.put(f"{HELD_PREFIX}2026-09-21/{number}")
+    crawled(ticks, time.time() + 1 - 86_400)
+    account.put(f"{HELD_PREFIX}{datetime.now(timezone.utc):%Y-%m-%d}/object")
+    assert len(ticks.tick()) == 1
 
 
 def test_a_table_dropped_after_a_crawl_is_crawled_again(account: MockAccount, ticks: Ticks) -> None:
