@@ -25,7 +25,7 @@ RECENT_SECONDS = 2 * 86_400.0
 """The age up to which every tick looks for the end of an export."""
 RECENT_EXPORTS = 1000
 SLICE_EXPORTS = 100
-MAX_MANIFESTS_PER_TICK = 20
+MAX_MANIFESTS_PER_TICK = 50
 """Exports without a snapshot of which a tick looks whether they are finished."""
 PASS_SECONDS = 86_400.0
 

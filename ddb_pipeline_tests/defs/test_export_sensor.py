@@ -133,7 +133,7 @@ def test_exports_that_never_finish_are_looked_at_once_a_day_and_some_at_a_time(
         assert ticks.tick() == []
         counts.append(account.cloud.requests["ListObjectsV2"])
         ticks.later(120)
-    assert counts == [22, 22, 22, 1, 1, 1, 1, 1, 1, 1]
+    assert counts == [52, 12, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_without_a_cursor_nothing_is_requested_again(account: MockAccount, ticks: Ticks) -> None:
