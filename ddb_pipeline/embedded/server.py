@@ -38,9 +38,9 @@ from ddb_pipeline.embedded.services.glue.service import Glue
 from ddb_pipeline.embedded.services.lambda_ import Lambda
 from ddb_pipeline.embedded.services.ministack import (
     MINISTACK_VERSION,
-    DynamoDBModule,
     load_application,
 )
+from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
 from ddb_pipeline.embedded.services.saved_state import SavedState, end_interrupted_stacks
 from ddb_pipeline.embedded.services.stored_objects import repair_objects
 
@@ -48,6 +48,7 @@ LEASE_POLL_SECONDS = 1.0
 LEASE_GRACE_SECONDS = 5.0
 SAVE_SECONDS = 1.0
 """What changes outside of a request, such as the position in a stream, is saved after this time."""
+EXPIRY_SECONDS = 10.0
 DATA_FOLDER = "state"
 OBJECTS_FOLDER = "s3"
 TEMPORARY_FOLDER = "tmp"
@@ -146,6 +147,9 @@ async def serve(home: Path, port: int, listener: socket.socket, credentials: Cre
     def start_up() -> None:
         saved.start(home / DATA_FOLDER)
         services.start()
+        tasks.append(asyncio.create_task(expire_periodically(application, services.dynamodb)))
+
+    tasks: list[asyncio.Task[None]] = []
 
     application = ServerApplication(
         ministack, home, state, credentials, save=saved.save, on_startup=start_up
@@ -210,6 +214,14 @@ def watch_lease(home: Path, end: Callable[[], None]) -> None:
         logger.info("No client uses the embedded AWS any more")
         end()
         return
+
+
+async def expire_periodically(application: ServerApplication, dynamodb: DynamoDB) -> None:
+    """Delete expired items, on the event loop, as the requests that change items."""
+    while True:
+        await asyncio.sleep(EXPIRY_SECONDS)
+        if dynamodb.expire_items():
+            application.has_changes = True
 
 
 def save_periodically(application: ServerApplication, saved: SavedState) -> None:

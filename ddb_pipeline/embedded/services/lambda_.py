@@ -12,10 +12,10 @@ from typing import Any
 
 from ddb_pipeline.embedded.services.ministack import (
     Document,
-    DynamoDBModule,
     LambdaModule,
     request_scope,
 )
+from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
 
 logger = logging.getLogger("ddb_pipeline.embedded.lambda")
 

@@ -6,7 +6,8 @@ same functions. Replacing them is the only way to complete a service. Hence the 
 the contract tests of each service through boto3.
 
 ministack reads its environment when it is imported, so it is imported here inside functions only.
-Beside this module only ``services.saved_state`` uses private names.
+Beside this module only ``services.ministack_dynamodb`` and ``services.saved_state`` use private
+names.
 """
 
 import contextvars
@@ -15,7 +16,7 @@ import json
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -42,6 +43,7 @@ class ServiceError(Exception):
 
     def __init__(self, code: str, message: str, response: Response | None = None) -> None:
         super().__init__(code, message)
+        self.code = code
         from ministack.core.responses import error_response_json
 
         self.response: Response = response or error_response_json(code, message, 400)
@@ -184,14 +186,6 @@ def _operation(handler: Handler) -> Operation:
     return call
 
 
-def _locked(function: Callable[..., Any], lock: AbstractContextManager[Any]) -> Callable[..., Any]:
-    def call(*arguments: Any, **options: Any) -> Any:
-        with lock:
-            return function(*arguments, **options)
-
-    return call
-
-
 class GlueModule(ServiceModule):
     """ministack's Glue. Tables, partitions and versions have ``database/table`` as their key."""
 
@@ -245,92 +239,6 @@ class FirehoseModule(ServiceModule):
             (account, region, stream)
             for (account, region, _), stream in list(self.streams._data.items())
         ]
-
-
-class DynamoDBModule(ServiceModule):
-    """ministack's DynamoDB, including the streams of its tables."""
-
-    def __init__(self) -> None:
-        super().__init__("dynamodb")
-        self.tables = self._module._tables
-        self.exports = self._module._exports
-        self.recovery_enabled = self._module._pitr_settings
-        self.records = self._module._stream_records
-        self.trimmed = self._module._stream_trimmed
-        self.closed_streams = self._module._closed_streams
-
-    def table_name(self, arn: str) -> str:
-        """Return the name of the table that has this ARN; empty where there is none."""
-        name: str = self._module._table_name_from_arn(arn) or ""
-        return name
-
-    def replace_sequence_numbers(self, next_number: Callable[[], str]) -> None:
-        """Number stream records by ``next_number``."""
-        self._module._next_stream_seq = next_number
-
-    def complete_stream_records(self, complete: Callable[[Document], None]) -> None:
-        """Pass each new stream record to ``complete``, which changes it, before it is stored."""
-        build = self._module._build_change_record
-
-        def build_completed(*arguments: Any) -> Document:
-            record: Document = build(*arguments)
-            complete(record)
-            return record
-
-        self._module._build_change_record = build_completed
-
-    def note_items(self, note: Callable[[Document, str, str], None]) -> None:
-        """Call ``note`` with the table and keys of each item that is written or removed."""
-        set_item, remove_item = self._module._set_item, self._module._remove_item
-
-        def set_and_note(table: Document, key: str, sort_key: str, item: Document) -> Any:
-            replaced = set_item(table, key, sort_key, item)
-            note(table, key, sort_key)
-            return replaced
-
-        def remove_and_note(table: Document, key: str, sort_key: str) -> Any:
-            removed = remove_item(table, key, sort_key)
-            note(table, key, sort_key)
-            return removed
-
-        self._module._set_item, self._module._remove_item = set_and_note, remove_and_note
-
-    def lock_streams(self, lock: AbstractContextManager[Any]) -> None:
-        """Hold ``lock`` while a stream gets a record, or its oldest ones are dropped."""
-        for name in ("_emit_stream_event", "_trim_stream_records"):
-            setattr(self._module, name, _locked(getattr(self._module, name), lock))
-
-    def count_items(self, table: Document) -> None:
-        """Set the numbers of items in a table's description."""
-        self._module._update_counts(table)
-
-    def on_provisioned(self, apply: Callable[[str, Mapping[str, Any]], None]) -> None:
-        """Call ``apply`` with the name and properties of each table that CloudFormation writes."""
-        from ministack.services.cloudformation import provisioners
-
-        handlers = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
-        create, update = handlers["create"], handlers["update"]
-
-        def create_table(logical_id: str, properties: Mapping[str, Any], stack: str) -> Any:
-            created = create(logical_id, properties, stack)
-            apply(created[0], properties)
-            return created
-
-        def update_table(name: str, old: Any, new: Mapping[str, Any], *rest: Any) -> Any:
-            updated = update(name, old, new, *rest)
-            apply(updated[0] if isinstance(updated, tuple) else name, new)
-            return updated
-
-        handlers["create"], handlers["update"] = create_table, update_table
-
-    def stream_positions(self, table: str) -> tuple[int, int]:
-        """Return the position of the oldest stream record and the position after the newest."""
-        return self._module.stream_start_position(table), self._module.stream_end_position(table)
-
-    def stream_records(self, table: str, position: int, limit: int) -> list[Document]:
-        """Return up to ``limit`` stream records from ``position`` on."""
-        records: list[Document] = self._module.stream_records_since(table, position, limit)
-        return records
 
 
 class LambdaModule(ServiceModule):

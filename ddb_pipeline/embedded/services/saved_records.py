@@ -11,10 +11,10 @@ from typing import Any
 from ddb_pipeline.embedded.journal import Group, State, encode
 from ddb_pipeline.embedded.services.ministack import (
     Document,
-    DynamoDBModule,
     FirehoseModule,
     saved_default,
 )
+from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
 
 ITEMS = ("dynamodb", "items")
 STREAM = ("dynamodb", "stream")
@@ -83,7 +83,7 @@ class TableRecords:
     def lines(self) -> Iterator[str]:
         """Yield all items and stream records."""
         for scope, table in self._dynamodb.tables.all_items():
-            yield from _item_lines(scope, table)
+            yield from _item_lines(self._dynamodb, scope, table)
         for scope in list(self._dynamodb.records._data):
             with self._lock:
                 trimmed, records = self._stream(scope)
@@ -117,7 +117,7 @@ class TableRecords:
     def _all_items(self, scope: Scope, table: Document) -> Iterator[str]:
         self._items[scope] = table["items"]
         yield encode((*ITEMS, *scope))
-        yield from _item_lines(scope, table)
+        yield from _item_lines(self._dynamodb, scope, table)
 
     def _stream(self, scope: Scope) -> tuple[int, list[Document]]:
         """Return how many records of a stream were dropped, and the others."""
@@ -186,10 +186,9 @@ class BufferedRecords:
                 yield (account, region, stream["name"]), stream[FirehoseModule.BUFFER]
 
 
-def _item_lines(scope: Scope, table: Document) -> Iterator[str]:
-    for key, by_sort_key in list(table["items"].items()):
-        for sort_key, item in list(by_sort_key.items()):
-            yield _encode((*ITEMS, *scope), [key, sort_key], item)
+def _item_lines(dynamodb: DynamoDBModule, scope: Scope, table: Document) -> Iterator[str]:
+    for keys, item in dynamodb.items(table):
+        yield _encode((*ITEMS, *scope), keys, item)
 
 
 def _encode(group: Group, *change: Any) -> str:

@@ -19,11 +19,11 @@ from typing import Any
 from ddb_pipeline.embedded.journal import Group, Journal, State, encode
 from ddb_pipeline.embedded.services.ministack import (
     Document,
-    DynamoDBModule,
     FirehoseModule,
     saved_default,
     saved_object_hook,
 )
+from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
 from ddb_pipeline.embedded.services.saved_records import BufferedRecords, TableRecords
 
 Entries = dict[Group, dict[tuple[str, ...], str]]

@@ -31,16 +31,33 @@ class StreamedTable:
         table: dict[str, Any] = described["Table"]
         return table
 
+    def stream_records(self) -> list[dict[str, Any]]:
+        """Return all records of the table's stream."""
+        streams, stream = self.client("dynamodbstreams"), self.describe()["LatestStreamArn"]
+        shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
+        iterator = streams.get_shard_iterator(
+            StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        records: list[dict[str, Any]] = streams.get_records(ShardIterator=iterator)["Records"]
+        return records
+
+
+def create_table(
+    client: Callable[[str], Any], name: str, *, key: str = "id", view: str = "NEW_AND_OLD_IMAGES"
+) -> StreamedTable:
+    """Create a table with a stream of this view type."""
+    client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
+    )
+    return StreamedTable(name, client)
+
 
 @pytest.fixture
 def table(aws_client: Callable[[str], Any]) -> StreamedTable:
     name = f"t{uuid.uuid4().hex[:12]}"
-    aws_client("dynamodb").create_table(
-        TableName=name,
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
     aws_client("s3").create_bucket(Bucket=name)
-    return StreamedTable(name, aws_client)
+    return create_table(aws_client, name)

@@ -78,17 +78,20 @@ def delivery_objects(
 
     Args:
         stream: the delivery stream's state.
-        configuration: the configuration of its destination, with a conversion.
+        configuration: the configuration of its destination. It has no conversion if that was
+            switched off after the records were put; they are delivered as they are then.
         records: the records to deliver, the oldest first.
         columns: the columns of the catalog table; None where the table does not exist.
     """
-    conversion = configuration.conversion
-    if conversion is None:
-        return
-    converted = _converted(stream, conversion, [record.data for record in records], columns)
-    zone = configuration.time_zone
+    conversion, zone = configuration.conversion, configuration.time_zone
     arrival = datetime.fromtimestamp(records[0].arrival_millis / 1000, tz=timezone.utc)
     name, version = stream["name"], str(stream["version"])
+    if conversion is None:
+        prefix = evaluate_prefix(configuration.prefix, arrival, time_zone=zone)
+        key = object_key(prefix, name, version, arrival, time_zone=zone)
+        yield key, b"".join(record.data for record in records)
+        return
+    converted = _converted(stream, conversion, [record.data for record in records], columns)
     if converted.parquet is not None:
         prefix = evaluate_prefix(configuration.prefix, arrival, time_zone=zone)
         key = object_key(prefix, name, version, arrival, time_zone=zone)

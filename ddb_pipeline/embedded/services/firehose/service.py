@@ -211,12 +211,12 @@ class Firehose:
             entries = list(stream[FirehoseModule.BUFFER])
         if not is_due(entries, configuration.buffering, time.time()):
             return
-        if configuration.conversion is not None:
-            records = [BufferedRecord.of_state(entry) for entry in entries]
-            columns = self._columns(configuration.conversion.schema)
-            s3 = shared_client(self._endpoint, "s3")
-            for key, body in delivery_objects(stream, configuration, records, columns):
-                s3.put_object(Bucket=configuration.bucket, Key=key, Body=body)
+        records = [BufferedRecord.of_state(entry) for entry in entries]
+        conversion = configuration.conversion
+        columns = None if conversion is None else self._columns(conversion.schema)
+        s3 = shared_client(self._endpoint, "s3")
+        for key, body in delivery_objects(stream, configuration, records, columns):
+            s3.put_object(Bucket=configuration.bucket, Key=key, Body=body)
         with self._ministack.lock:
             del stream[FirehoseModule.BUFFER][: len(entries)]
 

@@ -256,6 +256,27 @@ def test_a_destination_updated_later(delivery: Delivery) -> None:
     assert delivery.keys("rows/after/")
 
 
+def test_records_are_delivered_although_the_conversion_is_switched_off(delivery: Delivery) -> None:
+    delivery.create_table(COLUMNS)
+    delivery.create_stream(BufferingHints={"IntervalInSeconds": 3, "SizeInMBs": 64})
+    described = delivery.firehose.describe_delivery_stream(DeliveryStreamName=delivery.name)
+    description = described["DeliveryStreamDescription"]
+    delivery.put(b'{"id":"a"}\n', b'{"id":"b"}\n')
+    delivery.firehose.update_destination(
+        DeliveryStreamName=delivery.name,
+        CurrentDeliveryStreamVersionId=description["VersionId"],
+        DestinationId=description["Destinations"][0]["DestinationId"],
+        ExtendedS3DestinationUpdate={
+            "Prefix": "raw/",
+            "DataFormatConversionConfiguration": {"Enabled": False},
+        },
+    )
+    wait_until(lambda: len(delivery.keys("raw/")) == 1, "the raw object")
+    (key,) = delivery.keys("raw/")
+    body = delivery.s3.get_object(Bucket=delivery.name, Key=key)["Body"].read()
+    assert body == b'{"id":"a"}\n{"id":"b"}\n'
+
+
 def test_streams_without_conversion_are_ministacks(delivery: Delivery) -> None:
     delivery.firehose.create_delivery_stream(
         DeliveryStreamName=delivery.name,
