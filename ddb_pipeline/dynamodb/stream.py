@@ -171,6 +171,30 @@ def read_kinesis_record(record: Mapping[str, Any]) -> StreamRecord:
     return read_record(body, table=_checked_table_name(body.get("tableName")))
 
 
+def lambda_record(record: StreamRecord) -> dict[str, Any]:
+    """The change as a record of a Lambda event, from which ``read_record`` reads it again.
+
+    It has nothing but what the change has, whatever other members the arrived record had.
+    """
+    change = {
+        "ApproximateCreationDateTime": record.event_time,
+        "Keys": record.keys,
+        "SequenceNumber": record.sequence_number,
+        "NewImage": record.new_image,
+        "OldImage": record.old_image,
+    }
+    found: dict[str, Any] = {
+        "eventID": record.event_id,
+        "eventName": record.event_name,
+        "dynamodb": {name: value for name, value in change.items() if value is not None},
+    }
+    if record.table:
+        found["eventSourceARN"] = f"arn:aws:dynamodb:::table/{record.table}"
+    if record.expired:
+        found["userIdentity"] = {"type": "Service", "principalId": TTL_PRINCIPAL}
+    return found
+
+
 def change_document(
     record: StreamRecord,
     options: DocumentOptions = DocumentOptions(),

@@ -3,11 +3,11 @@
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ddb_pipeline.dynamodb.values import AttributeValue, Item
+from ddb_pipeline.dynamodb.values import AttributeValue, Item, json_text
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 AttributePath = tuple[str, ...]
@@ -78,18 +78,31 @@ class Redaction:
         dropped = (path[0] for path in self.dropped if len(path) == 1)
         return next((name for name in dropped if name in keys), "")
 
+    def except_pseudonyms(self, paths: Collection[AttributePath]) -> "Redaction":
+        """The same for a record in which the values at these paths are pseudonyms already."""
+        if not paths:
+            return self
+        left = tuple(path for path in self.pseudonymised if path not in paths)
+        return replace(self, pseudonymised=left)
+
     def image(self, item: Item) -> Item:
         """An item without dropped attributes and with pseudonyms.
 
         Raises:
-            UndecodableValueError: a value to pseudonymise is not one of DynamoDB's.
+            UndecodableValueError: a value on one of the paths is not one of DynamoDB's, so that
+                what is to be redacted may be anywhere in it.
+            RecursionError: so is one that is nested thousands of levels deep.
         """
         for path in self.dropped:
             item = _edited(item, path, _nothing)
         return self.keys(item)
 
     def keys(self, keys: Item) -> Item:
-        """Key attributes with pseudonyms; they are not dropped, because they identify the item."""
+        """Key attributes with pseudonyms; they are not dropped, because they identify the item.
+
+        Raises:
+            UndecodableValueError: as ``image``.
+        """
         for path in self.pseudonymised:
             keys = _edited(keys, path, self._pseudonym)
         return keys
@@ -165,7 +178,9 @@ def _edited(
     If a value on the path is a list, each map in the list is edited.
     """
     name, *rest = path
-    if not isinstance(members, Mapping) or name not in members:
+    if not isinstance(members, Mapping):
+        raise UndecodableValueError("expected an object")
+    if name not in members:
         return members
     found = members[name]
     value = _edited_below(found, tuple(rest), edit) if rest else edit(found)
@@ -179,10 +194,10 @@ def _edited_below(
     path: AttributePath,
     edit: Callable[[AttributeValue], AttributeValue | None],
 ) -> AttributeValue:
-    if not isinstance(value, Mapping):
-        return value
-    if isinstance(value.get("M"), Mapping):
-        return {"M": _edited(value["M"], path, edit)}
-    if isinstance(value.get("L"), (list, tuple)):
-        return {"L": [_edited_below(element, path, edit) for element in value["L"]]}
+    if isinstance(value, Mapping) and len(value) == 1:
+        if isinstance(value.get("M"), Mapping):
+            return {"M": _edited(value["M"], path, edit)}
+        if isinstance(value.get("L"), (list, tuple)):
+            return {"L": [_edited_below(element, path, edit) for element in value["L"]]}
+    json_text(value)
     return value

@@ -11,7 +11,6 @@ from ddb_pipeline.functions.dead_letters import DeadLetterError, write_dead_lett
 from ddb_pipeline.functions.held import DeliveryTable, write_held_changes
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.functions.stream_settings import StreamSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -62,7 +61,7 @@ def process(
     report.received = len(changes)
     report.filtered = sum(change.filtered for change in changes)
     report.oldest_age_seconds = max(0.0, time.time() - oldest_seconds(changes))
-    batch = _Batch(changes, rules.settings, clients, report)
+    batch = _Batch(changes, rules, clients, report)
     batch.hold()
     batch.deliver(deadline)
     batch.store_dead_letters()
@@ -74,10 +73,10 @@ class _Batch:
     """The decided changes of one event, during delivery."""
 
     def __init__(
-        self, changes: Sequence[Change], settings: StreamSettings, clients: Clients, report: Report
+        self, changes: Sequence[Change], rules: Rules, clients: Clients, report: Report
     ) -> None:
         self._changes = changes
-        self._settings = settings
+        self._rules = rules
         self._clients = clients
         self._report = report
         self._first_failed: Change | None = None
@@ -111,7 +110,7 @@ class _Batch:
             stream,
             [change.document or b"" for change in changes],
             deadline=deadline,
-            pack_bytes=self._settings.pack_bytes,
+            pack_bytes=self._rules.settings.pack_bytes,
         )
         failed = []
         for position, reason in delivery.reasons.items():
@@ -141,7 +140,7 @@ class _Batch:
     def _store(
         self,
         changes: Sequence[Change],
-        write: "Callable[[S3Client, StreamSettings, Sequence[Change]], str]",
+        write: "Callable[[S3Client, Rules, Sequence[Change]], str]",
     ) -> tuple[int, str]:
         """Write changes as one object; returns their number and its key.
 
@@ -151,7 +150,7 @@ class _Batch:
         if not changes:
             return 0, ""
         try:
-            return len(changes), write(self._clients.s3, self._settings, changes)
+            return len(changes), write(self._clients.s3, self._rules, changes)
         except DeadLetterError as error:
             if not all(change.sequence_number for change in changes):
                 raise

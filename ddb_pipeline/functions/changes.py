@@ -16,6 +16,7 @@ from ddb_pipeline.dynamodb.stream import (
     read_kinesis_record,
     read_record,
 )
+from ddb_pipeline.functions.redacted_records import decided_before
 from ddb_pipeline.functions.rules import Rules, destination, edited
 from ddb_pipeline.hive.epoch import epoch_seconds
 
@@ -114,9 +115,11 @@ def decide(changes: Sequence[Change], rules: Rules) -> None:
     for change in changes:
         if change.decoded is not None:
             try:
-                change.delivery_stream = destination(change.decoded, rules.settings)
-                if change.delivery_stream:
-                    change.edited = edited(change.decoded, rules)
+                before = decided_before(change.record, rules.settings.routing)
+                stream = before.delivery_stream or destination(change.decoded, rules.settings)
+                if stream:
+                    change.delivery_stream = stream
+                    change.edited = edited(change.decoded, rules, before.pseudonyms)
             except UndecodableRecordError as error:
                 change.problem = Problem("undecodable", str(error))
     to_write = [change for change in changes if change.edited is not None]

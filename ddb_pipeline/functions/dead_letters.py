@@ -1,4 +1,4 @@
-"""Dead letters: changes that can never be delivered, stored whole in S3 with the reason."""
+"""Dead letters: changes that can never be delivered, stored in S3 with the reason."""
 
 import hashlib
 import json
@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ddb_pipeline.dynamodb.stream import UndecodableRecordError
+from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.changes import Change
-from ddb_pipeline.functions.stream_settings import StreamSettings
+from ddb_pipeline.functions.environment import SettingsError
+from ddb_pipeline.functions.redacted_records import redacted_record
+from ddb_pipeline.functions.rules import NO_REDACTION, Rules
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
 NOT_STORED = (
-    "it is not stored here. The stream holds it for 24 hours; replay it from there by its sequence "
-    "number."
+    "The record is not stored here{why}. The stream holds it for 24 hours; replay it from there by "
+    "its sequence number."
 )
 
 
@@ -26,7 +30,7 @@ class DeadLetterError(Exception):
     """Changes could not be written to S3; the message names bucket, key and permission."""
 
 
-def write_dead_letters(s3: "S3Client", settings: StreamSettings, changes: Sequence[Change]) -> str:
+def write_dead_letters(s3: "S3Client", rules: Rules, changes: Sequence[Change]) -> str:
     """Write a batch's dead letters as one object; returns its key.
 
     The key depends on the changes and not on the time of writing, so that a retry overwrites.
@@ -34,30 +38,48 @@ def write_dead_letters(s3: "S3Client", settings: StreamSettings, changes: Sequen
     Raises:
         DeadLetterError: there is no bucket, or S3 did not take the object.
     """
-    identity = "\n".join(map(_identity, changes))
-    table = changes[0].table or "unknown"
+    settings = rules.settings
+    lines = [dead_letter_line(change, rules.redaction) for change in changes]
+    identity = "\n".join(
+        change.event_id or change.sequence_number or line
+        for change, line in zip(changes, lines, strict=True)
+    )
+    table = next(filter(None, (change.table for change in changes)), "unknown")
     key = f"{settings.dead_letter_prefix}{table}/{day_and_digest(changes, identity)}.jsonl"
-    return put_object(s3, settings.dead_letter_bucket, key, dead_letter_lines(changes))
+    body = "".join(line + "\n" for line in lines).encode("ascii")
+    return put_object(s3, settings.dead_letter_bucket, key, body)
 
 
-def dead_letter_lines(changes: Sequence[Change]) -> bytes:
-    """Dead letters as JSON Lines: identity, reason and the record whole, as it arrived."""
-    return b"".join(_json_line(change).encode("ascii") + b"\n" for change in changes)
+def dead_letter_line(change: Change, redaction: Redaction = NO_REDACTION) -> str:
+    """A dead letter as JSON: identity, reason, and the record, from which it can be replayed.
 
-
-def _json_line(change: Change) -> str:
-    letter = {
+    The record is stored as it arrived. With a redaction it is the record after that, marked as
+    such (see ``redacted_records``). A record that cannot be redacted, because it or a value on the
+    way to a redacted attribute is malformed, is not stored at all, and the reason says so.
+    """
+    reason = change.problem.reason if change.problem else ""
+    letter: dict[str, Any] = {
         "event_id": change.event_id,
         "sequence_number": change.sequence_number,
         "table": change.table,
         "code": change.problem and change.problem.code,
-        "reason": change.problem and change.problem.reason,
+        "reason": reason,
     }
     try:
-        return _json({**letter, "record": change.record})
+        return _json({**letter, "record": _stored_record(change, redaction)})
+    except (UndecodableRecordError, SettingsError):
+        why = ", because it cannot be redacted"
     except (RecursionError, TypeError, ValueError) as error:
-        not_json = f" The record cannot be written as JSON ({type(error).__name__}): {NOT_STORED}"
-        return _json({**letter, "reason": f"{letter['reason']}{not_json}"})
+        why = f", because it is not JSON ({type(error).__name__})"
+    return _json({**letter, "reason": f"{reason} {NOT_STORED.format(why=why)}"})
+
+
+def _stored_record(change: Change, redaction: Redaction) -> Any:
+    if not redaction:
+        return change.record
+    if change.decoded is None:
+        raise UndecodableRecordError(change.event_id, "a malformed record cannot be redacted")
+    return redacted_record(change.record, change.decoded, change.delivery_stream, redaction)
 
 
 def _json(value: Any) -> str:
@@ -94,10 +116,6 @@ def put_object(s3: "S3Client", bucket: str, key: str, body: bytes) -> str:
             "s3:PutObject there."
         ) from error
     return key
-
-
-def _identity(change: Change) -> str:
-    return change.event_id or change.sequence_number or _json_line(change)
 
 
 def _jsonable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.firehose.held import HELD_KIND, held_record, paths_without_column
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import day_and_digest, put_object
-from ddb_pipeline.functions.stream_settings import StreamSettings
+from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.hive.coverage import Fields, covered_fields
 
@@ -70,13 +70,14 @@ class DeliveryTable:
         return () if self._fields is None else paths_without_column(document, self._fields)
 
 
-def write_held_changes(s3: "S3Client", settings: StreamSettings, changes: Sequence[Change]) -> str:
+def write_held_changes(s3: "S3Client", rules: Rules, changes: Sequence[Change]) -> str:
     """Write a batch's held changes as one error object; returns its key.
 
     Raises:
         DeadLetterError: there is no bucket, or S3 did not take the object.
     """
     identity = "\n".join(change.event_id for change in changes)
+    settings = rules.settings
     key = f"{settings.error_prefix}{HELD_KIND}/{day_and_digest(changes, identity)}"
     records = [
         held_record(

@@ -1,12 +1,18 @@
 """Applies the settings to a record: where it goes, and how it is edited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.values import TOO_DEEP, Item
-from ddb_pipeline.functions.attributes import AttributeFilter, Redaction, matches, scalar_at
+from ddb_pipeline.functions.attributes import (
+    AttributeFilter,
+    AttributePath,
+    Redaction,
+    matches,
+    scalar_at,
+)
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import Routing, StreamSettings
 from ddb_pipeline.hive.undecodable import UndecodableValueError
@@ -76,21 +82,23 @@ def route(routing: Routing, table: str, image: Item) -> str:
     return routing.tables.get(table, routing.default)
 
 
-def edited(record: StreamRecord, rules: Rules) -> StreamRecord | None:
+def edited(
+    record: StreamRecord, rules: Rules, pseudonyms: Collection[AttributePath] = ()
+) -> StreamRecord | None:
     """The record after redaction and transformer; None where the transformer drops the change.
 
+    Args:
+        record: the record.
+        rules: how to edit it.
+        pseudonyms: paths of values that are pseudonyms already.
+
     Raises:
-        UndecodableRecordError: a value cannot be pseudonymised, or the transformer failed.
+        UndecodableRecordError: a value cannot be redacted, or the transformer failed.
         SettingsError: a key attribute is dropped.
     """
     if not rules.edits:
         return record
-    try:
-        record = _redacted(record, rules.redaction)
-    except UndecodableValueError as error:
-        raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
-    except RecursionError:
-        raise UndecodableRecordError(record.event_id, TOO_DEEP) from None
+    record = redacted(record, rules.redaction.except_pseudonyms(pseudonyms))
     if rules.transformer is None:
         return record
     new, old = (
@@ -106,18 +114,29 @@ def edited(record: StreamRecord, rules: Rules) -> StreamRecord | None:
     return record._replace(new_image=new, old_image=old_image)
 
 
-def _redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:
+def redacted(record: StreamRecord, redaction: Redaction) -> StreamRecord:
+    """The record without dropped attributes and with pseudonyms, in its keys too.
+
+    Raises:
+        UndecodableRecordError: a value cannot be redacted.
+        SettingsError: a key attribute is dropped.
+    """
     name = redaction.drops(record.keys)
     if name:
         raise SettingsError(
             f"DROP_ATTRIBUTES names {name!r}, a key of table {record.table!r}: without its "
             "key a changed item cannot be identified. Pseudonymise it instead."
         )
-    return record._replace(
-        keys=redaction.keys(record.keys),
-        new_image=None if record.new_image is None else redaction.image(record.new_image),
-        old_image=None if record.old_image is None else redaction.image(record.old_image),
-    )
+    try:
+        return record._replace(
+            keys=redaction.keys(record.keys),
+            new_image=None if record.new_image is None else redaction.image(record.new_image),
+            old_image=None if record.old_image is None else redaction.image(record.old_image),
+        )
+    except UndecodableValueError as error:
+        raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
+    except RecursionError:
+        raise UndecodableRecordError(record.event_id, TOO_DEEP) from None
 
 
 def _transformed(image: Item, record: StreamRecord, transformer: Transformer) -> Item | None:

@@ -57,6 +57,12 @@ class Routing:
     attribute: AttributePath
     attribute_values: Mapping[str, str]
 
+    @property
+    def delivery_streams(self) -> frozenset[str]:
+        """All delivery streams that are named here."""
+        named = (self.default, *self.tables.values(), *self.attribute_values.values())
+        return frozenset(filter(None, named))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:

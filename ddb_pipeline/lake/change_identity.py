@@ -49,7 +49,7 @@ def of_document(document: Any, columns: Sequence[str]) -> Identity | None:
 def of_dead_letter(letter: Mapping[str, Any], columns: Sequence[str]) -> Identity | None:
     """The identity of a dead letter; None where its record cannot be decoded and has no id."""
     try:
-        return of_change(read_record(letter["record"]), columns)
+        return of_change(read_record(letter.get("record", {})), columns)
     except UndecodableRecordError:
         event_id = str(letter.get("event_id") or "")
         return (event_id,) if event_id and tuple(columns) == (EVENT_ID,) else None

@@ -13,21 +13,26 @@ if TYPE_CHECKING:
 
 
 class DeadLetters(NamedTuple):
-    """The dead letters of an object, and its lines that are not dead letters."""
+    """The dead letters of an object, and its lines that cannot be delivered again.
+
+    Attributes:
+        letters: the dead letters. One of a record that could not be redacted has no ``record``.
+        remaining: the lines of letters without a record, and those that are no dead letters.
+    """
 
     letters: tuple[Mapping[str, Any], ...]
-    unreadable: tuple[bytes, ...]
+    remaining: tuple[bytes, ...]
 
     @property
     def event(self) -> dict[str, Any]:
         """The changes as an event of the streaming function."""
-        return {"Records": [letter["record"] for letter in self.letters]}
+        return {"Records": [letter["record"] for letter in self.letters if "record" in letter]}
 
 
 def read_dead_letters(body: bytes) -> DeadLetters:
-    """Read an object's JSON lines, which ``functions.dead_letters.dead_letter_lines`` writes."""
+    """Read an object's JSON lines, which ``functions.dead_letters.dead_letter_line`` writes."""
     letters: list[Mapping[str, Any]] = []
-    unreadable: list[bytes] = []
+    remaining: list[bytes] = []
     for line in body.split(b"\n"):
         if not line.strip():
             continue
@@ -35,11 +40,12 @@ def read_dead_letters(body: bytes) -> DeadLetters:
             letter = json.loads(line)
         except (ValueError, RecursionError):
             letter = None
-        if isinstance(letter, dict) and "record" in letter:
+        is_letter = isinstance(letter, dict)
+        if is_letter and ("record" in letter or "event_id" in letter):
             letters.append(letter)
-        else:
-            unreadable.append(line)
-    return DeadLetters(tuple(letters), tuple(unreadable))
+        if not is_letter or "record" not in letter:
+            remaining.append(line)
+    return DeadLetters(tuple(letters), tuple(remaining))
 
 
 def redeliver_letters(
@@ -47,8 +53,8 @@ def redeliver_letters(
 ) -> bool:
     """Deliver an object's dead letters again, and remove it; returns whether it is gone.
 
-    Safe to run twice. A copy is stored under the prefix of redelivered objects. Lines that are no
-    dead letters stay in the object.
+    Safe to run twice. A copy is stored under the prefix of redelivered objects. Lines without a
+    record stay in the object.
 
     Args:
         deliver: delivers an event of the streaming function, and returns the key of the object in
@@ -58,12 +64,13 @@ def redeliver_letters(
     if body is None:
         return False
     found = read_dead_letters(body.content)
-    if not found.letters:
+    event = found.event
+    if not event["Records"]:
         return False
     # The copy comes first: the delivery itself may overwrite the object.
     archive(s3, bucket, stored.key, body.content)
-    if deliver(found.event) == stored.key:
+    if deliver(event) == stored.key:
         return False
-    rest = b"".join(line + b"\n" for line in found.unreadable)
+    rest = b"".join(line + b"\n" for line in found.remaining)
     leave(s3, bucket, stored.key, rest, body.etag)
     return True

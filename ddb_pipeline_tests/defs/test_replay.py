@@ -15,7 +15,7 @@ from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.functions.changes import Problem, decode
-from ddb_pipeline.functions.dead_letters import dead_letter_lines
+from ddb_pipeline.functions.dead_letters import dead_letter_line
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, stream_record
@@ -148,7 +148,7 @@ def letters_of(records: Sequence[Any]) -> list[bytes]:
     changes = decode(records)
     for change in changes:
         change.problem = Problem("oversized", "too large")
-    return dead_letter_lines(changes).splitlines()
+    return [dead_letter_line(change).encode() for change in changes]
 
 
 def test_dead_letters(settings: Settings, cloud: CloudResource) -> None:

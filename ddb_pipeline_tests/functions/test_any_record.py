@@ -16,8 +16,9 @@ from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
 from ddb_pipeline.functions.changes import Change, Problem
-from ddb_pipeline.functions.dead_letters import DeadLetterError, dead_letter_lines
+from ddb_pipeline.functions.dead_letters import DeadLetterError, dead_letter_line
 from ddb_pipeline.functions.held import DeliveryTable
+from ddb_pipeline.functions.redacted_records import MARK
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.glue.catalog import TableReference
@@ -57,9 +58,10 @@ VALUES: list[Any] = [
     *({"M": []}, {"M": None}, {"L": {}}, {"L": "x"}, {"SS": "x"}, {"NS": [1]}, {"Q": 1}, {"S": 5}),
     *({"S": "x", "M": {"mail": {"S": "y"}}}, {"BS": [5]}, {"\ud800": {"S": "\ud800"}}),
     *(nested(300, "L"), nested(300, "M"), {"user": nested(40, "L")}, "x" * 1_030_000),
+    *({MARK: 5}, {"pseudonymised": 5}, {"pseudonymised": [[5], [[]], 5], "delivery_stream": []}),
     *("arn:aws:dynamodb:eu-west-1:0:table/../../x/stream/1", "arn:::table/\ud800", "0" * 40),
 ]
-NAMES = ["", "\ud800", "S", "M", "user", "kinesis", "dynamodb", "x" * 70_000, "ddb_keys", "0"]
+NAMES = ["", MARK, "\ud800", "S", "M", "user", "kinesis", "dynamodb", "x" * 70_000, "ddb_keys", "0"]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -250,9 +252,6 @@ def test_value_to_redact_that_is_not_dynamodbs(value: Any) -> None:
 @pytest.mark.parametrize("record", [nested(100_000, "L"), {"x": {1, "a"}}, {b"x": 1}])
 def test_record_that_is_no_json(record: Any) -> None:
     """Not from Lambda, whose events are parsed JSON, but from who calls ``process``."""
-    [line] = dead_letter_lines(
-        [Change(record, 0, problem=Problem("undecodable", "deep"))]
-    ).splitlines()
-    letter = json.loads(line)
+    letter = json.loads(dead_letter_line(Change(record, 0, problem=Problem("undecodable", "deep"))))
     assert "record" not in letter
     assert "replay it from there by its sequence number" in letter["reason"]
