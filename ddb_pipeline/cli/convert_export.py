@@ -81,6 +81,11 @@ class ConversionReport:
     type=click.IntRange(1, 256),
     help="Number of threads. Default: one for each CPU core.",
 )
+@click.option(
+    "--no-checksums",
+    is_flag=True,
+    help="Accept manifests without their .md5 objects. Data files are verified all the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def convert_export_command(
     source: str,
@@ -91,6 +96,7 @@ def convert_export_command(
     compression: str,
     file_mb: int,
     workers: int | None,
+    no_checksums: bool,
     as_json: bool,
 ) -> None:
     """Convert a DynamoDB export to Parquet.
@@ -106,7 +112,7 @@ def convert_export_command(
     if schema is not None and infer:
         raise click.UsageError("Give --schema or --infer, not both.")
     started = time.monotonic()
-    opened = open_export(*filesystem_and_path(source))
+    opened = open_export(*filesystem_and_path(source), checksums=not no_checksums)
     columns, notes = (
         (read_parquet_schema_file(schema), [])
         if schema is not None

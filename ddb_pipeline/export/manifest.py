@@ -56,12 +56,14 @@ class ChecksumError(ExportError):
     """The bytes or the item count of an object differ from what the manifest states."""
 
 
-def read_export(open_object: Open, folder: str) -> Export:
+def read_export(open_object: Open, folder: str, *, checksums: bool = True) -> Export:
     """Read and verify the manifests of an export.
 
     Args:
         open_object: such as an ``export.source.ExportFolder``.
         folder: the export's folder (``export_folder``), or the key of its summary manifest.
+        checksums: whether the manifests' checksum objects are needed and verified. Data files are
+            verified by the checksums in the manifest either way.
 
     Raises:
         ExportNotFinishedError: there is no summary manifest.
@@ -72,7 +74,7 @@ def read_export(open_object: Open, folder: str) -> Export:
     folder = folder if not folder or folder.endswith("/") else f"{folder}/"
     summary_key = f"{folder}{SUMMARY}.json"
     try:
-        body = _verified(open_object, folder, SUMMARY)
+        body = _manifest(open_object, folder, SUMMARY, checksums)
     except FileNotFoundError:
         raise ExportNotFinishedError(
             summary_key,
@@ -82,7 +84,7 @@ def read_export(open_object: Open, folder: str) -> Export:
     summary = _parse_summary(summary_key, body)
     files_key = f"{folder}{FILES}.json"
     try:
-        body = _verified(open_object, folder, FILES)
+        body = _manifest(open_object, folder, FILES, checksums)
     except FileNotFoundError:
         raise ExportNotFinishedError(
             files_key, "it does not exist, though the summary does."
@@ -145,11 +147,11 @@ def _count(document: Mapping[str, Any], member: str) -> int:
     return value
 
 
-def _verified(open_object: Open, folder: str, name: str) -> bytes:
+def _manifest(open_object: Open, folder: str, name: str, checksums: bool) -> bytes:
     key = f"{folder}{name}.json"
     with open_object(key) as source:
         body = source.read()
-    for suffix in CHECKSUM_SUFFIXES:
+    for suffix in CHECKSUM_SUFFIXES if checksums else ():
         try:
             with open_object(f"{folder}{name}{suffix}") as source:
                 expected = source.read().decode("ascii", "replace").strip()
@@ -160,7 +162,12 @@ def _verified(open_object: Open, folder: str, name: str) -> bytes:
                 key, f"its MD5 is {md5_text(body)}, {name}{suffix} states {expected}."
             )
         return body
-    raise ChecksumError(key, "its checksum object is missing; copy all objects of the export.")
+    if not checksums:
+        return body
+    raise ChecksumError(
+        key,
+        "its checksum object is missing. Copy all objects of the export, or give --no-checksums.",
+    )
 
 
 def _parse_file(key: str, number: int, line: bytes) -> DataFile:

@@ -36,17 +36,19 @@ class ExportFolder:
         return source
 
 
-def open_export(filesystem: pyarrow.fs.FileSystem, path: str) -> tuple[ExportFolder, Export]:
+def open_export(
+    filesystem: pyarrow.fs.FileSystem, path: str, *, checksums: bool = True
+) -> tuple[ExportFolder, Export]:
     """Find an export, and read and verify its manifests.
 
     ``path`` is the export's folder, the one with ``manifest-summary.json``, or a folder above it
-    that holds a single export.
+    that holds a single export. ``checksums`` is that of ``read_export``.
 
     Raises:
         ExportError: there is no export, there are several, or a manifest is damaged.
     """
     folder = ExportFolder(filesystem, find_export(filesystem, path.rstrip("/")))
-    return folder, read_export(folder, "")
+    return folder, read_export(folder, "", checksums=checksums)
 
 
 def _listed(filesystem: pyarrow.fs.FileSystem, folder: str) -> list[pyarrow.fs.FileInfo]:

@@ -1,5 +1,6 @@
 """``ddb-pipeline convert-export``: schemas, partitions, rejected lines, refused arguments."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -166,3 +167,15 @@ def test_a_source_that_is_a_file(tmp_path: Path) -> None:
         cli, ["convert-export", str(tmp_path / "file"), str(tmp_path / "lake")]
     )
     assert isinstance(result.exception, ExportError)
+
+
+def test_an_export_copied_without_its_checksums(tmp_path: Path, source: Path) -> None:
+    for file in source.glob("*.md5"):
+        file.unlink()
+    result = CliRunner().invoke(cli, ["convert-export", str(source), str(tmp_path / "lake")])
+    assert "--no-checksums" in str(result.exception)
+    assert "300 rows" in run(source, tmp_path / "lake", "--no-checksums")
+    data = next((source / "data").iterdir())
+    data.write_bytes(data.read_bytes() + gzip.compress(b""))
+    arguments = ["convert-export", str(source), str(tmp_path / "other"), "--no-checksums"]
+    assert "its MD5 is" in str(CliRunner().invoke(cli, arguments).exception)
