@@ -1,6 +1,5 @@
 """``ddb-pipeline preflight``: what Firehose would do with data, before anything is deployed."""
 
-import io
 import json
 import re
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import pyarrow.fs
@@ -29,6 +28,7 @@ from ddb_pipeline.dynamodb.stream import (
     change_document,
 )
 from ddb_pipeline.dynamodb.values import Item, item_json
+from ddb_pipeline.export.lines import whole_lines
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.source import open_export
@@ -40,6 +40,11 @@ from ddb_pipeline.resources.cloud import CloudResource
 
 DEFAULT_SAMPLE = 10_000
 STANDARD_INPUT = "-"
+READ_BYTES = 1024 * 1024
+EXPORTED = re.compile(rb'\{\s*"Item"\s*:').match
+"""Whether a line begins like one of an export."""
+PRETTY_PRINTED = (b"{", b"[", b"[{")
+"""Lines with which documents on several lines begin."""
 
 Sample = tuple[str, bytes | Item]
 """Its label in the report, and a document as Firehose receives it, or an item."""
@@ -116,7 +121,7 @@ def checked(columns: Sequence[Column], found: Iterable[Sample]) -> PreflightRepo
             check.check(document, label)
             continue
         try:
-            check.check(write(document), label)
+            check.check(write(document), label, document)
         except UndecodableRecordError as error:
             check.refuse(label, error.path, f"undecodable: {error.reason}")
     return check.report()
@@ -177,27 +182,37 @@ def samples(source: str, limit: int | None) -> Iterator[Sample]:
     info = filesystem.get_file_info(path)
     if info.is_file:
         with filesystem.open_input_stream(path) as stream:
-            yield from lines(io.BufferedReader(stream))
+            yield from lines(stream)
     elif info.type == pyarrow.fs.FileType.Directory:
         yield from export_items(filesystem, path)
     else:
         raise PreflightSourceError(f"{source} does not exist.")
 
 
-def lines(stream: Iterable[bytes]) -> Iterator[Sample]:
+def lines(stream: BinaryIO) -> Iterator[Sample]:
     """JSON lines: lines of an export (``{"Item": {...}}``) as items, others as documents."""
-    for number, line in enumerate(stream, 1):
-        text = line.strip()
-        if text:
-            item = export_line_item(text) if text.startswith(b'{"Item"') else None
-            yield f"line {number}", text if item is None else item
+    number = 0
+    for block, too_long in whole_lines(iter(lambda: stream.read(READ_BYTES), b"")):
+        for line in block.splitlines():
+            number += 1
+            text = line.strip()
+            if text in PRETTY_PRINTED:
+                raise PreflightSourceError(
+                    f"Line {number} is no JSON document, but the beginning of one on several "
+                    "lines. Write each document on one line, as jq -c does."
+                )
+            if text:
+                item = export_line_item(text) if EXPORTED(text) else None
+                yield f"line {number}", text if item is None else item
+        for line in too_long:
+            raise PreflightSourceError(f"Line {number + 1}: {line.reason}.")
 
 
 def export_line_item(line: bytes) -> Item | None:
     """The item of an export's line; None for a document that only begins like one."""
     try:
         document = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     item = document.get("Item") if len(document) == 1 else None
     return item if isinstance(item, dict) else None

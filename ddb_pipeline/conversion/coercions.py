@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from ddb_pipeline.conversion.preflight_report import Occurrence, Verdict
 from ddb_pipeline.conversion.serde.json_documents import JsonFraction, JsonInteger, JsonNumber
+from ddb_pipeline.hive.times import read_date, read_timestamp
 from ddb_pipeline.hive.types import (
     ArrayType,
+    CharType,
     HiveType,
     MapType,
     PrimitiveType,
     StructType,
+    VarcharType,
 )
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 EXACT_DIGITS: Final[Mapping[str, int]] = {"float": 6, "double": 15}
 """Decimal digits that a type holds of any number (IEEE 754: FLT_DIG and DBL_DIG)."""
@@ -52,6 +56,36 @@ def coercions(value: Any, hive_type: HiveType, result: Any, path: str) -> Iterat
         reason = _scalar(value, hive_type, result)
         if reason:
             yield _coerced(path, reason, value, result)
+
+
+def renamed_keys(
+    item: Mapping[str, Any], document: Any, columns: Mapping[str, HiveType]
+) -> Iterator[Occurrence]:
+    """Yield where a map column's keys are others in the document than in the item.
+
+    ``item`` is in DynamoDB's typed form. The document has the same members in the same order.
+    """
+    for value, (name, written) in zip(item.values(), document.items(), strict=False):
+        if name in columns:
+            yield from _renamed_keys(value, written, columns[name], name)
+
+
+def _renamed_keys(typed: Any, written: Any, hive_type: HiveType, path: str) -> Iterator[Occurrence]:
+    content = typed.get("M") if isinstance(typed, Mapping) else None
+    if isinstance(content, Mapping) and isinstance(written, Mapping):
+        if isinstance(hive_type, MapType) and list(content) != list(written):
+            reason = "a map's keys are written as column names"
+            yield _coerced(path, reason, list(content), list(written))
+        for inner, (name, found) in zip(content.values(), written.items(), strict=False):
+            if isinstance(hive_type, MapType):
+                yield from _renamed_keys(inner, found, hive_type.value, f"{path}[]")
+            elif isinstance(hive_type, StructType):
+                types = {field.name: field.type for field in hive_type.fields}
+                if name in types:
+                    yield from _renamed_keys(inner, found, types[name], f"{path}.{name}")
+    elif isinstance(hive_type, ArrayType) and isinstance(written, list):
+        for inner, found in zip(typed.get("L", ()), written, strict=False):
+            yield from _renamed_keys(inner, found, hive_type.element, f"{path}[]")
 
 
 def _coerced(path: str, reason: str, value: Any, result: Any) -> Occurrence:
@@ -100,10 +134,12 @@ def _scalar(value: Any, hive_type: HiveType, result: Any) -> str:
     """The reason for which a scalar counts as coerced; empty where it does not."""
     name = hive_type.name if isinstance(hive_type, PrimitiveType) else str(hive_type)
     number, text = isinstance(value, JsonNumber), isinstance(value, str)
-    if name == "string":
-        return "" if text and not number else f"{kind_of(value)} becomes text"
+    if name == "string" or isinstance(hive_type, CharType | VarcharType):
+        if number or not text:
+            return f"{kind_of(value)} becomes text"
+        return _other_text(value, result)
     if name in ("date", "timestamp"):
-        return "" if not number else f"{kind_of(value)} becomes a {name}"
+        return f"{kind_of(value)} becomes a {name}" if number else _other_time(name, value, result)
     if name == "boolean":
         return "" if isinstance(value, bool) else f"{kind_of(value)} is true only if it is 'true'"
     if name in EXACT_DIGITS and text and not _keeps_digits(value, result, EXACT_DIGITS[name]):
@@ -111,6 +147,23 @@ def _scalar(value: Any, hive_type: HiveType, result: Any) -> str:
     if name in _NUMBERS and not number:
         return f"{kind_of(value)} becomes a number"
     return ""
+
+
+def _other_text(text: str, result: Any) -> str:
+    """The reason for which a text is stored as another one; empty if it is not."""
+    if text != result:
+        return "blanks at the end are removed"
+    has_pairs = text.isascii() or text == text.encode("utf-8", "replace").decode()
+    return "" if has_pairs else "half a surrogate pair becomes a question mark"
+
+
+def _other_time(name: str, text: str, result: Any) -> str:
+    """The reason for which a text becomes another date or time; empty if it does not."""
+    try:
+        exact = read_date(text) if name == "date" else read_timestamp(text)
+    except UndecodableValueError as error:
+        return f"{error.reason}; the {name} is what Java makes of it"
+    return "" if exact == result else f"the {name} is another one than the text states"
 
 
 def _keeps_digits(text: str, result: Any, digits: int) -> bool:

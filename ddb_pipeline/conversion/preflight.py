@@ -7,7 +7,7 @@ the document.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ddb_pipeline.conversion.coercions import coercions, kind_of
+from ddb_pipeline.conversion.coercions import coercions, kind_of, renamed_keys
 from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.conversion.preflight_report import (
     WHOLE_DOCUMENT,
@@ -64,11 +64,21 @@ class Preflight:
             column.name.lower() for column in columns if column.name not in DELIVERY_NAMES
         )
 
-    def check(self, record: bytes, label: str) -> None:
-        """Check a record of one or several documents; ``label`` names it in examples."""
+    def check(self, record: bytes, label: str, item: Mapping[str, Any] | None = None) -> None:
+        """Check a record of one or several documents.
+
+        Args:
+            record: the record.
+            label: its name in examples.
+            item: the item, in DynamoDB's typed form, that the record was written from.
+        """
         outcomes = list(self._documents.outcomes(record))
         if len(outcomes) == 1:
-            self._findings.add(self._occurrences(record, outcomes[0]), label)
+            occurrences = list(self._occurrences(record, outcomes[0]))
+            if item is not None and not isinstance(outcomes[0], ConversionError):
+                (written,) = read_documents(record, _AS_WRITTEN)
+                occurrences += renamed_keys(item, written, self._types)
+            self._findings.add(occurrences, label)
             return
         texts = [document.text for document in documents(record)]
         for number, outcome in enumerate(outcomes):

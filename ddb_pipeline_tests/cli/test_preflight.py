@@ -60,6 +60,26 @@ def test_standard_input_and_sample(schema: Path) -> None:
     assert "Every document becomes a row" in result.stdout
 
 
+def test_blanks_in_a_line_of_an_export(tmp_path: Path, schema: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{ "Item" : {"id":{"S":"a"},"n":{"N":"1"}}}\n\t{"Item":{"id":{"S":"b"}}}\n')
+    result = run(path, "--schema", schema, "--json")
+    assert (result.exit_code, findings(result)) == (0, {})
+
+
+@pytest.mark.parametrize("document", [{"id": "a"}, [{"id": "a"}]])
+def test_a_document_on_several_lines(schema: Path, document: Any) -> None:
+    result = run("-", "--schema", schema, stdin=b"\n" + json.dumps(document, indent=1).encode())
+    assert result.exit_code == 1
+    assert "Line 2 is no JSON document" in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_document_that_is_nested_deep(schema: Path) -> None:
+    result = run("-", "--schema", schema, "--json", stdin=b'{"Item":' * 100_000)
+    assert findings(result) == {("refused", "(document)"): 1}
+
+
 def test_report_as_text(tmp_path: Path, schema: Path) -> None:
     path = tmp_path / "docs.jsonl"
     path.write_bytes(LINES + b'{"id":"\\u001b[31m","n":"\\u001b[0m"}\n')

@@ -56,6 +56,18 @@ def found(report: PreflightReport) -> list[tuple[Verdict, str]]:
         ("timestamp", '"2026-01-01 00:00:00"', []),
         ("timestamp", "1700000000", [(COERCED, "c")]),
         ("timestamp", '"yesterday"', [(REFUSED, "c")]),
+        ("timestamp", '"2026-01-01T00:00:00.123456Z"', []),
+        ("timestamp", '"2026-01-01T00:00:00.123456789Z"', [(COERCED, "c")]),
+        ("timestamp", '"2026-01-01T00:00:00+05:30"', [(COERCED, "c")]),
+        ("timestamp", '"2026-01-01T00:00:00+05:00"', []),
+        ("timestamp", '"2026-02-30 00:00:00"', [(COERCED, "c")]),
+        ("date", '"2026-01-01"', []),
+        ("date", '"2026-02-30"', [(COERCED, "c")]),
+        ("date", '"2026-01-01T23:59:59-12:00"', [(COERCED, "c")]),
+        ("char(3)", '"a "', [(COERCED, "c")]),
+        ("char(3)", '"a"', []),
+        ("string", r'"\ud800"', [(COERCED, "c")]),
+        ("string", r'"\ud83d\ude00"', []),
         ("array<bigint>", "[1,2]", []),
         ("array<bigint>", "1", [(COERCED, "c")]),
         ("array<bigint>", '""', [(COERCED, "c")]),
@@ -117,6 +129,26 @@ def test_a_column_with_which_no_record_is_converted(hive_type: str) -> None:
     assert (second.path, second.documents) == ("good", 1)
     assert report.refused == report.documents == 2
     assert not report.clean
+
+
+def test_keys_of_a_map_that_are_written_as_others() -> None:
+    check = Preflight([Column("m", "array<map<string,int>>"), Column("s", "struct<a_b:int>")])
+    item = {
+        "M": {"L": [{"M": {"2024-01-01": {"N": "1"}, "a": {"N": "2"}}}]},
+        "s": {"M": {"a-b": {"N": "1"}}},
+    }
+    check.check(b'{"m":[{"2024-01-01":1,"a":2}],"s":{"a_b":1}}', "same", item)
+    assert check.report().findings == ()
+    check.check(b'{"m":[{"2024_01_01":1,"a":2}],"s":{"a_b":1}}', "others", item)
+    (finding,) = check.report().findings
+    assert (finding.verdict, finding.path, finding.documents) == (COERCED, "m[]", 1)
+    assert finding.examples[0].result == '["2024_01_01","a"]'
+
+
+def test_the_example_of_a_key_with_a_dot() -> None:
+    (finding,) = preflight({"c": "int"}, b'{"c":1,"a.b":"shown"}').findings
+    assert (finding.verdict, finding.path) == (DROPPED, "a.b")
+    assert finding.examples[0].value == '"shown"'
 
 
 def test_a_name_declared_twice_is_a_schema_error() -> None:

@@ -19,9 +19,9 @@ from ddb_pipeline.arrow_json import MAX_DEPTH, is_deeper
 from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.dynamodb.values import json_text
 from ddb_pipeline.export.lines import check_marks
-from ddb_pipeline.export.rows.times import read_date, read_timestamp
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import number_range
+from ddb_pipeline.hive.times import read_date, read_epoch, read_timestamp
 from ddb_pipeline.hive.types import (
     ArrayType,
     CharType,
@@ -267,9 +267,11 @@ def _date(tag: str, content: Any) -> date:
 
 
 def _timestamp(tag: str, content: Any) -> datetime:
-    if tag not in ("S", "N"):
+    if tag == "N":
+        return read_epoch(number_text(content))
+    if tag != "S":
         raise _wrong(tag, "timestamp")
-    return read_timestamp(tag, content)
+    return read_timestamp(content)
 
 
 _PRIMITIVES: Final[Mapping[str, ReadContent]] = {

@@ -1,4 +1,4 @@
-"""Dates and timestamps of items: ISO 8601 texts and epoch numbers of the years 1 to 9999, exact.
+"""Dates and timestamps: ISO 8601 texts and epoch numbers of the years 1 to 9999, exact.
 
 Parsed here instead of by ``datetime.fromisoformat``, which accepts other texts in each version of
 Python. Epoch numbers are in seconds or milliseconds by their size, as Firehose reads them.
@@ -7,9 +7,8 @@ Python. Epoch numbers are in seconds or milliseconds by their size, as Firehose 
 import re
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
-from typing import Any, Final
+from typing import Final
 
-from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
@@ -40,20 +39,16 @@ def read_date(text: str) -> date:
     raise UndecodableValueError("the text is not a date, YYYY-MM-DD")
 
 
-def read_timestamp(tag: str, content: Any) -> datetime:
-    """A text (tag ``S``) or a number (tag ``N``) as naive UTC.
-
-    A text is ISO 8601 (a time without a zone is UTC), or an epoch number.
+def read_timestamp(text: str) -> datetime:
+    """A text as naive UTC: ISO 8601 (a time without a zone is UTC), or an integer epoch number.
 
     Raises:
         UndecodableValueError: it is something else, outside of the years 1 to 9999, or has digits
             past microseconds.
     """
-    if tag == "N":
-        return _moment(number_text(content))
-    if _EPOCH_TEXT.match(content):
-        return _moment(content)
-    match = _TIMESTAMP.match(content)
+    if _EPOCH_TEXT.match(text):
+        return read_epoch(text)
+    match = _TIMESTAMP.match(text)
     try:
         if match is None:
             raise ValueError
@@ -83,7 +78,13 @@ def _offset(text: str) -> timedelta:
     return -offset if text[0] == "-" else offset
 
 
-def _moment(text: str) -> datetime:
+def read_epoch(text: str) -> datetime:
+    """A number of seconds or milliseconds since 1970 as naive UTC.
+
+    Raises:
+        UndecodableValueError: it is outside of the years 1 to 9999, or has digits past
+            microseconds.
+    """
     number = Decimal(text)
     if number.adjusted() > 18:
         raise UndecodableValueError(_OUTSIDE)
