@@ -204,8 +204,8 @@ def lines(stream: BinaryIO) -> Iterator[Sample]:
             if text:
                 item = export_line_item(text) if EXPORTED(text) else None
                 yield f"line {number}", text if item is None else item
-        for line in too_long:
-            raise PreflightSourceError(f"Line {number + 1}: {line.reason}.")
+        for rejected in too_long:
+            raise PreflightSourceError(f"Line {number + 1}: {rejected.reason}.")
 
 
 def export_line_item(line: bytes) -> Item | None:

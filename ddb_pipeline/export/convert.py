@@ -105,8 +105,8 @@ def infer_export(
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
-    work = TaskInference(open_object, export.format)
-    for one in (run_tasks or in_threads(workers))(tasks, work.infer, counter.add_items):
+    infer = Work(TaskInference(open_object, export.format).infer, Inference.from_json)
+    for one in (run_tasks or in_threads(workers))(tasks, infer, counter.add_items):
         counter.add_task()
         found = merge(found, one)
     return found
@@ -196,7 +196,8 @@ def _all_reports(
         counter.add_task()
     resumed = len(reports)
     left = [task for task in tasks if task.number not in reports]
-    for report in run_tasks(left, converter.convert, counter.add_items):
+    convert = Work(converter.convert, TaskReport.from_json)
+    for report in run_tasks(left, convert, counter.add_items):
         reports[report.number] = report
         counter.add_task()
     return resumed, [reports[task.number] for task in tasks]
@@ -222,7 +223,7 @@ def in_threads(workers: int | None = None) -> RunTasks:
     ) -> Iterator[Result]:
         count = max(1, min(workers or available_cores(), len(tasks)))
         with ThreadPoolExecutor(count, thread_name_prefix="export") as pool:
-            futures = [pool.submit(work, task, report_items) for task in tasks]
+            futures = [pool.submit(work.run, task, report_items) for task in tasks]
             try:
                 for future in as_completed(futures):
                     yield future.result()

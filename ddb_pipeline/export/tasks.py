@@ -9,7 +9,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
@@ -55,8 +55,28 @@ class Task:
         return sum(file.item_count for file in self.files)
 
 
-Result = TypeVar("Result")
-Work = Callable[[Task, ReportItems], Result]
+class JsonResult(Protocol):
+    """A result that can be passed from one process to another."""
+
+    def to_json(self) -> str:
+        """The result as JSON text."""
+        ...
+
+
+Result = TypeVar("Result", bound=JsonResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Result]):
+    """What is done with each task.
+
+    Attributes:
+        run: does it.
+        read: a result from its JSON text.
+    """
+
+    run: Callable[[Task, ReportItems], Result]
+    read: Callable[[str], Result]
 
 
 class RunTasks(Protocol):

@@ -15,6 +15,7 @@ A schema is inferred in two steps: :func:`infer_items` observes items, in parts 
 :func:`merge` joins; :func:`inferred_schema` decides about the types.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.names import column_name, reads_as_number
 from ddb_pipeline.hive.numbers import number_type
 from ddb_pipeline.hive.observation import MAX_ATTRIBUTES, Observation, observe_item
+from ddb_pipeline.hive.observation_json import observation_document, read_observation
 from ddb_pipeline.hive.types import (
     PRIMITIVE_TYPES,
     STRING,
@@ -130,6 +132,20 @@ class Inference:
 
     items: int
     seen: Observation
+
+    def to_json(self) -> str:
+        """The inference as a JSON object."""
+        return json.dumps({"items": self.items, "seen": observation_document(self.seen)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Inference":
+        """An inference from the text that ``to_json`` returned.
+
+        Raises:
+            KeyError, TypeError, AttributeError, ValueError: it is another text.
+        """
+        document = json.loads(text)
+        return cls(document["items"], read_observation(document["seen"]))
 
     @classmethod
     def empty(cls) -> "Inference":

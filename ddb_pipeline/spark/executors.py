@@ -1,6 +1,5 @@
 """Runs the tasks of an export's conversion on Spark's executors, one task a partition."""
 
-import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,24 +35,24 @@ def on_spark(spark: "SparkSession") -> RunTasks:
         if not tasks:
             return
         counted = spark.sparkContext.accumulator(0)
-        shared = spark.sparkContext.broadcast((tuple(tasks), work))
+        shared = spark.sparkContext.broadcast((tuple(tasks), work.run))
 
         def run_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            all_tasks, work_on = shared.value
+            all_tasks, run_one = shared.value
             for batch in batches:
                 for number in batch.column(0).to_pylist():
-                    result = work_on(all_tasks[number], counted.add)
-                    yield pa.RecordBatch.from_pydict({"result": [pickle.dumps(result)]})
+                    result = run_one(all_tasks[number], counted.add)
+                    yield pa.RecordBatch.from_pydict({"result": [result.to_json()]})
 
         numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
-        frame = numbers.mapInArrow(run_partition, "result binary")
+        frame = numbers.mapInArrow(run_partition, "result string")
         with _reporting(counted, report_items):
             try:
                 rows = frame.collect()
             except PythonException as error:
                 raise ExecutorError(last_line(str(error))) from error
         for row in rows:
-            yield pickle.loads(row.result)
+            yield work.read(row.result)
 
     return run
 

@@ -220,8 +220,8 @@ def test_a_task_with_an_unreadable_report_is_repeated(tmp_path: Path, text: str)
     staged: list[str] = []
 
     def stop(tasks: Any, work: Any, report_items: Any) -> Any:
-        staged.append(work.__self__.staging)
-        work(tasks[0], report_items)
+        staged.append(work.run.__self__.staging)
+        work.run(tasks[0], report_items)
         (Path(staged[0]) / "_part-00000.json").write_text(text)
         raise KeyboardInterrupt
 

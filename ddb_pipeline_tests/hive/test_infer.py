@@ -277,3 +277,16 @@ def test_every_value_of_a_record_has_a_place_in_the_schema(found: Any) -> None:
     names = covered_fields(normalized)
     for item in found:
         assert attributes_without_column(json.loads(item_json(item)), names) == ()
+
+
+def test_an_inference_is_the_same_after_a_journey_as_json() -> None:
+    deep: dict[str, Any] = {"S": "x"}
+    for _ in range(100):
+        deep = {"L": [deep, {"NULL": True}]}
+    items = [
+        {"id": {"S": "k"}, "n": {"N": "1.50"}, "m": {"M": {str(n): {"NS": ["1"]}}}, "deep": deep}
+        for n in range(observation.MAX_MAP_KEYS + 2)
+    ]
+    inference = infer_items(items, ("id",))
+    assert Inference.from_json(inference.to_json()) == inference
+    assert Inference.from_json(Inference.empty().to_json()) == Inference.empty()

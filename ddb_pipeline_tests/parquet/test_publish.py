@@ -43,7 +43,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         with pytest.raises(PublishError, match="Another process"):
             converted(source, tmp_path / "lake")
         seen.append("refused")
-        return (work(task, report_items) for task in tasks)
+        return (work.run(task, report_items) for task in tasks)
 
     assert converted(source, tmp_path / "lake", run_tasks=again).rows == 20
     assert seen == ["refused"]

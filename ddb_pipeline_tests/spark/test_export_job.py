@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.export import convert as convert_export_module
 from ddb_pipeline.export.columns_file import write_columns_file
 from ddb_pipeline.export.convert import convert_export
@@ -112,6 +113,7 @@ def test_a_damaged_file_fails_the_job_with_the_reason(
 def test_s3_is_configured_by_the_environment(
     session: Any,
     source: Path,
+    embedded_aws: Endpoint,
     aws_client: Callable[[str], Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,8 +125,8 @@ def test_s3_is_configured_by_the_environment(
             s3.put_object(Bucket="spark-export", Key=key, Body=path.read_bytes())
     environment = {
         "AWS_ENDPOINT_URL_S3": s3.meta.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": embedded_aws.credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": embedded_aws.credentials.secret_access_key,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     for name, value in environment.items():
