@@ -7,22 +7,18 @@ import dagster as dg
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.metadata import markdown_table
-from ddb_pipeline.defs.stream_delivery import function_settings
+from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
+from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
-from ddb_pipeline.functions.rules import destination
+from ddb_pipeline.functions.rules import Rules, destination, edited
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import EVENT_ID, column_name
-from ddb_pipeline.lake.reconcile import (
-    ExpectedChanges,
-    Reconciliation,
-    expected_changes,
-    reconcile_lake,
-)
+from ddb_pipeline.lake.reconcile import Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
 
-MAX_RECORDS = 50_000
 ARRIVAL_SECONDS = 60.0
+"""How long a change may take from the stream to S3, beside the time that Firehose buffers."""
 
 
 def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
@@ -38,22 +34,32 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         ),
     )
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
-        expected, sums = balance(cloud, pipeline, time.time())
+        found = reconcile(source(cloud, pipeline), time.time)
         return dg.AssetCheckResult(
-            passed=sums.balanced,
-            metadata={
-                "stream_records": sums.expected,
-                "rows": sums.rows,
-                "waiting": sums.failed,
-                "dead_lettered": sums.dead_lettered,
-                "lost": sums.lost,
-                "repeated": sums.repeated,
-                "lost_keys": dg.MetadataValue.json([list(key) for key in sums.lost_identities]),
-                "whole_stream": expected.complete,
-            },
+            passed=found.balanced,
+            # A gap proves no loss: it may have been a time without changes.
+            severity=dg.AssetCheckSeverity.ERROR if found.lost else dg.AssetCheckSeverity.WARN,
+            metadata=reconciliation_metadata(found),
         )
 
     return nothing_lost
+
+
+def reconciliation_metadata(found: Reconciliation) -> dict[str, dg.MetadataValue]:
+    """The numbers of a reconciliation. Changes are named by event ids, never by their keys."""
+    return {
+        "stream_records": dg.MetadataValue.int(found.expected),
+        "rows": dg.MetadataValue.int(found.rows),
+        "waiting": dg.MetadataValue.int(found.failed),
+        "dead_lettered": dg.MetadataValue.int(found.dead_lettered),
+        "lost": dg.MetadataValue.int(found.lost),
+        "repeated": dg.MetadataValue.int(found.repeated),
+        "lost_events": dg.MetadataValue.json(found.lost_events),
+        "lost_for_good": dg.MetadataValue.int(found.forgotten),
+        "reconciled_until": dg.MetadataValue.timestamp(found.until),
+        "not_reconciled": dg.MetadataValue.json(found.gaps),
+        "whole_stream": dg.MetadataValue.bool(not found.gaps),
+    }
 
 
 def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
@@ -106,24 +112,32 @@ def identity_columns(pipeline: PipelineConfig, table: TableDescription) -> list[
     return [column_name(attribute) for attribute in table.key_attributes]
 
 
-def balance(
-    cloud: CloudResource, pipeline: PipelineConfig, now: float
-) -> tuple[ExpectedChanges, Reconciliation]:
-    """Reconcile the oldest changes of the stream with the lake, at ``now`` in epoch seconds."""
-    name = pipeline.dynamodb_table
-    table = describe_table(cloud.dynamodb, name)
+def source(cloud: CloudResource, pipeline: PipelineConfig) -> Source:
+    """The pipeline's stream and lake, as the reconciliation needs them."""
+    table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
+    settings = function_settings(cloud, pipeline)
     columns = identity_columns(pipeline, table)
-    function = function_settings(cloud, pipeline)
-    expected = expected_changes(
+    # Event ids are delivered as they are: what changes only keys need not be known.
+    by_key = columns != [EVENT_ID]
+    rules = delivery_rules(cloud, settings) if by_key or settings.transformer else Rules(settings)
+
+    def delivered(record: StreamRecord) -> StreamRecord | None:
+        record = record._replace(table=pipeline.dynamodb_table)
+        if destination(record, settings) != settings.routing.default:
+            return None
+        try:
+            return edited(record, rules) if by_key or settings.transformer else record
+        except UndecodableRecordError:
+            # It becomes a dead letter, which is found by its event id.
+            return record
+
+    return Source(
         cloud.dynamodb_streams,
         table.stream_arn,
+        cloud.s3,
+        cloud.filesystem(),
+        pipeline.bucket,
         columns,
-        before=now - pipeline.buffer_seconds - ARRIVAL_SECONDS,
-        limit=MAX_RECORDS,
-        is_delivered=lambda record: (
-            destination(record._replace(table=name), function) == function.routing.default
-        ),
+        pipeline.buffer_seconds + ARRIVAL_SECONDS,
+        delivered,
     )
-    filesystem = cloud.filesystem()
-    sums = reconcile_lake(cloud.s3, filesystem, pipeline.bucket, expected, columns, until=now)
-    return expected, sums

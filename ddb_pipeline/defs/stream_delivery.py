@@ -35,13 +35,7 @@ class StreamDelivery:
     ) -> None:
         self._context = context
         self.settings = function_settings(cloud, pipeline)
-        redaction = Redaction(
-            self.settings.dropped,
-            self.settings.pseudonymised,
-            pseudonym_key(self.settings, lambda: cloud.client("secretsmanager")),
-        )
-        transformer = load_transformer(self.settings.transformer)
-        self._rules = Rules(self.settings, redaction, transformer)
+        self._rules = delivery_rules(cloud, self.settings)
         table = self.settings.delivery_table
         self._clients = Clients(
             cloud.firehose, cloud.s3, DeliveryTable(cloud.glue, table) if table else None
@@ -88,3 +82,17 @@ def function_settings(cloud: CloudResource, pipeline: PipelineConfig) -> StreamS
         SettingsError: one of its environment variables is not valid.
     """
     return read_settings(function_environment(cloud.client("lambda"), stream_function(pipeline)))
+
+
+def delivery_rules(cloud: CloudResource, settings: StreamSettings) -> Rules:
+    """The rules that these settings name, with the key of the pseudonyms.
+
+    Raises:
+        SettingsError: the key or the transformer cannot be loaded.
+    """
+    redaction = Redaction(
+        settings.dropped,
+        settings.pseudonymised,
+        pseudonym_key(settings, lambda: cloud.client("secretsmanager")),
+    )
+    return Rules(settings, redaction, load_transformer(settings.transformer))

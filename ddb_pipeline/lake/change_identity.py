@@ -1,14 +1,16 @@
-"""The identity of a change, equal in the stream, in a row, in an error object, in a dead letter.
+"""The identity of a change, equal in the stream, in a row and in an error object.
 
-It is the change's event id where the lake has that column, and else the item's key.
+It is the change's event id where the lake has that column, and else the item's key as delivered,
+which may be a pseudonym.
 """
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
+from hashlib import blake2b
 from typing import Any
 
-from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError, read_record
+from ddb_pipeline.dynamodb.stream import StreamRecord
 from ddb_pipeline.hive.names import EVENT_ID, column_name
 
 Identity = tuple[str, ...]
@@ -24,9 +26,10 @@ def identity(values: Iterable[Any]) -> Identity:
 
 
 def of_change(record: StreamRecord, columns: Sequence[str]) -> Identity | None:
-    """The identity of a stream record; None for a delete, if changes are identified by key.
+    """The identity of a change as it is delivered: ``record`` after redaction and transformer.
 
-    Only an item's new image becomes a row with its key.
+    Returns None for a delete, if changes are identified by key: only an item's new image becomes a
+    row with its key.
     """
     if tuple(columns) == (EVENT_ID,):
         return (record.event_id,)
@@ -46,13 +49,9 @@ def of_document(document: Any, columns: Sequence[str]) -> Identity | None:
     return identity(values[column] for column in columns)
 
 
-def of_dead_letter(letter: Mapping[str, Any], columns: Sequence[str]) -> Identity | None:
-    """The identity of a dead letter; None where its record cannot be decoded and has no id."""
-    try:
-        return of_change(read_record(letter.get("record", {})), columns)
-    except UndecodableRecordError:
-        event_id = str(letter.get("event_id") or "")
-        return (event_id,) if event_id and tuple(columns) == (EVENT_ID,) else None
+def digest(found: Identity) -> str:
+    """An identity as 32 hexadecimal digits, from which a key cannot be read."""
+    return blake2b("\0".join(found).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _key_text(value: Mapping[str, Any]) -> str:

@@ -44,16 +44,17 @@ def read_if_exists(s3: "S3Client", bucket: str, key: str) -> ObjectBody | None:
     return ObjectBody(found["Body"].read(), found["ETag"], found["LastModified"].timestamp())
 
 
-def create(s3: "S3Client", bucket: str, key: str, content: bytes) -> bool:
-    """Write an object unless the key has one; returns whether it was written.
+def create(s3: "S3Client", bucket: str, key: str, content: bytes) -> str | None:
+    """Write an object unless the key has one.
 
-    If the response to a write was lost, boto3 sends it again, and this returns False although it
-    was written: where that matters, the caller reads what is there.
+    Returns its ETag; None where the key has an object. If the response to a write was lost, boto3
+    sends it again, and this returns None although it was written: where that matters, the caller
+    reads what is there.
     """
     put = _unless_changed(
         lambda: s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
     )
-    return put is not None
+    return None if put is None else str(put["ETag"])
 
 
 def replace(s3: "S3Client", bucket: str, key: str, content: bytes, etag: str) -> str | None:

@@ -23,13 +23,14 @@ _DAY_DEPTH = 3
 """Slashes in a day's folder. What lies higher is listed without the folders below."""
 
 
-def error_folders(s3: "S3Client", bucket: str) -> list[str]:
+def error_folders(s3: "S3Client", bucket: str, prefix: str = ERROR_PREFIX) -> list[str]:
     """The folders that hold error objects, the newest day first; those without a day precede.
 
-    Takes one request for each kind of error and a thousand days.
+    Takes one request for each kind of error and a thousand days. Dead letters have the same layout
+    under their ``prefix``, with a folder for each table.
     """
-    kinds, has_objects = _below(s3, bucket, ERROR_PREFIX)
-    folders = [ERROR_PREFIX] if has_objects else []
+    kinds, has_objects = _below(s3, bucket, prefix)
+    folders = [prefix] if has_objects else []
     for kind in kinds:
         days, has_objects = _below(s3, bucket, kind)
         folders += [kind] if has_objects else []

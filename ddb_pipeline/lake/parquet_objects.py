@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FOOTER_READERS = 16
 """Footers read at the same time."""
+BATCH_ROWS = 20_000
+"""Rows of a column in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,12 @@ def file_columns(
         with pq.ParquetFile(f"{bucket}/{key}", filesystem=filesystem) as parquet:
             present = [name for name in columns if name in parquet.schema_arrow.names]
             yield parquet.read(columns=present)
+
+
+def column_batches(
+    filesystem: pyarrow.fs.FileSystem, bucket: str, key: str, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The columns of a Parquet object, some rows at a time; nothing where it lacks one of them."""
+    with pq.ParquetFile(f"{bucket}/{key}", filesystem=filesystem) as parquet:
+        if set(columns) <= set(parquet.schema_arrow.names):
+            yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=list(columns))
