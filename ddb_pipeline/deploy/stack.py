@@ -1,4 +1,4 @@
-"""One CloudFormation stack per pipeline: parameters, change sets, their execution."""
+"""The CloudFormation stack of a pipeline: its parameters and change sets, and their execution."""
 
 import hashlib
 import time
@@ -30,7 +30,7 @@ class DeployError(DdbPipelineError):
 
 @dataclass(frozen=True, slots=True)
 class ResourceChange:
-    """One line of a change set."""
+    """A change of one resource in a change set."""
 
     action: str
     logical_id: str
@@ -40,7 +40,7 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A change set that CloudFormation made and nobody executed yet."""
+    """A change set that CloudFormation created and that has not been executed."""
 
     stack: str
     name: str
@@ -49,23 +49,24 @@ class ChangeSet:
 
 
 def template_body() -> str:
-    """The one template, as ``aws cloudformation deploy`` takes it."""
+    """Return the CloudFormation template of all pipelines."""
     return files("ddb_pipeline.deploy").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 def template_digest() -> str:
+    """Return a digest that changes whenever the template does."""
     return hashlib.sha256(template_body().encode("utf-8")).hexdigest()[:16]
 
 
 def code_key(pipeline: PipelineConfig, bundle: Bundle) -> str:
-    """Where a function's zip lies; its hash is in the key, so that new code is a new key."""
+    """Return the object key of a function's zip; it contains the zip's hash."""
     return f"{pipeline.stack}/{bundle.name}-{bundle.sha256[:16]}.zip"
 
 
 def stack_parameters(
     pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> dict[str, str]:
-    """The template's parameters for a pipeline; ``bundles`` by function name."""
+    """Return the template's parameters for a pipeline; ``bundles`` are by function name."""
     return {
         "PipelineName": resource_stem(pipeline.name),
         "TableName": pipeline.dynamodb_table,
@@ -90,7 +91,7 @@ def stack_parameters(
 
 
 def function_parameters(pipeline: PipelineConfig) -> dict[str, str]:
-    """The template's parameters for the streaming function's settings, all of them."""
+    """Return the template's parameters for all settings of the streaming function."""
     return {
         **{s.parameter: pipeline.function_settings.get(s, "") for s in FunctionSetting},
         "RoutedDeliveryStreamsArn": pipeline.routed_delivery_streams_arn,
@@ -101,7 +102,7 @@ def function_parameters(pipeline: PipelineConfig) -> dict[str, str]:
 def upload_code(
     s3: "S3Client", pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
 ) -> None:
-    """Put the functions' zips where the template looks for them."""
+    """Upload the functions' zips to the keys that ``stack_parameters`` names."""
     for bundle in bundles.values():
         s3.put_object(Bucket=code_bucket, Key=code_key(pipeline, bundle), Body=bundle.body)
 
@@ -109,7 +110,7 @@ def upload_code(
 def is_deployed(
     cloudformation: "CloudFormationClient", stack: str, parameters: Mapping[str, str]
 ) -> bool:
-    """Whether the stack stands as this template and these parameters want it."""
+    """Return whether the stack is complete and has this template and these parameters."""
     try:
         found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
@@ -132,7 +133,7 @@ def deploy_stack(
     *,
     delay_seconds: int = WAIT_DELAY_SECONDS,
 ) -> dict[str, str]:
-    """Bring a stack to this template and these parameters; answers with its outputs."""
+    """Deploy a stack with this template and these parameters; returns its outputs."""
     change_set = create_change_set(
         cloudformation, stack, parameters, f"deploy-{int(time.time() * 1000)}"
     )
@@ -144,7 +145,7 @@ def deploy_stack(
 def create_change_set(
     cloudformation: "CloudFormationClient", stack: str, parameters: Mapping[str, str], name: str
 ) -> ChangeSet | None:
-    """Let CloudFormation compute what deploying would change; None where nothing would.
+    """Create a change set for a stack; returns None if nothing would change.
 
     Raises:
         DeployError: CloudFormation refuses the template or the parameters.
@@ -205,10 +206,10 @@ def execute_change_set(
     *,
     delay_seconds: int = WAIT_DELAY_SECONDS,
 ) -> dict[str, str]:
-    """Execute a change set, wait until the stack stands, answer with its outputs.
+    """Execute a change set, wait until the stack is complete, and return its outputs.
 
     Raises:
-        DeployError: the stack failed; the message carries the resources' own reasons.
+        DeployError: the stack failed; the message contains the reasons that its resources report.
     """
     stack = change_set.stack
     waiter = "stack_create_complete" if change_set.creates_stack else "stack_update_complete"
@@ -225,14 +226,14 @@ def execute_change_set(
 
 
 def discard_change_set(cloudformation: "CloudFormationClient", change_set: ChangeSet) -> None:
-    """Delete a change set that is not to be executed, and the stack if it was made for it."""
+    """Delete a change set, and the stack if it was created for this change set only."""
     cloudformation.delete_change_set(StackName=change_set.stack, ChangeSetName=change_set.name)
     if change_set.creates_stack:
         cloudformation.delete_stack(StackName=change_set.stack)
 
 
 def failure_reasons(cloudformation: "CloudFormationClient", stack: str) -> str:
-    """Why resources of the stack failed, newest first."""
+    """Return why resources of the stack failed, newest first."""
     events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     return "; ".join(
         f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
@@ -242,6 +243,6 @@ def failure_reasons(cloudformation: "CloudFormationClient", stack: str) -> str:
 
 
 def stack_outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, str]:
-    """The stack's outputs by name."""
+    """Return the stack's outputs by name."""
     outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
