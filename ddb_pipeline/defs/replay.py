@@ -194,12 +194,12 @@ def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:
         delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
         bucket = delivery.settings.dead_letter_bucket
         prefix = config.prefix or delivery.settings.dead_letter_prefix
-        found = list(list_objects(cloud.s3, bucket, prefix, limit=MAX_OBJECTS))
+        # Listed page by page: objects whose letters cannot be delivered yet hide no others.
         removed = sum(
             redeliver_letters(
                 cloud.s3, bucket, stored, lambda event: delivery.deliver(event).dead_letter_key
             )
-            for stored in found
+            for stored in list_objects(cloud.s3, bucket, prefix)
         )
         context.add_output_metadata({**delivery.totals, "objects": removed})
 

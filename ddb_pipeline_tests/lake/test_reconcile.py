@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
@@ -445,10 +446,8 @@ def peak_bytes(lake: Lake, numbers: Sequence[int]) -> int:
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_the_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_change_takes_less_memory_than_its_identity(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity_partitions, "BUFFERED_LINES", 1000)
-    few = peak_bytes(Lake(tmp_path / "few"), range(4_000))
-    many = peak_bytes(Lake(tmp_path / "many"), range(16_000))
-    assert many < 1.5 * few
+    assert peak_bytes(lake, range(32_000)) < 32_000 * sys.getsizeof("0" * 32)
