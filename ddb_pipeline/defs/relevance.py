@@ -13,8 +13,7 @@ from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
 from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
-from ddb_pipeline.lake.content import delivered_within
-from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX
+from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import SparkRunner, spark_runner
@@ -85,9 +84,10 @@ def compute_scores(
 
 def job_arguments(runner: SparkRunner, relevance: RelevanceConfig) -> RelevanceArguments:
     """What the job reads and writes where it runs, and the configured parameters."""
-    recent = delivered_within(relevance.window_days, time.time())
+    # The job's window ends with the newest hour, so that a day more is needed.
+    oldest = DeliveryHour.of(time.time()).plus(-24 * (relevance.window_days + 1))
     return RelevanceArguments(
-        stream=runner.uri(STREAM_PREFIX, recent),
+        stream=runner.uri(STREAM_PREFIX, oldest.prefix),
         output=runner.uri(RELEVANCE_PREFIX),
         history=runner.uri(relevance.history) if relevance.history else "",
         columns=LogColumns(**relevance.columns),

@@ -1,7 +1,7 @@
 """Versions of the lake's content: digests that change whenever objects do."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -47,20 +47,6 @@ def versions_between(
             end, _ = found.popitem()
             break
     return {hour: content_version(objects) for hour, objects in found.items()}, end
-
-
-def delivered_within(days: int, now: float) -> Callable[[str], bool]:
-    """Whether an object's key names an hour of the last ``days`` and the day before them.
-
-    ``now`` is in epoch seconds.
-    """
-    oldest = DeliveryHour.of(now - 86_400 * (days + 1))
-
-    def is_recent(key: str) -> bool:
-        hour = hour_of_key(key)
-        return hour is not None and hour >= oldest
-
-    return is_recent
 
 
 def _digest(content: Any) -> str:

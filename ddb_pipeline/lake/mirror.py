@@ -1,7 +1,7 @@
 """A prefix of the lake's bucket mirrored to a local folder and back, for engines without S3."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -53,18 +53,20 @@ def mirror(
     prefix: str,
     folder: Path,
     *,
-    is_needed: Callable[[str], bool] = lambda key: True,
+    start_after: str = "",
 ) -> Mirrored:
-    """Fill ``folder`` with the objects under a prefix whose key ``is_needed``, and no others.
+    """Fill ``folder`` with the objects under a prefix, and with nothing else.
+
+    With ``start_after`` only with those whose key sorts after it; the others are not listed.
 
     Only objects that are new or have changed are downloaded; a file gets the modification time of
     its object.
 
     Raises:
-        UnsafeKeyError: a needed object's key is not a path in the folder.
+        UnsafeKeyError: an object's key is not a path in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    objects = [stored for stored in list_objects(s3, bucket, prefix) if is_needed(stored.key)]
+    objects = list(list_objects(s3, bucket, prefix, start_after=start_after))
     paths = {folder / path: stored for path, stored in relative_paths(objects, prefix).items()}
     _remove_all_except(folder, paths.keys())
     missing = [(path, stored) for path, stored in paths.items() if not _is_current(path, stored)]

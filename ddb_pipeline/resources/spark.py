@@ -8,7 +8,7 @@ copies of the bucket's prefixes, because a local Spark has no S3 client.
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,10 @@ class SparkRunner(ABC):
     """Runs a pipeline's Spark jobs and provides the URIs by which they access the lake."""
 
     @abstractmethod
-    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+    def uri(self, prefix: str, start_after: str = "") -> str:
         """Return the URI under which a job reads and writes the objects under a key prefix.
 
-        ``is_needed`` selects by key the objects that the job needs; it may find others too.
+        The job needs those whose key sorts after ``start_after``; it may find others too.
         """
 
     @abstractmethod
@@ -103,11 +103,11 @@ class LocalSparkRunner(SparkRunner):
         self._copies = folder / pipeline.name
         self._mirrored: dict[str, Mirrored] = {}
 
-    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+    def uri(self, prefix: str, start_after: str = "") -> str:
         """Copy the needed objects into a local folder and return its URI."""
         folder = self._copies / prefix.rstrip("/")
         self._mirrored[prefix] = mirror(
-            self._cloud.s3, self._bucket, prefix, folder, is_needed=is_needed
+            self._cloud.s3, self._bucket, prefix, folder, start_after=start_after
         )
         return folder.as_uri()
 
@@ -148,7 +148,7 @@ class EmrSparkRunner(SparkRunner):
         self._cloud = cloud
         self._pipeline = pipeline
 
-    def uri(self, prefix: str, is_needed: Callable[[str], bool] = lambda key: True) -> str:
+    def uri(self, prefix: str, start_after: str = "") -> str:
         """Return the prefix's S3 URI."""
         return f"s3://{self._pipeline.bucket}/{prefix}"
 
