@@ -7,6 +7,7 @@ represent, attributes that only some items have, and types that a crawler cannot
 import hashlib
 import hmac
 import math
+import os
 import random
 import secrets
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddb_pipeline.dynamodb.values import AttributeValue, Item
+from ddb_pipeline.errors import DdbPipelineError
 
 TOPICS = (
     "running shoes,trail running shoes,marathon shoes,shoes women,waterproof boots",
@@ -37,6 +39,7 @@ FIRST_DOCUMENT_ID = 9_007_199_254_740_993
 POSITION_BIAS = 0.9
 """A user looks at a position with the probability ``1 / (position ** POSITION_BIAS)``."""
 PSEUDONYM_KEY_FILE = "demo-pseudonym.key"
+PSEUDONYM_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,40 @@ def pseudonym(key: bytes, kind: str, identifier: str) -> str:
 def demo_pseudonym_key(home: Path) -> bytes:
     """Read the demo's secret key from the pipelines' home folder.
 
-    The first call creates the key in a file that only its owner can read.
+    The first call creates the key in a file that only its owner can read. A shorter file is not a
+    key and is replaced.
+
+    Raises:
+        DdbPipelineError: the file cannot be read or written.
     """
     path = home / PSEUDONYM_KEY_FILE
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists() or path.stat().st_size < PSEUDONYM_KEY_BYTES:
+            path.unlink(missing_ok=True)
+            _create_key(path)
+        path.chmod(0o600)
+        return path.read_bytes()
+    except OSError as error:
+        raise DdbPipelineError(
+            f"{path} cannot be read and written ({error.strerror}). Make it so, or set "
+            "DDB_PIPELINE_HOME to another folder."
+        ) from error
+
+
+def _create_key(path: Path) -> None:
+    """Create a key file whole in one step, unless another process has done so meanwhile."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(PSEUDONYM_KEY_BYTES))
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    finally:
+        partial.unlink()
 
 
 def relevance(query: int, document: int) -> float:

@@ -10,6 +10,7 @@ import pytest
 from ddb_pipeline.demo.search_logs import (
     DOCUMENTS_PER_QUERY,
     FIRST_DOCUMENT_ID,
+    PSEUDONYM_KEY_FILE,
     QUERIES,
     SearchLogs,
     Visitor,
@@ -19,6 +20,7 @@ from ddb_pipeline.demo.search_logs import (
     relevance,
 )
 from ddb_pipeline.dynamodb.values import Item, item_json
+from ddb_pipeline.errors import DdbPipelineError
 
 KEY = b"k" * 32
 NOW = 1_790_000_000.0
@@ -102,6 +104,25 @@ def test_the_key_is_created_once_and_only_its_owner_reads_it(tmp_path: Path) -> 
     assert demo_pseudonym_key(home) == key
     (file,) = home.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    file.chmod(0o644)
+    assert demo_pseudonym_key(home) == key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"k" * 31])
+def test_an_empty_or_short_file_is_not_a_key(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / PSEUDONYM_KEY_FILE).write_bytes(content)
+    key = demo_pseudonym_key(tmp_path)
+    assert len(key) == 32
+    assert demo_pseudonym_key(tmp_path) == key
+    assert [file.name for file in tmp_path.iterdir()] == [PSEUDONYM_KEY_FILE]
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DdbPipelineError, match="DDB_PIPELINE_HOME"):
+        demo_pseudonym_key(tmp_path / "file" / "home")
 
 
 @pytest.mark.parametrize("query", [0, len(QUERIES) - 1])
