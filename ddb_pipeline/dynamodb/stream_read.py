@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 1000
 """The maximum number of records that GetRecords returns (DynamoDB Streams API reference)."""
+MAX_ENVELOPES = 3
+"""Services, one after another, that may have passed an on-failure message on."""
 EMPTY_READS = 5
 """Consecutive empty pages of an open shard that count as its end. GetRecords may return an empty
 page before the end."""
@@ -170,26 +172,50 @@ def parse_failure(body: str) -> FailedBatch:
     """Parse the message of an event source mapping to its on-failure destination.
 
     Members: AWS Lambda developer guide, "Retain discarded records for a DynamoDB event source".
+    A message that SNS or EventBridge passed on, without raw delivery or an input path, is read too.
 
     Raises:
         StreamReadError: it is not such a message for a DynamoDB stream.
     """
     try:
-        message = json.loads(body)
+        message = _unwrapped(json.loads(body))
         where = message["DDBStreamBatchInfo"]
         return FailedBatch(
-            stream_arn=where["streamArn"],
-            shard_id=where["shardId"],
+            stream_arn=str(where["streamArn"]),
+            shard_id=str(where["shardId"]),
             first=int(where["startSequenceNumber"]),
             last=int(where["endSequenceNumber"]),
             size=int(where["batchSize"]),
             reason=str(message.get("requestContext", {}).get("condition", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise StreamReadError(
-            f"Not a failed batch of a DynamoDB stream ({error!r}). Is the queue used for "
-            "something else?"
+            f"Not a failed batch of a DynamoDB stream ({type(error).__name__}: {error}). Is the "
+            "queue used for something else?"
         ) from error
+
+
+def _unwrapped(message: Any) -> Any:
+    """The message inside those of the services that passed it on.
+
+    SNS puts it as text into ``Message`` (Amazon SNS developer guide, "Raw message delivery"),
+    EventBridge as an object into ``detail``.
+    """
+    for _ in range(MAX_ENVELOPES):
+        if not isinstance(message, Mapping) or "DDBStreamBatchInfo" in message:
+            break
+        if isinstance(message.get("Message"), str):
+            message = json.loads(message["Message"])
+        elif isinstance(message.get("detail"), Mapping):
+            message = message["detail"]
+    return message
 
 
 def lambda_event(records: Iterable[Mapping[str, Any]], stream_arn: str) -> dict[str, Any]:

@@ -205,8 +205,24 @@ FAILURE = {
 }
 
 
-def test_parse_failure() -> None:
-    assert parse_failure(json.dumps(FAILURE)) == FailedBatch(
+BATCH: Any = FAILURE["DDBStreamBatchInfo"]
+SNS = {"Type": "Notification", "MessageId": "m", "TopicArn": "t", "Message": json.dumps(FAILURE)}
+EVENT = {"version": "0", "source": "lambda", "detail-type": "failed", "detail": FAILURE}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        FAILURE,
+        SNS,
+        EVENT,
+        {"Type": "Notification", "Message": json.dumps(EVENT)},
+        {"detail-type": "x", "detail": SNS},
+    ],
+    ids=["from Lambda", "by SNS", "by EventBridge", "by EventBridge and SNS", "by both"],
+)
+def test_parse_failure(message: Any) -> None:
+    assert parse_failure(json.dumps(message)) == FailedBatch(
         ARN,
         "shardId-00000001573689847184-864758bb",
         800000000003126276362,
@@ -216,7 +232,23 @@ def test_parse_failure() -> None:
     )
 
 
-@pytest.mark.parametrize("body", ["", "{}", "[]", '{"KinesisBatchInfo": {}}', "null"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            "",
+            "{}",
+            "[]",
+            '{"KinesisBatchInfo": {}}',
+            "null",
+            '{"Message": "hello"}',
+            "[" * 100_000,
+        ),
+        *('{"Message": 5}', '{"detail": {}}', '{"detail": []}', '{"DDBStreamBatchInfo": 5}'),
+        json.dumps({"DDBStreamBatchInfo": {**BATCH, "batchSize": float("inf")}}),
+        json.dumps({"DDBStreamBatchInfo": {**BATCH, "startSequenceNumber": "9" * 5000}}),
+    ],
+)
 def test_parse_other_message(body: str) -> None:
     with pytest.raises(StreamReadError, match="Not a failed batch"):
         parse_failure(body)
