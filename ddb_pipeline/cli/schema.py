@@ -21,7 +21,8 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
     """Repair the column types of a Glue table for Firehose.
 
     Sets become arrays at any depth. Other types that Firehose, Hive, Spark or Athena refuse are
-    repaired too. The update names the table's VersionId, so that it overwrites no concurrent one.
+    repaired too. A table of files is left alone: its types are those of its files. The update names
+    the table's VersionId, so that it overwrites no concurrent one.
     """
     cloud = CloudResource.of(load_settings())
     repair = fix_table(cloud.glue, TableReference(database, table), dry_run=dry_run)
@@ -36,6 +37,7 @@ def repair_json(repair: Repair) -> str:
             "version_before": repair.version_before,
             "version_after": repair.version_after,
             "written": repair.written,
+            "left_alone": repair.left_alone,
             "changes": [
                 {
                     "column": change.column,
@@ -52,6 +54,11 @@ def repair_json(repair: Repair) -> str:
 
 def repair_text(repair: Repair, *, dry_run: bool) -> str:
     """The repair as a diff: for each change the reason, the old line and the new line."""
+    if repair.left_alone:
+        return (
+            f"{repair.table}: nothing written, because {repair.left_alone}. Only tables of a "
+            "DynamoDB table are repaired; the types of files stay."
+        )
     if not repair.changes:
         return f"{repair.table}: version {repair.version_before}, every column is valid."
     lines = []

@@ -64,6 +64,12 @@ def normalize(
 ) -> dg.MaterializeResult[None]:
     """Repair the crawled table, and check it as it is then."""
     repair = fix_table(cloud.glue, crawled_table(pipeline))
+    if repair.left_alone:
+        log.warning(
+            "%s is left alone, because %s: it is not the table of a DynamoDB crawler.",
+            repair.table,
+            repair.left_alone,
+        )
     for change in repair.changes:
         log.info("%s: %s -> %s", change.path, change.before, change.after)
     table = read_table(cloud.glue, crawled_table(pipeline))

@@ -59,8 +59,9 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
 def log(repairs: list[Repair], event_id: str) -> None:
     """Print one JSON line per table for CloudWatch Logs."""
     for repair in repairs:
+        valid = f"left alone: {repair.left_alone}" if repair.left_alone else "schema already valid"
         line = {
-            "message": "schema fixed" if repair.written else "schema already valid",
+            "message": "schema fixed" if repair.written else valid,
             "event_id": event_id,
             "table": str(repair.table),
             "version_before": repair.version_before,

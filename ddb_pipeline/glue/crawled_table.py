@@ -20,6 +20,7 @@ from ddb_pipeline.glue.catalog import (
     with_columns,
 )
 from ddb_pipeline.glue.crawler import CrawlError
+from ddb_pipeline.glue.repair import CRAWLED_CLASSIFICATION
 from ddb_pipeline.hive.infer import (
     Inference,
     InferenceOptions,
@@ -89,7 +90,7 @@ def crawled_definition(
     """Define the catalog table of a DynamoDB table as Glue's crawler does."""
     size = int(description.get("TableSizeBytes") or 0)
     statistics = {
-        "classification": "dynamodb",
+        "classification": CRAWLED_CLASSIFICATION,
         "typeOfData": "table",
         "hashKey": _key(description, "HASH"),
         "rangeKey": _key(description, "RANGE"),

@@ -5,7 +5,7 @@ from enum import Enum
 
 from ddb_pipeline.glue.catalog import CatalogError, CatalogTable
 from ddb_pipeline.glue.repair import pending_changes
-from ddb_pipeline.hive.types import Column
+from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
 
 
 class Dialect(Enum):
@@ -57,6 +57,14 @@ def _check(table: CatalogTable, location: str) -> None:
             f"Table {table.reference}: {first.path} has type {first.before!r} ({first.reason}). "
             f"Run ddb-pipeline fix {table.reference.database} {table.reference.name} first."
         )
+    for column in table.columns:
+        try:
+            parse_type(column.type)
+        except HiveTypeError as error:
+            raise CatalogError(
+                f"Table {table.reference}: {column.name} has type {column.type!r}, which Hive does "
+                f"not have ({error}). Correct the table in the catalog."
+            ) from error
     if not (location or table.location):
         raise CatalogError(f"Table {table.reference} has no location; pass one.")
 

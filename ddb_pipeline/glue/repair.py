@@ -13,6 +13,7 @@ from ddb_pipeline.glue.catalog import (
     with_columns,
 )
 from ddb_pipeline.hive.normalize import ColumnChange, normalize_columns
+from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -23,17 +24,25 @@ DATABASE_CHANGE = "Glue Data Catalog Database State Change"
 """EventBridge detail-types: of UpdateTable and partition operations the first, of CreateTable,
 DeleteTable and BatchDeleteTable the second (AWS Glue Developer Guide, "EventBridge events")."""
 
+CRAWLED_CLASSIFICATION = "dynamodb"
+
 REMOVALS = frozenset({"DeleteTable", "BatchDeleteTable", "DeleteDatabase"})
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The result of the fix of one table; ``changes`` is empty where all types were valid."""
+    """The result of the fix of one table.
+
+    Attributes:
+        changes: empty where all types were valid, or the table was left alone.
+        left_alone: why the fix does not apply to the table; empty where it does.
+    """
 
     table: TableReference
     version_before: str
     version_after: str
     changes: tuple[ColumnChange, ...]
+    left_alone: str = ""
 
     @property
     def written(self) -> bool:
@@ -41,22 +50,54 @@ class Repair:
         return self.version_before != self.version_after
 
 
+def sign_of_files(table: CatalogTable) -> str:
+    """What shows that a table describes files and no DynamoDB table; empty where nothing does.
+
+    The types of such a table are those of its files: with other types no reader could read them.
+    A crawler sets ``classification`` on each table (AWS Glue Developer Guide, "Parameters set on
+    Data Catalog tables by crawler"), on a DynamoDB table's to ``dynamodb``, and gives that table
+    the ARN as location and neither input format nor SerDe. A table without these is one that
+    somebody wrote by hand for Firehose.
+    """
+    descriptor = table.definition.get("StorageDescriptor") or {}
+    classification = (table.definition.get("Parameters") or {}).get("classification", "")
+    if classification:
+        is_crawled = classification.lower() == CRAWLED_CLASSIFICATION
+        return "" if is_crawled else f"its classification is {classification!r}"
+    if descriptor.get("InputFormat"):
+        return f"its input format is {descriptor['InputFormat']}"
+    serde = (descriptor.get("SerdeInfo") or {}).get("SerializationLibrary")
+    if serde:
+        return f"its SerDe is {serde}"
+    return f"its location is {table.location}" if table.location.startswith("s3") else ""
+
+
+def repaired_columns(
+    table: CatalogTable,
+) -> tuple[tuple[Column, ...], tuple[ColumnChange, ...]]:
+    """The columns after the fix, and the changes that lead to them."""
+    if sign_of_files(table):
+        return table.columns, ()
+    columns, changes = normalize_columns(table.columns)
+    return tuple(columns), tuple(changes)
+
+
 def pending_changes(table: CatalogTable) -> tuple[ColumnChange, ...]:
     """The changes that the fix would make to this version of the table."""
-    return normalize_columns(table.columns)[1]
+    return repaired_columns(table)[1]
 
 
 def repaired(table: CatalogTable) -> "TableInputTypeDef | None":
-    """The definition with valid types in all columns; None where they are valid already."""
-    columns, changes = normalize_columns(table.columns)
+    """The definition with valid types in all columns; None where nothing is to change."""
+    columns, changes = repaired_columns(table)
     return with_columns(table.definition, columns) if changes else None
 
 
 def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = False) -> Repair:
     """Repair the types of a catalog table, so that Firehose, Hive, Spark and Athena accept them.
 
-    It writes nothing where all types are valid, so the fix that follows its own table-change event
-    causes no further event.
+    A table of files is left alone (see ``sign_of_files``). It writes nothing where all types are
+    valid, so the fix that follows its own table-change event causes no further event.
 
     Raises:
         CatalogError: the table does not exist, may not be written, or changed in every attempt.
@@ -71,6 +112,7 @@ def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = 
         version_before=update.before.version_id,
         version_after=update.after.version_id,
         changes=pending_changes(update.before),
+        left_alone=sign_of_files(update.before),
     )
 
 

@@ -15,7 +15,7 @@ from ddb_pipeline.glue.catalog import (
     fingerprint,
     table_input,
 )
-from ddb_pipeline.hive.normalize import normalize_columns
+from ddb_pipeline.glue.repair import repaired_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -45,7 +45,7 @@ class TableState:
 
 def table_state(table: CatalogTable, created_at: int) -> TableState:
     """The state of a table version, of which the caller knows when the table was created."""
-    columns, changes = normalize_columns(table.columns)
+    columns, changes = repaired_columns(table)
     return TableState(
         table=table,
         created_at=created_at,

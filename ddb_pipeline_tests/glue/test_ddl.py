@@ -126,7 +126,7 @@ def test_a_table_with_invalid_types_has_no_statement() -> None:
     definition = lake_definition("t", "s3://b/", CRAWLED)
     broken = CatalogTable(TableReference("d", "t"), "1", definition)
     with pytest.raises(
-        CatalogError, match=r"d\.t: tags has type 'set<string>'.*ddb-pipeline fix d t"
+        CatalogError, match=r"d\.t: tags has type 'set<string>'.*Correct the table in the catalog"
     ):
         create_statement(broken, Dialect.HIVE)
 

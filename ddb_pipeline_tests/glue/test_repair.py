@@ -1,12 +1,22 @@
-"""The tables that an event names, and those of them that are watched."""
+"""The tables that an event names, those of them that are watched, and those that are repaired."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ddb_pipeline.glue.catalog import TableReference
-from ddb_pipeline.glue.repair import DATABASE_CHANGE, TABLE_CHANGE, changed_tables, watched
+from ddb_pipeline.glue.catalog import CatalogTable, TableReference
+from ddb_pipeline.glue.repair import (
+    DATABASE_CHANGE,
+    TABLE_CHANGE,
+    changed_tables,
+    pending_changes,
+    repaired,
+    sign_of_files,
+    watched,
+)
+from ddb_pipeline.glue.watch import table_state
 
 EVENTS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "eventbridge_glue_events.json").read_text("utf-8")
@@ -70,3 +80,52 @@ def test_watched_tables_match_by_name_or_by_database() -> None:
     assert watched([a, b, c, a], [a]) == (a,)
     assert watched([a, b, c, a], [TableReference("d", "*")]) == (a, b)
     assert watched([a], []) == ()
+
+
+def catalog_table(
+    kind: str, *, parameters: dict[str, str] | None = None, **descriptor: Any
+) -> CatalogTable:
+    definition: Any = {
+        "Name": "t",
+        "Parameters": parameters or {},
+        "StorageDescriptor": {"Columns": [{"Name": "c", "Type": kind}], **descriptor},
+    }
+    return CatalogTable(TableReference("d", "t"), "1", definition)
+
+
+PARQUET = "org.apache.hadoop.hive.ql.io.parquet"
+FILES: list[dict[str, Any]] = [
+    {"parameters": {"classification": "parquet"}},
+    {"parameters": {"classification": "json"}, "Location": "arn:aws:dynamodb:::table/t"},
+    {"InputFormat": f"{PARQUET}.MapredParquetInputFormat"},
+    {"SerdeInfo": {"SerializationLibrary": f"{PARQUET}.serde.ParquetHiveSerDe"}},
+    {"Location": "s3://lake/t/"},
+    {"Location": "s3a://lake/t/"},
+]
+NO_FILES: list[dict[str, Any]] = [
+    {},
+    {"parameters": {"classification": "dynamodb", "typeOfData": "table"}},
+    {"parameters": {"classification": "DynamoDB"}, "Location": "s3://odd"},
+    {
+        "Location": "arn:aws:dynamodb:eu-west-1:000000000000:table/t",
+        "SerdeInfo": {"Parameters": {}},
+    },
+]
+
+
+@pytest.mark.parametrize("table", FILES)
+@pytest.mark.parametrize("kind", ["decimal(38,0)", "binary", "set<string>"])
+def test_types_of_files_stay(table: dict[str, Any], kind: str) -> None:
+    found = catalog_table(kind, **table)
+    assert sign_of_files(found)
+    assert repaired(found) is None
+    assert pending_changes(found) == ()
+    assert not table_state(found, 0).pending
+
+
+@pytest.mark.parametrize("table", NO_FILES)
+def test_tables_of_a_crawler_and_tables_without_files_are_repaired(table: dict[str, Any]) -> None:
+    found = catalog_table("set<string>", **table)
+    assert sign_of_files(found) == ""
+    assert [change.after for change in pending_changes(found)] == ["array<string>"]
+    assert table_state(found, 0).pending
