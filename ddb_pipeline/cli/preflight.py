@@ -34,6 +34,7 @@ from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes
+from ddb_pipeline.hive.coverage import covered_fields, map_columns
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource
@@ -148,6 +149,7 @@ def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
     """Writes documents of items as the streaming function does for a table with these columns."""
     names = {column.name for column in columns}
     options = DocumentOptions(metadata=names.issuperset(DELIVERY_NAMES))
+    maps = map_columns(covered_fields(columns))
 
     def write(item: Item) -> bytes:
         change = StreamRecord(
@@ -161,7 +163,7 @@ def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
             new_image=item,
             old_image=None,
         )
-        return change_document(change, options) or b""
+        return change_document(change, options, maps=maps) or b""
 
     return write
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
+from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.undecodable import UndecodableValueError
@@ -199,6 +200,7 @@ def change_document(
     record: StreamRecord,
     options: DocumentOptions = DocumentOptions(),
     numbers: Numbers = None,
+    maps: Fields = NO_FIELDS,
 ) -> bytes | None:
     """The record as one JSON object in UTF-8.
 
@@ -211,6 +213,7 @@ def change_document(
         record: the change.
         options: which images and metadata the document has.
         numbers: see ``dynamodb.values.item_json``.
+        maps: see there; the path of ``OLD_IMAGE_COLUMN`` begins with its name.
 
     Returns:
         The document, or None for a change that has none under these options.
@@ -224,9 +227,9 @@ def change_document(
         return None
     try:
         members = [metadata_members(record, numbers)] if options.metadata else []
-        members.append(item_members(primary, numbers))
+        members.append(item_members(primary, numbers, maps))
         if options.images is Images.BOTH:
-            members.append(_old_image_member(record, numbers))
+            members.append(_old_image_member(record, numbers, maps))
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
@@ -342,12 +345,13 @@ def event_id_of(record: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _old_image_member(record: StreamRecord, numbers: Numbers) -> str:
+def _old_image_member(record: StreamRecord, numbers: Numbers, maps: Fields) -> str:
     if record.old_image is None:
         if record.event_name != "INSERT":
             raise _missing_image(record, "OldImage")
         return ""
-    return f'"{OLD_IMAGE_COLUMN}":{item_json(record.old_image, numbers)}'
+    image = item_json(record.old_image, numbers, maps.by_name.get(OLD_IMAGE_COLUMN))
+    return f'"{OLD_IMAGE_COLUMN}":{image}'
 
 
 def _missing_image(record: StreamRecord, image: str) -> UndecodableRecordError:

@@ -17,6 +17,7 @@ from ddb_pipeline.dynamodb.scalars import (
     quoted,
     string_text,
 )
+from ddb_pipeline.hive.coverage import Elements, Fields, Node
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
@@ -56,7 +57,7 @@ def json_text(value: AttributeValue) -> str:
     return _bounded(_value, value, None)
 
 
-def item_json(item: Item, numbers: Numbers = None) -> str:
+def item_json(item: Item, numbers: Numbers = None, maps: Node = None) -> str:
     """An item as JSON text, attribute names turned into column names.
 
     Args:
@@ -64,16 +65,22 @@ def item_json(item: Item, numbers: Numbers = None) -> str:
         numbers: the texts of the item's numbers are appended, and written unchecked. The text is
             valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers of
             many items at once in a fraction of the time. Without it each number is checked.
+        maps: where the table has columns of type ``map`` (``hive.coverage.map_columns``). The keys
+            of a map there are data, and stay as they are.
 
     Raises:
         UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
     """
-    return _bounded(_map, item, numbers)
+    if isinstance(maps, Fields) and not maps.by_name:
+        maps = None
+    if maps is None:
+        return _bounded(_map, item, numbers)
+    return _bounded(lambda item, numbers: _map_at(item, numbers, maps), item, numbers)
 
 
-def item_members(item: Item, numbers: Numbers = None) -> str:
+def item_members(item: Item, numbers: Numbers = None, maps: Node = None) -> str:
     """The members of ``item_json`` without the braces, to stand among others in one object."""
-    return item_json(item, numbers)[1:-1]
+    return item_json(item, numbers, maps)[1:-1]
 
 
 def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers) -> str:
@@ -127,6 +134,52 @@ def _value(value: Any, numbers: Numbers) -> str:
         return _WRITERS[tag](value[tag], numbers)
     except _UNWRITABLE as error:
         raise _undecodable(error, value) from None
+
+
+def _map_at(item: Any, numbers: Numbers, node: Node) -> str:
+    """Write a map as ``_map`` does, where there are maps with data keys in it, or it is one."""
+    if not isinstance(item, Mapping) or not all(isinstance(name, str) for name in item):
+        return _map(item, numbers)
+    is_data = isinstance(node, Elements) and node.of_map
+    names = _data_keys(item) if is_data else column_names(item)
+    members = []
+    for name, value in item.items():
+        inner = _node_of(node, names[name])
+        try:
+            text = _value(value, numbers) if inner is None else _value_at(value, numbers, inner)
+        except UndecodableValueError as error:
+            raise error.within(name) from None
+        members.append(f"{quoted(names[name])}:{text}")
+    return "{" + ",".join(members) + "}"
+
+
+def _node_of(node: Node, name: str) -> Node:
+    if isinstance(node, Fields):
+        return node.by_name.get(name.lower())
+    # An object where the column has an array is the array's one element.
+    return node.each if node is not None else None
+
+
+def _data_keys(item: Mapping[str, Any]) -> Mapping[str, str]:
+    """The keys themselves, unless a reader that ignores their case would confuse two of them."""
+    folded = {name.lower() for name in item}
+    return {name: name for name in item} if len(folded) == len(item) else column_names(item)
+
+
+def _value_at(value: Any, numbers: Numbers, node: Node) -> str:
+    if isinstance(value, Mapping) and len(value) == 1:
+        if "M" in value:
+            is_element = isinstance(node, Elements) and not node.of_map
+            return _map_at(value["M"], numbers, _node_of(node, "") if is_element else node)
+        if "L" in value and isinstance(node, Elements) and not node.of_map:
+            texts: list[str] = []
+            for element in _array("L", value["L"]):
+                try:
+                    texts.append(_value_at(element, numbers, node.each))
+                except UndecodableValueError as error:
+                    raise error.within(f"[{len(texts)}]") from None
+            return "[" + ",".join(texts) + "]"
+    return _value(value, numbers)
 
 
 def _undecodable(error: Exception, value: Any) -> UndecodableValueError:

@@ -11,6 +11,7 @@ from ddb_pipeline.functions.dead_letters import DeadLetterError, write_dead_lett
 from ddb_pipeline.functions.held import DeliveryTable, write_held_changes
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
+from ddb_pipeline.hive.coverage import NO_FIELDS
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -57,7 +58,7 @@ def process(
         DeadLetterError: a record without a sequence number could not be written.
     """
     changes = decode(event.get("Records") or ())
-    decide(changes, rules)
+    decide(changes, rules, clients.table.maps() if changes and clients.table else NO_FIELDS)
     report.received = len(changes)
     report.filtered = sum(change.filtered for change in changes)
     report.oldest_age_seconds = max(0.0, time.time() - oldest_seconds(changes))

@@ -18,6 +18,7 @@ from ddb_pipeline.dynamodb.stream import (
 )
 from ddb_pipeline.functions.redacted_records import decided_before
 from ddb_pipeline.functions.rules import Rules, destination, edited
+from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
 from ddb_pipeline.hive.epoch import epoch_seconds
 
 
@@ -106,8 +107,13 @@ def decode(records: Sequence[Any]) -> list[Change]:
     return changes
 
 
-def decide(changes: Sequence[Change], rules: Rules) -> None:
+def decide(changes: Sequence[Change], rules: Rules, maps: Fields = NO_FIELDS) -> None:
     """Give each change its delivery stream and its document, unless the settings filter it out.
+
+    Args:
+        changes: the decoded changes.
+        rules: the settings.
+        maps: the columns of type ``map``, whose keys are data (``hive.coverage.map_columns``).
 
     Raises:
         SettingsError: the settings do not fit the records (no route, a key attribute dropped).
@@ -124,19 +130,23 @@ def decide(changes: Sequence[Change], rules: Rules) -> None:
                 change.problem = Problem("undecodable", str(error))
     to_write = [change for change in changes if change.edited is not None]
     numbers: list[str] = []
-    _write_documents(to_write, rules.settings.options, numbers)
+    options = rules.settings.options
+    _write_documents(to_write, options, numbers, maps)
     if not all_json_numbers(numbers):
-        _write_documents(to_write, rules.settings.options, None)
+        _write_documents(to_write, options, None, maps)
 
 
 def _write_documents(
-    changes: Sequence[Change], options: DocumentOptions, numbers: list[str] | None
+    changes: Sequence[Change],
+    options: DocumentOptions,
+    numbers: list[str] | None,
+    maps: Fields,
 ) -> None:
     """Write the documents; ``numbers`` as ``dynamodb.values.item_json`` has it."""
     for change in changes:
         assert change.edited is not None
         try:
-            change.document = change_document(change.edited, options, numbers)
+            change.document = change_document(change.edited, options, numbers, maps)
         except UndecodableRecordError as error:
             change.document = None
             change.problem = Problem("undecodable", str(error))

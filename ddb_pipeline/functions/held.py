@@ -14,7 +14,7 @@ from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import day_and_digest, put_object
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.glue.catalog import TableReference, find_table
-from ddb_pipeline.hive.coverage import Fields, covered_fields
+from ddb_pipeline.hive.coverage import NO_FIELDS, Fields, covered_fields, map_columns
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -43,6 +43,7 @@ class DeliveryTable:
         self._reference = reference
         self._clock = clock
         self._fields: Fields | None = None
+        self._maps = NO_FIELDS
         self._read_at = float("-inf")
 
     def missing(self, document: bytes) -> Sequence[str]:
@@ -51,9 +52,7 @@ class DeliveryTable:
         Raises:
             CatalogError: the table cannot be read.
         """
-        now = self._clock()
-        if now >= self._read_at + SCHEMA_SECONDS:
-            self._read(now)
+        now = self._read_if_old()
         paths = self._paths(document)
         if paths and now >= self._read_at + RECHECK_SECONDS:
             # The column may have been added since: read once more before the change is held.
@@ -61,9 +60,25 @@ class DeliveryTable:
             paths = self._paths(document)
         return paths
 
+    def maps(self) -> Fields:
+        """The columns of type ``map`` (``hive.coverage.map_columns``).
+
+        Raises:
+            CatalogError: the table cannot be read.
+        """
+        self._read_if_old()
+        return self._maps
+
+    def _read_if_old(self) -> float:
+        now = self._clock()
+        if now >= self._read_at + SCHEMA_SECONDS:
+            self._read(now)
+        return now
+
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
         self._fields = None if table is None else covered_fields(table.columns)
+        self._maps = map_columns(self._fields or NO_FIELDS)
         self._read_at = now
 
     def _paths(self, document: bytes) -> Sequence[str]:

@@ -35,9 +35,29 @@ Node: TypeAlias = "Fields | Elements | None"
 """None holds any value: a scalar column, or a string that holds an object as JSON text."""
 
 
+NO_FIELDS = Fields({})
+
+
 def covered_fields(columns: Sequence[Column]) -> Fields:
     """The names that a table's columns have. A column whose type is not valid holds any value."""
     return Fields({column.name.lower(): _column_node(column.type) for column in columns})
+
+
+def map_columns(fields: Fields) -> Fields:
+    """The columns in which there are maps, with the path to each map and nothing else."""
+    return _with_maps(fields) or NO_FIELDS
+
+
+def _with_maps(node: Node) -> Any:
+    match node:
+        case Fields(by_name):
+            inside = {name: _with_maps(each) for name, each in by_name.items()}
+            kept = {name: each for name, each in inside.items() if each is not None}
+            return Fields(kept) if kept else None
+        case Elements(each, of_map):
+            inner = _with_maps(each)
+            return Elements(inner, of_map) if of_map or inner is not None else None
+    return None
 
 
 def _column_node(text: str) -> Node:

@@ -147,8 +147,9 @@ class Glue:
     def get_table(self, **_: Any) -> dict[str, Any]:
         columns = [
             {"Name": name, "Type": "string"}
-            for name in (*DELIVERY_NAMES, "id", "user", "secret", "none", "ddb_old_image")
+            for name in (*DELIVERY_NAMES, "id", "secret", "none", "ddb_old_image")
         ]
+        columns.append({"Name": "user", "Type": "map<string,array<map<string,string>>>"})
         return {"Table": {"Name": "t", "StorageDescriptor": {"Columns": columns}}}
 
 

@@ -101,6 +101,17 @@ def test_nothing_is_held_while_there_is_no_table(glue: Glue) -> None:
     assert function.firehose.event_ids() == ["event-0"]
 
 
+def test_keys_of_a_map_column_stay(glue: Glue) -> None:
+    glue.add_columns()
+    glue.columns.append({"Name": "days", "Type": "map<string,bigint>"})
+    function = Function(glue)
+    days = {"M": {"2024-01-01": {"N": "1"}, "User-0001": {"N": "4"}}}
+    assert function([stream_record(0, {"days": days})]) == ""
+    [document] = function.firehose.documents()
+    assert document["days"] == {"2024-01-01": 1, "User-0001": 4}
+    assert glue.reads == 1
+
+
 def test_a_column_added_since_the_last_read(glue: Glue) -> None:
     glue.add_columns()
     function = Function(glue)
