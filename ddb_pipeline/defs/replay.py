@@ -18,7 +18,6 @@ from ddb_pipeline.lake.dead_letters import redeliver_letters
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 
-MAX_OBJECTS = 10_000
 REPLAY_STREAM = "replay_stream"
 REPLAY_STREAM_OP = "deliver_stream_records"
 TRIMMED_TAG = "ddb_pipeline/trimmed"
