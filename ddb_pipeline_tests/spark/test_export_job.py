@@ -131,6 +131,8 @@ def test_s3_is_configured_by_the_environment(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+        # The Python workers of a session that is running have the environment of its start.
+        monkeypatch.setitem(session.sparkContext.environment, name, value)
     write_columns_file(*located("s3://spark-export/columns.json"), COLUMNS)
     arguments = ExportArguments(
         "s3://spark-export/export", "s3://spark-export/lake", "s3://spark-export/columns.json"
