@@ -227,10 +227,14 @@ def _firehose_record(rng: random.Random) -> bytes:
     return _json(mutated_document(rng, DOCUMENT))
 
 
-def _convert(record: bytes) -> None:
-    batch = convert([record, _json(DOCUMENT)], FIREHOSE_COLUMNS)
-    assert all(failure.index == 0 and failure.code for failure in batch.failures)
-    assert batch.rows >= 1
+def _convert(records: list[bytes]) -> None:
+    """The records after good ones; each is a row, several or a failure."""
+    good = [_json(DOCUMENT)] * 2
+    batch = convert([*good, *records], FIREHOSE_COLUMNS)
+    failed = {failure.index for failure in batch.failures if failure.code}
+    assert len(failed) == len(batch.failures)
+    assert failed.isdisjoint(range(len(good)))
+    assert batch.rows >= len(good) + len(records) - len(failed)
 
 
 def _load_configuration(body: bytes) -> None:
@@ -316,7 +320,11 @@ PARSERS: dict[str, Parser] = {
     ),
     "stream-records": Parser(_stream_record, _run_function),
     "error-objects": Parser(_error_object, _read_error_object),
-    "firehose-documents": Parser(_firehose_record, _convert),
+    "firehose-documents": Parser(
+        lambda rng: [_firehose_record(rng) for _ in range(LINES_OF_BLOCK)],
+        _convert,
+        inputs=LINES_OF_BLOCK,
+    ),
     "configuration": Parser(_bytes_of(CONFIGURATION), _load_configuration, (ConfigError,)),
     "partition-by": Parser(
         _text_of("hash(a,16)", "date(at)", "b"), _parse_partition_by, (PartitionError,)

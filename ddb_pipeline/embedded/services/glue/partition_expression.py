@@ -6,6 +6,7 @@ They are a subset of SQL: comparisons, ``IN``, ``BETWEEN``, ``LIKE``, ``IS [NOT]
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 Filter = Callable[[Mapping[str, str]], bool]
 """Returns whether a partition matches, from its values by the names of the partition keys."""
@@ -23,6 +24,10 @@ _COMPARE: Mapping[str, Callable[[object, object], bool]] = {
     "<=": lambda a, b: a <= b,  # type: ignore[operator]
     ">=": lambda a, b: a >= b,  # type: ignore[operator]
 }
+
+
+MAX_LEVELS: Final = 100
+"""Parentheses and NOTs of an expression; the parser makes a few calls for each."""
 
 
 class ExpressionError(ValueError):
@@ -50,6 +55,9 @@ class _Parser:
         self._keys = {key.lower(): key for key in keys}
         self._tokens = self._split()
         self._next = 0
+        opened = sum(token.lower() in ("(", "not") for token in self._tokens)
+        if opened > MAX_LEVELS:
+            raise ExpressionError(f"More than {MAX_LEVELS} parentheses and NOTs in {text[:200]!r}")
 
     def _split(self) -> list[str]:
         tokens, position = [], 0
