@@ -73,7 +73,9 @@ def compare_hours(
     """Compare one pipeline's recent hours, the hours that are open, and a slice of the others."""
     s3, pipeline = cloud.s3, partitions.pipeline
     this_hour = DeliveryHour.of(now)
-    start = min(DeliveryHour.of(pipeline.start.timestamp()), this_hour)
+    start = DeliveryHour.of(pipeline.start.timestamp())
+    if start > this_hour:
+        return
     recent = max(start, this_hour.plus(1 - RECENT_HOURS))
     if partitions.room >= MESSAGES_PER_QUEUE:
         # Events are deleted when they are read; the cursor stores the hours that they name.

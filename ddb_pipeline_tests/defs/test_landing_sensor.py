@@ -178,6 +178,13 @@ def test_events_that_name_no_hour_of_the_pipeline_are_ignored(
     assert of_a_pass(passed) == []
 
 
+def test_a_pipeline_that_starts_later_has_no_hours_yet(account: MockAccount, ticks: Ticks) -> None:
+    ticks.clock.now -= 30 * DAY
+    account.put(f"{DeliveryHour.of(ticks.clock.now).prefix}early.parquet")
+    assert lists(ticks) == 0
+    assert ticks.tick() == []
+
+
 def test_without_a_queue_hours_are_found_without_events(account: MockAccount, ticks: Ticks) -> None:
     url = account.cloud.sqs.get_queue_url(QueueName="logs-object-changes")["QueueUrl"]
     account.cloud.sqs.delete_queue(QueueUrl=url)
