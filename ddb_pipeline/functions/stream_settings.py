@@ -117,8 +117,12 @@ def check_pseudonym_key(source: str, key: str) -> None:
     """Check that a key is too long to be guessed; ``source`` names where it comes from.
 
     Raises:
-        SettingsError: the key is too short.
+        SettingsError: the key is too short, or not text.
     """
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SettingsError(f"{source} is not text in UTF-8.") from None
     if len(key) < MIN_KEY_CHARACTERS:
         raise SettingsError(
             f"{source} holds {len(key)} characters; PSEUDONYMISE_ATTRIBUTES needs a key of at "
@@ -158,6 +162,8 @@ def _object(environment: Mapping[str, str], variable: str) -> dict[str, Any]:
         found = json.loads(text)
     except ValueError as error:
         raise SettingsError(f"{variable} is not JSON: {error}.") from None
+    except RecursionError:
+        raise SettingsError(f"{variable} is nested too deep; it takes one JSON object.") from None
     if not isinstance(found, dict):
         raise SettingsError(f"{variable} is not a JSON object.")
     return found

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.batch import Clients, process
@@ -86,13 +87,19 @@ def pseudonym_key(
         secrets: creates the client of Secrets Manager; called only if it is needed.
 
     Raises:
-        SettingsError: the secret has no text, or one that is too short.
+        SettingsError: the secret cannot be read, has no text, or one that is too short.
     """
     if not settings.pseudonymised:
         return b""
     key = settings.pseudonym_key
     if settings.pseudonym_key_secret:
-        response = secrets().get_secret_value(SecretId=settings.pseudonym_key_secret)
+        try:
+            response = secrets().get_secret_value(SecretId=settings.pseudonym_key_secret)
+        except (BotoCoreError, ClientError) as error:
+            raise SettingsError(
+                f"The secret that PSEUDONYM_KEY_SECRET_ARN names cannot be read ({error}). The "
+                "function's role needs secretsmanager:GetSecretValue on it."
+            ) from error
         key = response.get("SecretString", "")
         check_pseudonym_key("The secret that PSEUDONYM_KEY_SECRET_ARN names", key)
     return key.encode("utf-8")
@@ -109,8 +116,11 @@ def load_transformer(name: str) -> Transformer | None:
     module, _, function = name.partition(":")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"TRANSFORMER {name!r} cannot be loaded: {error}.") from error
+    except Exception as error:
+        # The module is a user's: importing it may raise any error.
+        raise SettingsError(
+            f"TRANSFORMER {name!r} cannot be loaded: {type(error).__name__}: {error}."
+        ) from error
     if not callable(found):
         raise SettingsError(f"TRANSFORMER {name!r} is not a function.")
     return cast("Transformer", found)

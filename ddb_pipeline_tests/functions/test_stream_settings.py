@@ -1,14 +1,23 @@
 """The streaming function's environment: its meaning, and which texts are refused."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.stream import DocumentOptions, Images
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 
 MINIMUM = {"DELIVERY_STREAM": "s"}
+VARIABLES = (
+    *("DELIVERY_STREAM", "DELIVERY_METADATA", "IMAGES", "EVENT_NAMES", "ATTRIBUTE_FILTER"),
+    *("TABLE_ROUTES", "ROUTE_ATTRIBUTE", "ATTRIBUTE_ROUTES", "DROP_ATTRIBUTES", "TRANSFORMER"),
+    *("PSEUDONYMISE_ATTRIBUTES", "PSEUDONYM_KEY", "PSEUDONYM_KEY_SECRET_ARN", "PACK_BYTES"),
+    *("DEAD_LETTER_BUCKET", "DEAD_LETTER_PREFIX", "DELIVERY_TABLE", "ERROR_PREFIX"),
+)
 
 
 def test_defaults() -> None:
@@ -67,6 +76,12 @@ def test_everything_set() -> None:
         ({"ATTRIBUTE_FILTER": '{"a": [1]}'}, "ATTRIBUTE_FILTER: 'a' needs a list of strings"),
         ({"ATTRIBUTE_FILTER": '{"a": []}'}, "ATTRIBUTE_FILTER: 'a' needs a list of strings"),
         ({"ATTRIBUTE_FILTER": '{"a..b": ["x"]}'}, "ATTRIBUTE_FILTER: 'a..b' is not an attribute"),
+        *(
+            ({name: text}, f"{name} is nested too deep")
+            for name in ("TABLE_ROUTES", "ATTRIBUTE_ROUTES", "ATTRIBUTE_FILTER")
+            for text in ("[" * 100_000, '{"a":' * 100_000)
+        ),
+        ({"PSEUDONYMISE_ATTRIBUTES": "a", "PSEUDONYM_KEY": "\udcff" * 16}, "is not text in UTF-8"),
         ({"TABLE_ROUTES": '{"t": 1}'}, "TABLE_ROUTES: 1 is not a delivery stream"),
         ({"ROUTE_ATTRIBUTE": "a"}, "ROUTE_ATTRIBUTE and ATTRIBUTE_ROUTES only work together"),
         ({"ATTRIBUTE_ROUTES": '{"a": "s"}'}, "ROUTE_ATTRIBUTE and ATTRIBUTE_ROUTES only work"),
@@ -88,6 +103,21 @@ def test_refused(environment: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError) as raised:
         read_settings(merged)
     assert message in str(raised.value)
+
+
+VALUES = st.one_of(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+    ).map(json.dumps),
+)
+
+
+@given(st.dictionaries(st.sampled_from(VARIABLES), VALUES))
+def test_any_environment_is_read_or_refused(environment: dict[str, str]) -> None:
+    with suppress(SettingsError):
+        read_settings({**MINIMUM, **environment})
 
 
 def test_no_default_stream_where_routes_are_given() -> None:

@@ -7,17 +7,25 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
 from ddb_pipeline.deploy.bundle import FUNCTIONS
 from ddb_pipeline.functions import stream_to_firehose
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.report import METRICS
-from ddb_pipeline.functions.stream_to_firehose import deadline, handler, load_transformer
+from ddb_pipeline.functions.stream_settings import read_settings
+from ddb_pipeline.functions.stream_to_firehose import (
+    deadline,
+    handler,
+    load_transformer,
+    pseudonym_key,
+)
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, event_of, stream_record
 
 BUCKET = "search-logs-lake"
@@ -178,6 +186,38 @@ def test_deadline_reserves_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_transformer_that_cannot_be_used(name: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_transformer(name)
+
+
+def test_transformer_whose_module_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "failing_transformer.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingsError, match="ZeroDivisionError"):
+        load_transformer("failing_transformer:transform")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError(
+            {"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetSecretValue"
+        ),
+        NoCredentialsError(),
+    ],
+)
+def test_secret_that_cannot_be_read(error: Exception) -> None:
+    class Secrets:
+        def get_secret_value(self, **_: Any) -> Any:
+            raise error
+
+    settings = read_settings(
+        {
+            "DELIVERY_STREAM": "s",
+            "PSEUDONYMISE_ATTRIBUTES": "a",
+            "PSEUDONYM_KEY_SECRET_ARN": "arn:secret",
+        }
+    )
+    with pytest.raises(SettingsError, match="secretsmanager:GetSecretValue"):
+        pseudonym_key(settings, Secrets)
 
 
 def test_transformer_by_name() -> None:
