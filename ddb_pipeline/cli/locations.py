@@ -12,7 +12,8 @@ def filesystem_and_path(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """The file system of a folder, a file or an ``s3://`` URL, and the path in it.
 
     Raises:
-        click.UsageError: the URL names no bucket, or a bucket that does not exist.
+        click.UsageError: the URL names no bucket.
+        click.ClickException: the bucket does not exist, or S3 cannot be reached.
     """
     if not location.startswith(S3):
         return pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())
@@ -26,7 +27,7 @@ def bucket_filesystem(bucket: str) -> pyarrow.fs.FileSystem:
     """The embedded S3, or the real one if ``DDB_PIPELINE_TARGET`` is ``aws``.
 
     Raises:
-        click.UsageError: the bucket does not exist.
+        click.ClickException: the bucket does not exist, or S3 cannot be reached.
     """
     # The configuration and boto3 are slow to import, and local paths need neither.
     from ddb_pipeline.config.settings import Target, load_settings, wanted_target
@@ -36,7 +37,10 @@ def bucket_filesystem(bucket: str) -> pyarrow.fs.FileSystem:
         try:
             return real_bucket_filesystem(bucket)
         except OSError as error:
-            raise click.UsageError(f"Bucket {bucket!r}: {error}") from error
+            raise click.ClickException(
+                f"Bucket {bucket!r} cannot be used: {' '.join(str(error).split())}. Check its "
+                "name, the credentials and the network."
+            ) from error
     from ddb_pipeline.embedded.clients import client_arguments
     from ddb_pipeline.embedded.stacks import connect_with_stacks
 

@@ -1,5 +1,6 @@
 """``ddb-pipeline``: the list of commands; the module of a command is imported when it is used."""
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -7,7 +8,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.cli.errors import one_line
 
 
 class LazyCommand(NamedTuple):
@@ -72,7 +73,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. An expected error becomes one line on standard error and exit status 1."""
+    """Entry point. An expected error becomes one line on standard error and exit status 1.
+
+    Expected are errors that a user can cause or repair: see ``cli.errors``.
+    """
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -81,8 +85,15 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except DdbPipelineError as error:
-        click.echo(f"Error: {error}", err=True)
+    except BrokenPipeError:
+        # The reader of the output has ended, such as head. Python would fail to flush it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        text = one_line(error)
+        if not text:
+            raise
+        click.echo(f"Error: {text}", err=True)
         sys.exit(1)
 
 

@@ -1,6 +1,7 @@
 """The settings of the code location: loaded from a TOML file and the environment, validated."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -118,7 +119,7 @@ def load_settings(
     home = _home(environment, data, directory)
     demo = {**DEMO_PIPELINE, "start": first_start(home)}
     values = {"pipelines": [demo], **data, "target": target, "home": home}
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    region = _region(environment)
     if region:
         values.setdefault("region", region)
     try:
@@ -133,6 +134,15 @@ def _home(environment: Mapping[str, str], data: Mapping[str, Any], directory: Pa
     if not isinstance(home, str | Path) or "\0" in str(home):
         raise ConfigError(f"home is {home!r}; it takes the path of a folder, as text.")
     return Path(home)
+
+
+def _region(environment: Mapping[str, str]) -> str:
+    """The region that the environment names; empty where it names none."""
+    name = "AWS_REGION" if environment.get("AWS_REGION") else "AWS_DEFAULT_REGION"
+    region = environment.get(name, "")
+    if region and not re.match(REGION, region):
+        raise ConfigError(f"{name} is {region!r}; set it to a region, for example to eu-central-1.")
+    return region
 
 
 def _without_emr(settings: Settings) -> Settings:

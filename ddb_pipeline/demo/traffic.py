@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.dynamodb.values import Item
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -15,7 +16,7 @@ MAX_BATCH = 25
 MAX_ATTEMPTS = 8
 
 
-class UnwrittenItemsError(Exception):
+class UnwrittenItemsError(DdbPipelineError):
     """DynamoDB did not write all items of a batch; the message names their number and the table."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -28,7 +29,7 @@ FREE_OR_OURS = "attribute_not_exists(lease_until) OR lease_until < :now OR #owne
 OURS = "#owner = :owner"
 
 
-class CheckpointError(Exception):
+class CheckpointError(DdbPipelineError):
     """The checkpoint table cannot be used; the message names it and what to do."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
@@ -26,7 +27,7 @@ EMPTY_READS = 5
 page before the end."""
 
 
-class StreamReadError(Exception):
+class StreamReadError(DdbPipelineError):
     """A stream cannot be read; the message names the shard, and what to do."""
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from ddb_pipeline.client_errors import DENIED_CODES
+from ddb_pipeline.client_errors import CREDENTIAL_CODES, DENIED_CODES
+from ddb_pipeline.errors import DdbPipelineError
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -32,16 +33,6 @@ more documents at once."""
 NEWLINE = b"\n"
 
 PERMISSION = "firehose:PutRecordBatch"
-CREDENTIAL_CODES = frozenset(
-    (
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "UnrecognizedClientException",
-    )
-)
 REQUEST_CODES = frozenset(
     (
         "InvalidArgumentException",
@@ -57,7 +48,7 @@ REFUSED_CODES = DENIED_CODES | CREDENTIAL_CODES | REQUEST_CODES
 """Codes that a retry would only get again; every other code is retried."""
 
 
-class DeliveryRefusedError(Exception):
+class DeliveryRefusedError(DdbPipelineError):
     """The delivery stream refuses records, and a retry would not help.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.dynamodb.stream import UndecodableRecordError
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.environment import SettingsError
@@ -26,7 +27,7 @@ NOT_STORED = (
 )
 
 
-class DeadLetterError(Exception):
+class DeadLetterError(DdbPipelineError):
     """Changes could not be written to S3; the message names bucket, key and permission."""
 
 

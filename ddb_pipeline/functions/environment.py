@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import TableReference
 
 
-class SettingsError(Exception):
+class SettingsError(DdbPipelineError):
     """The function's environment is not usable; the message names the variable."""
 
 

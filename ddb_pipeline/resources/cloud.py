@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pyarrow.fs
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field, PrivateAttr
 
+from ddb_pipeline.client_errors import access_error
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.resources.filesystem import s3_filesystem
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
 _CLIENT_LOCK = threading.Lock()
+
+
+class AwsAccessError(DdbPipelineError):
+    """AWS cannot be used as configured; the message says what is wrong and what to do."""
 
 
 @lru_cache(maxsize=4)
@@ -83,7 +90,11 @@ class CloudResource(ResourceWithBoto3Configuration):
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this AWS for a service; the same one for each use of this resource."""
+        """A boto3 client of this AWS for a service; the same one for each use of this resource.
+
+        Raises:
+            AwsAccessError: the profile, the region or the credentials are not usable.
+        """
         if service in self._clients:
             return self._clients[service]
         arguments = self.client_arguments()
@@ -91,8 +102,11 @@ class CloudResource(ResourceWithBoto3Configuration):
         with _CLIENT_LOCK:
             if service not in self._clients:
                 profile = None if self.embedded else self.profile_name
-                create: Any = boto3.session.Session(profile_name=profile).client
-                self._clients[service] = create(service, **arguments)
+                try:
+                    create: Any = boto3.session.Session(profile_name=profile).client
+                    self._clients[service] = create(service, **arguments)
+                except (BotoCoreError, ValueError) as error:
+                    raise AwsAccessError(access_error(error) or f"AWS: {error}") from error
             return self._clients[service]
 
     @property
