@@ -1,17 +1,28 @@
 """The check ``nothing_lost``: what it expects of a change, and what it shows."""
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddb_pipeline.config.names import stream_function
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs import checks
+from ddb_pipeline.demo.search_logs import SearchLogs
+from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.dynamodb.stream import StreamRecord, read_record
+from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.functions.stream_settings import StreamSettings, read_settings
 from ddb_pipeline.lake.change_identity import of_change
 from ddb_pipeline.lake.identity_partitions import Expected
+from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.reconcile import Reconciliation
+from ddb_pipeline.lake.reconciliation_state import STATE_KEY
+from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.polling import wait_until
 from ddb_pipeline_tests.support.sensor_ticks import MockAccount
 
 ENVIRONMENT = {
@@ -92,3 +103,52 @@ def test_the_metadata_name_changes_by_their_event_ids() -> None:
     assert values["not_reconciled"] == ["a reason"]
     assert (values["stream_records"], values["rows"], values["lost"]) == (5, 3, 2)
     assert json.dumps(values)
+
+
+@pytest.mark.embedded
+def test_with_pseudonymised_keys_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "ARRIVAL_SECONDS", 0.0)
+    pipeline = PipelineConfig(
+        name="pseudonyms", delivery_schema=DeliverySchema.CRAWLED, buffer_seconds=0
+    )
+    settings = Settings(home=tmp_path, pipelines=(pipeline,))
+    cloud = CloudResource.of(settings)
+    try:
+        set_environment(cloud, stream_function(pipeline), ENVIRONMENT)
+        items = SearchLogs(1, b"k" * 32).items(30, time.time())
+        write_items(cloud.dynamodb, pipeline.dynamodb_table, items)
+        found = Reconciliation()
+        expected = 0
+
+        def arrived() -> bool:
+            nonlocal found, expected
+            found = checks.reconcile(checks.source(cloud, pipeline), time.time)
+            expected += found.expected
+            return expected == 30 and not found.lost
+
+        wait_until(arrived, "all changes to be somewhere")
+        bodies = [
+            cloud.s3.get_object(Bucket=pipeline.bucket, Key=stored.key)["Body"].read()
+            for stored in list_objects(cloud.s3, pipeline.bucket, "errors/")
+        ]
+        assert bodies
+        for stored in list_objects(cloud.s3, pipeline.bucket, "errors/"):
+            cloud.s3.delete_object(Bucket=pipeline.bucket, Key=stored.key)
+        cloud.s3.delete_object(Bucket=pipeline.bucket, Key=STATE_KEY)
+        assert checks.reconcile(checks.source(cloud, pipeline), time.time).lost == 30
+    finally:
+        stop(tmp_path / "embedded")
+
+
+def set_environment(cloud: CloudResource, function: str, changes: dict[str, str]) -> None:
+    """Change the environment of a function."""
+    client = cloud.client("lambda")
+    configuration = client.get_function_configuration(FunctionName=function)
+    variables = configuration["Environment"]["Variables"] | {
+        name: value for name, value in changes.items() if name != "DELIVERY_STREAM"
+    }
+    client.update_function_configuration(
+        FunctionName=function, Environment={"Variables": variables}
+    )

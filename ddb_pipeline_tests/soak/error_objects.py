@@ -4,9 +4,10 @@
 
 On each day error objects are written, each with one record; some never convert, the others under a
 schema that comes up to 30 days later, and some are written into the folder of an older day. Each
-day has a tick of the sensor's search and the runs that follow from it. Printed are, for the days up
-to each age, the most requests of a tick and of a run without new objects, and the error objects
-left. The command fails if a record that converts is left, or an object is read twice for a schema.
+day has some ticks of the sensor's search and the runs that follow from them. Printed are, for the
+days up to each age, the most requests of a tick and of a run without new objects, and the error
+objects left. The command fails if a record that converts is left, or an object is read twice for a
+schema.
 """
 
 import argparse
@@ -35,6 +36,8 @@ SCHEMA_DAYS = 30
 """A new schema comes so often."""
 REPLAYED = 0.02
 """Share of the objects that lie in an older day's folder."""
+MINUTES = 10
+"""Ticks on a day that is not shown."""
 SHOWN = 8
 
 
@@ -84,10 +87,12 @@ class Simulation:
             for number in range(written, due):
                 self._write(number, day)
             written = due
-            tick = max(tick, self._redeliver(schema, now))
+            is_shown = (day + 1) % max(1, self._days // SHOWN) == 0 or day + 1 == self._days
+            # A folder's turn to be looked at again comes once in as many minutes as there are days.
+            tick = max(tick, self._redeliver(schema, now, day + 2 if is_shown else MINUTES))
             self._run(schema, now, ())
             idle = max(idle, len(self._requests))
-            if (day + 1) % max(1, self._days // SHOWN) == 0 or day + 1 == self._days:
+            if is_shown:
                 yield self._age(day, schema, tick, idle)
                 tick = idle = 0
 
@@ -103,17 +108,15 @@ class Simulation:
         record = FailedRecord(raw_data=document.encode(), error_code="c", error_message="m")
         self._bucket.put(key, write_error_object([record]))
 
-    def _redeliver(self, schema: int, now: float) -> int:
-        """Tick until nothing is left to try on this day; returns the most requests of a tick."""
+    def _redeliver(self, schema: int, now: float, minutes: int) -> int:
+        """Tick each minute, and run what follows; returns the most requests of a tick."""
         most = 0
-        for minute in range(24 * 60):
+        for minute in range(minutes):
             self._requests.clear()
             found = untried(self._s3, "lake", str(schema), now + minute * 60)
             most = max(most, len(self._requests))
             if found:
                 self._run(schema, now + minute * 60, found.rechecked)
-            elif minute > self._days + 1:
-                break
         return most
 
     def _run(self, schema: int, now: float, folders: tuple[str, ...]) -> None:
