@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.cli.locations import S3, filesystem_and_path
 from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
-from ddb_pipeline.config.settings import load_settings
+from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.conversion.preflight import Preflight
 from ddb_pipeline.conversion.preflight_report import Finding, PreflightReport, Verdict
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
@@ -32,6 +33,8 @@ from ddb_pipeline.export.lines import whole_lines
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.source import open_export
+from ddb_pipeline.functions.attributes import Redaction
+from ddb_pipeline.functions.stream_settings import read_redaction
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes
 from ddb_pipeline.hive.coverage import covered_fields, map_columns
@@ -233,12 +236,17 @@ def export_items(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[Sam
 
 
 def table_items(table: str, limit: int | None) -> Iterator[Sample]:
-    """The items of a DynamoDB table, scanned in segments within the table's read capacity."""
+    """The items of a DynamoDB table, scanned in segments within the table's read capacity.
+
+    They are redacted as the streaming function does, so that the report shows no such value.
+    """
     if not re.match(DYNAMODB_NAME, table):
         raise PreflightSourceError(
             f"{table} is neither a file or folder nor a DynamoDB table's name."
         )
-    dynamodb = CloudResource.of(load_settings()).dynamodb
+    settings = load_settings()
+    redaction = table_redaction(settings, table)
+    dynamodb = CloudResource.of(settings).dynamodb
     try:
         description: Any = dynamodb.describe_table(TableName=table)["Table"]
         plan = plan_scan(description, scan_all=limit is None, scan_rate=None)
@@ -247,9 +255,26 @@ def table_items(table: str, limit: int | None) -> Iterator[Sample]:
         keys = key_attributes(description)
         for page in scan_pages(dynamodb, table, plan):
             for item in page:
-                yield item_json({name: item[name] for name in keys}), item
+                shown = redaction.keys({name: item[name] for name in keys})
+                yield item_json(shown), redaction.image(item)
     except ClientError as error:
         raise dynamodb_error(error, table) from error
+
+
+def table_redaction(settings: Settings, table: str) -> Redaction:
+    """What the pipelines of a table redact, with a key of pseudonyms that nobody knows."""
+    variables = [
+        {setting.value: text for setting, text in pipeline.function_settings.items()}
+        for pipeline in settings.pipelines
+        if pipeline.dynamodb_table == table
+    ]
+    key = secrets.token_bytes(32)
+    each = [read_redaction(environment, key) for environment in variables]
+    return Redaction(
+        tuple(path for redaction in each for path in redaction.dropped),
+        tuple(path for redaction in each for path in redaction.pseudonymised),
+        key,
+    )
 
 
 def report_json(report: PreflightReport, source: str, under: str) -> str:

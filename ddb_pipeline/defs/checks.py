@@ -10,7 +10,9 @@ from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
+from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.rules import Rules, destination, edited
+from ddb_pipeline.functions.stream_settings import read_redaction
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import EVENT_ID, column_name
@@ -78,13 +80,14 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         observed = observe_table(cloud.dynamodb, target)
         options = InferenceOptions(key_attributes(observed.description), pipeline.shapes)
         schema = inferred_schema(observed.inference, options)
+        shows_keys = not configured_redaction(pipeline).includes(options.keys)
         return dg.AssetCheckResult(
             passed=not schema.conflicts,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "items_read": observed.inference.items,
                 "conflicts": len(schema.conflicts),
-                "attributes": dg.MetadataValue.md(conflict_table(schema)),
+                "attributes": dg.MetadataValue.md(conflict_table(schema, shows_keys)),
                 "without_column": dg.MetadataValue.json(list(schema.untyped)),
                 "maps_keyed_by_data": dg.MetadataValue.json(list(schema.data_key_paths)),
             },
@@ -93,10 +96,24 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     return type_conflicts
 
 
-def conflict_table(schema: InferredSchema) -> str:
-    """A Markdown table of the attributes in conflict, with a row for each DynamoDB type."""
+def configured_redaction(pipeline: PipelineConfig) -> Redaction:
+    """The attributes that the pipeline's streaming function is configured to redact."""
+    settings = {setting.value: text for setting, text in pipeline.function_settings.items()}
+    return read_redaction(settings, b"")
+
+
+def conflict_table(schema: InferredSchema, shows_keys: bool = True) -> str:
+    """A Markdown table of the attributes in conflict, with a row for each DynamoDB type.
+
+    Keys that are redacted in the lake are not shown here either.
+    """
     rows = [
-        (f"`{conflict.path}`", tag, str(count), ", ".join(f"`{key}`" for key in keys))
+        (
+            f"`{conflict.path}`",
+            tag,
+            str(count),
+            ", ".join(f"`{key}`" for key in keys) if shows_keys else "redacted",
+        )
         for conflict in schema.conflicts
         for (tag, count), (_, keys) in zip(conflict.counts, conflict.examples, strict=True)
     ]

@@ -73,6 +73,10 @@ class Redaction:
     def __bool__(self) -> bool:
         return bool(self.dropped or self.pseudonymised)
 
+    def includes(self, names: Collection[str]) -> bool:
+        """Whether one of these attributes, or something in it, is redacted."""
+        return any(path[0] in names for path in (*self.dropped, *self.pseudonymised))
+
     def drops(self, keys: Item) -> str:
         """The name of the first of these key attributes that is dropped; empty for none."""
         dropped = (path[0] for path in self.dropped if len(path) == 1)

@@ -30,7 +30,12 @@ from typing import Any
 
 from ddb_pipeline.dynamodb.stream import EVENT_NAMES, DocumentOptions, Images
 from ddb_pipeline.firehose.delivery import DEFAULT_PACK_BYTES, MAX_BYTES_PER_RECORD
-from ddb_pipeline.functions.attributes import AttributeFilter, AttributePath, parse_path
+from ddb_pipeline.functions.attributes import (
+    AttributeFilter,
+    AttributePath,
+    Redaction,
+    parse_path,
+)
 from ddb_pipeline.functions.environment import SettingsError, table_reference, text_of
 from ddb_pipeline.glue.catalog import TableReference
 
@@ -111,6 +116,16 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
     if settings.pseudonymised and not settings.pseudonym_key_secret:
         check_pseudonym_key("PSEUDONYM_KEY", settings.pseudonym_key)
     return settings
+
+
+def read_redaction(environment: Mapping[str, str], key: bytes) -> Redaction:
+    """The attributes that an environment's settings redact; ``key`` makes the pseudonyms.
+
+    Raises:
+        SettingsError: a path is not valid.
+    """
+    dropped = _paths(environment, "DROP_ATTRIBUTES")
+    return Redaction(dropped, _paths(environment, "PSEUDONYMISE_ATTRIBUTES"), key)
 
 
 def check_pseudonym_key(source: str, key: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from moto import mock_aws
 
 from ddb_pipeline.cli.main import cli
 from ddb_pipeline.config.settings import load_settings
@@ -18,6 +19,7 @@ from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.export.layout import write_export
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.sensor_ticks import MockAccount
 
 COLUMNS = {"id": "string", "n": "bigint", "tags": "array<string>"}
 LINES = b'{"id":"a","n":1}\n\n{"id":"b","n":"x"}\n{"id":"c","new":true}\n'
@@ -179,3 +181,37 @@ def test_a_table_against_the_catalog(
     assert "60 document(s) of checked" in after.stdout
     missing = run("no-such-table", "--catalog-table", "checked.checked")
     assert "does not exist" in str(missing.exception)
+
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:key-aaaaaa"
+
+
+def test_a_report_shows_no_value_that_the_function_redacts(
+    schema: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "pipeline.toml"
+    config.write_text(
+        '[[pipelines]]\nname = "redacted"\nbucket = "redacted-lake"\n'
+        '[pipelines.function_settings]\nDROP_ATTRIBUTES = "secret"\n'
+        'PSEUDONYMISE_ATTRIBUTES = "log_id, user.mail"\n'
+        f'PSEUDONYM_KEY_SECRET_ARN = "{SECRET}"\n'
+    )
+    monkeypatch.setenv("DDB_PIPELINE_CONFIG", str(config))
+    monkeypatch.setenv("DDB_PIPELINE_TARGET", "aws")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    marker = "marker-7391"
+    item: Any = {
+        "log_id": {"S": marker},
+        "secret": {"S": marker},
+        "user": {"M": {"mail": {"S": marker}, "age": {"N": "7"}}},
+        "n": {"S": "shown"},
+    }
+    with mock_aws():
+        account = MockAccount(load_settings().pipelines[0])
+        account.cloud.dynamodb.put_item(TableName=account.pipeline.dynamodb_table, Item=item)
+        for options in (["--json"], []):
+            result = run(account.pipeline.dynamodb_table, "--schema", schema, *options)
+            assert "shown" in result.stdout
+            assert marker not in result.output

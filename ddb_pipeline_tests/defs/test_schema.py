@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
 from ddb_pipeline.config.names import lake_table
-from ddb_pipeline.config.pipeline import PipelineConfig, SchemaFix
+from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, SchemaFix
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import (
@@ -21,6 +21,7 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
+from ddb_pipeline.defs.checks import configured_redaction, conflict_table
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import (
     TableReference,
@@ -29,6 +30,7 @@ from ddb_pipeline.glue.catalog import (
     table_input,
     with_columns,
 )
+from ddb_pipeline.hive.infer import InferenceOptions, infer_items, inferred_schema
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -116,6 +118,27 @@ def test_types_in_conflict_are_listed_with_keys_and_counts(account: Account) -> 
         "score": "string",
         "t": "array<string>",
     }
+
+
+@pytest.mark.parametrize(
+    ("redacted", "shown"),
+    [({}, True), ({FunctionSetting.DROP_ATTRIBUTES: "score,a.log_id"}, True)]
+    + [
+        ({FunctionSetting.PSEUDONYMISE_ATTRIBUTES: paths}, False)
+        for paths in ("log_id", "a,log_id.b")
+    ],
+)
+def test_keys_that_are_redacted_in_the_lake_are_not_shown(
+    redacted: dict[FunctionSetting, str], shown: bool
+) -> None:
+    secret = {FunctionSetting.PSEUDONYM_KEY_SECRET_ARN: "arn:aws:secretsmanager:r:0:secret:k"}
+    pipeline = PipelineConfig(name="redacted", function_settings=secret | redacted)
+    assert configured_redaction(pipeline).includes(("log_id",)) is not shown
+    inference = infer_items(
+        [{"log_id": {"S": "marker"}, "x": value} for value in ({"S": "a"}, {"N": "1"})], ("log_id",)
+    )
+    schema = inferred_schema(inference, InferenceOptions(keys=("log_id",)))
+    assert ("marker" in conflict_table(schema, shown)) is shown
 
 
 def test_a_lake_that_someone_narrowed_fails_its_check_and_is_widened_again(
