@@ -284,6 +284,10 @@ def _start(home: Path) -> ServerState:
         if running is not None:
             return running
         if process.poll() is not None:
+            # A client that was killed since may have started another server, which has the lock.
+            running = _wait_for_running(home)
+            if running is not None:
+                return running
             raise EmbeddedError(
                 f"The embedded AWS did not start (exit status {process.returncode}). Its log, "
                 f"{home / LOG_FILE}, ends with:\n{_log_tail(home)}\nWhere its data is damaged, "

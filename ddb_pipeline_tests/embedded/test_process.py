@@ -77,6 +77,15 @@ def test_no_second_server_is_started_beside_one_that_does_not_answer(
     assert status(home) == running
 
 
+def test_a_client_that_is_killed_while_it_starts_the_server(home: Path) -> None:
+    """The next client starts another server, and uses whichever has got the home folder."""
+    command = [sys.executable, "-c", CLIENT, str(home)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as client:
+        wait_until(lambda: bool(psutil.Process(client.pid).children()), "the server's process")
+        client.kill()
+    assert shared_client(connect(home), "sqs").list_queues().get("QueueUrls", []) == []
+
+
 def test_two_homes_have_two_servers(home: Path, tmp_path: Path) -> None:
     one, other = connect(home), connect(tmp_path / "other")
     try:

@@ -1,0 +1,22 @@
+"""A small run of the command that delivers items through injected faults and kills."""
+
+from pathlib import Path
+
+import pytest
+
+from ddb_pipeline.embedded.process import stop
+from ddb_pipeline_tests.soak.faulty_delivery import run_all
+
+KILL_SECONDS = {"function": 3.0, "consumer": 9.0, "embedded AWS": 6.0}
+
+
+@pytest.mark.e2e
+@pytest.mark.embedded
+def test_no_item_is_lost(tmp_path: Path) -> None:
+    try:
+        figures = run_all(tmp_path, 3000, seconds=120.0, kill_seconds=KILL_SECONDS)
+    finally:
+        stop(tmp_path / "embedded")
+    assert figures["lost"] == 0
+    assert sum(figures["faults"].values()) > 0
+    assert figures["kills"]["embedded AWS"] > 0

@@ -1,0 +1,346 @@
+"""Items to the lake through a proxy that injects faults, while processes are killed: none is lost.
+
+``python -m ddb_pipeline_tests.soak.faulty_delivery [ITEMS]``
+
+Half of the items go through the streaming Lambda function, half through the consumer job. The
+function's process, the process of the consumer's run and the embedded AWS are killed meanwhile.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig, StreamReader
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.embedded.clients import client_arguments, shared_client
+from ddb_pipeline.embedded.process import Endpoint, connect, status, stop
+from ddb_pipeline.embedded.stacks import connect_with_stacks
+from ddb_pipeline.firehose.error_objects import read_error_object
+from ddb_pipeline.glue.crawler import run_crawler
+from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
+from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.parquet_objects import file_columns
+from ddb_pipeline.resources.filesystem import s3_filesystem
+from ddb_pipeline_tests.support.fault_proxy import FaultProxy, fault_proxy
+
+PIPELINES = (
+    PipelineConfig(
+        name="by_lambda",
+        bucket="by-lambda-lake",
+        buffer_seconds=5,
+        delivery_schema=DeliverySchema.CRAWLED,
+    ),
+    PipelineConfig(
+        name="by_consumer",
+        bucket="by-consumer-lake",
+        buffer_seconds=5,
+        delivery_schema=DeliverySchema.CRAWLED,
+        stream_reader=StreamReader.CONSUMER,
+    ),
+)
+BATCH = 25
+FIRST_ITEMS = 25
+"""Items written before the crawl, after which every attribute has a column."""
+FAULT_SHARE = 0.05
+KILL_SECONDS = {"function": 5.0, "consumer": 30.0, "embedded AWS": 25.0}
+"""The mean time between two kills of each."""
+DELIVERED_SHARE = 0.9
+"""Processes are killed until this share of the items is delivered."""
+DEAD_LETTER_PREFIX = "dead-letters/"
+
+
+@dataclass
+class Run:
+    """One run: its home, the proxy, and what was killed."""
+
+    settings: Settings
+    proxy: FaultProxy
+    kills: Counter[str] = field(default_factory=Counter)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def home(self) -> Path:
+        """The home folder of the embedded AWS."""
+        return self.settings.home / "embedded"
+
+    def client(self, service: str) -> Any:
+        """Return a client through the proxy, of the embedded AWS that runs now."""
+        return proxied_client(connect(self.home), service, self.proxy.url)
+
+
+def proxied_client(endpoint: Endpoint, service: str, proxy: str) -> Any:
+    """Return a client that sends its requests through the proxy."""
+    arguments = client_arguments(endpoint)
+    arguments["config"] = arguments["config"].merge(
+        Config(proxies={"http": proxy}, read_timeout=10, connect_timeout=3)
+    )
+    make: Any = boto3.session.Session().client
+    return make(service, **arguments)
+
+
+def write_all(run: Run, table: str, numbers: Iterator[int]) -> None:
+    """Write items until each is acknowledged."""
+    client = run.client("dynamodb")
+    while batch := list(islice(numbers, BATCH)):
+        pending = {table: [{"PutRequest": {"Item": item(number)}} for number in batch]}
+        while pending:
+            try:
+                pending = client.batch_write_item(RequestItems=pending)["UnprocessedItems"]
+            except (BotoCoreError, ClientError):
+                time.sleep(0.1)
+                client = run.client("dynamodb")
+
+
+def item(number: int) -> dict[str, Any]:
+    """Return the item with this number."""
+    text = f"text of {number}"
+    return {"log_id": {"S": f"{number:09d}"}, "n": {"N": str(number)}, "text": {"S": text}}
+
+
+def send_function_through_proxy(run: Run, endpoint: Endpoint) -> None:
+    """Let the streaming function use the proxy."""
+    functions = shared_client(endpoint, "lambda")
+    for function in functions.list_functions()["Functions"]:
+        variables = function.get("Environment", {}).get("Variables", {})
+        if "DELIVERY_STREAM" in variables:
+            proxies = {"http_proxy": run.proxy.url, "no_proxy": "", "NO_PROXY": ""}
+            functions.update_function_configuration(
+                FunctionName=function["FunctionName"],
+                Environment={"Variables": {**variables, **proxies}},
+            )
+
+
+@contextmanager
+def killing(
+    run: Run, consumers: list[subprocess.Popen[bytes]], seed: int, mean_seconds: Mapping[str, float]
+) -> Iterator[None]:
+    """Kill processes in the context, at random times with these means."""
+    targets: dict[str, Callable[[], psutil.Process | None]] = {
+        "function": lambda: function_process(run),
+        "consumer": lambda: psutil.Process(consumers[-1].pid) if consumers else None,
+        "embedded AWS": lambda: server_process(run),
+    }
+
+    quiet = threading.Event()
+
+    def kill(name: str) -> None:
+        randomness = random.Random(f"{seed}{name}")
+        while not quiet.wait(randomness.expovariate(1 / mean_seconds[name])):
+            try:
+                process = targets[name]()
+                if process is not None:
+                    process.send_signal(signal.SIGKILL)
+                    run.kills[name] += 1
+            except psutil.Error:
+                continue
+
+    threads = [threading.Thread(target=kill, args=(name,)) for name in targets]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        quiet.set()
+        for thread in threads:
+            thread.join()
+
+
+def server_process(run: Run) -> psutil.Process | None:
+    """Return the process of the embedded AWS."""
+    running = status(run.home)
+    return None if running is None else psutil.Process(running.pid)
+
+
+def function_process(run: Run) -> psutil.Process | None:
+    """Return a process of a Lambda function."""
+    server = server_process(run)
+    children = [] if server is None else server.children()
+    return children[-1] if children else None
+
+
+def consume_until_ended(run: Run, consumers: list[subprocess.Popen[bytes]], log: Path) -> None:
+    """Run the consumer job in one process after another, as its sensor does."""
+    command = [sys.executable, "-m", __spec__.name, "--consume", run.proxy.url]
+    while not run.ended.is_set():
+        connect(run.home)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*command, str(run.settings.home)], stdout=output, stderr=output
+            )
+        consumers.append(process)
+        process.wait()
+
+
+def consume(home: Path, proxy: str) -> None:
+    """Run the consumer job again and again, until it fails."""
+    from ddb_pipeline.definitions import build_defs
+    from ddb_pipeline.resources.cloud import CloudResource
+
+    settings = Settings(home=home, pipelines=PIPELINES)
+    original = CloudResource.client_arguments
+
+    def with_proxy(self: CloudResource) -> dict[str, Any]:
+        arguments = dict(original(self))
+        arguments["config"] = arguments["config"].merge(Config(proxies={"http": proxy}))
+        return arguments
+
+    CloudResource.client_arguments = with_proxy  # type: ignore[method-assign]
+    job = build_defs(settings).resolve_job_def("consume_stream")
+    config = {"pipeline": PIPELINES[1].name, "max_seconds": 20.0}
+    while True:
+        job.execute_in_process(run_config={"ops": {"consume_stream_records": {"config": config}}})
+        time.sleep(0.5)
+
+
+def delivered(endpoint: Endpoint, pipeline: PipelineConfig) -> Counter[str]:
+    """Return the keys of all delivered records: rows, failed and held records, dead letters."""
+    s3, bucket = shared_client(endpoint, "s3"), pipeline.bucket
+    found: Counter[str] = Counter()
+    keys = [stored.key for stored in list_objects(s3, bucket, STREAM_PREFIX)]
+    filesystem = s3_filesystem(client_arguments(endpoint))
+    for table in file_columns(filesystem, bucket, keys, ["log_id"]):
+        found.update(table.column("log_id").to_pylist())
+    for stored in list_objects(s3, bucket, ERROR_PREFIX):
+        body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
+        for record in read_error_object(body).records:
+            for line in record.raw_data.splitlines():
+                found[json.loads(line)["log_id"]] += 1
+    for stored in list_objects(s3, bucket, DEAD_LETTER_PREFIX):
+        text = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read().decode()
+        found.update(f"{int(n):09d}" for n in text.split('"') if len(n) == 9 and n.isdecimal())
+    return found
+
+
+def run_all(
+    home: Path,
+    items: int,
+    *,
+    seed: int = 0,
+    seconds: float = 900.0,
+    kill_seconds: Mapping[str, float] = KILL_SECONDS,
+) -> dict[str, Any]:
+    """Deliver the items through faults and kills; return figures of the run.
+
+    Args:
+        home: the home folder of the pipelines.
+        items: the number of items.
+        seed: determines the faults and the times of the kills.
+        seconds: how long to wait for the delivery after the last kill.
+        kill_seconds: the mean time between two kills, for each kind of process.
+
+    Raises:
+        AssertionError: an item is lost.
+    """
+    settings = Settings(home=home, pipelines=PIPELINES)
+    endpoint = connect_with_stacks(settings)
+    keys = endpoint.credentials
+    with fault_proxy(
+        keys.access_key_id, keys.secret_access_key, share=FAULT_SHARE, seed=seed
+    ) as proxy:
+        run = Run(settings, proxy)
+        send_function_through_proxy(run, endpoint)
+        step = len(PIPELINES)
+        for start, pipeline in enumerate(PIPELINES):
+            first = iter(range(start, FIRST_ITEMS * step, step))
+            write_all(run, pipeline.dynamodb_table, first)
+            run_crawler(shared_client(endpoint, "glue"), pipeline.crawler, poll_seconds=0.2)
+        consumers: list[subprocess.Popen[bytes]] = []
+        consuming = threading.Thread(
+            target=consume_until_ended, args=(run, consumers, home / "consumer.log")
+        )
+        consuming.start()
+        with killing(run, consumers, seed, kill_seconds):
+            with ThreadPoolExecutor(step) as pool:
+                writers = [
+                    pool.submit(
+                        write_all, run, pipeline.dynamodb_table, iter(range(start, items, step))
+                    )
+                    for start, pipeline in enumerate(PIPELINES)
+                ]
+                for writer in writers:
+                    writer.result()
+            deadline = time.monotonic() + seconds
+            while len(delivered_by_all(run)) < DELIVERED_SHARE * items:
+                assert time.monotonic() < deadline, "The delivery makes no progress."
+                time.sleep(2)
+        proxy.share = 0.0
+        try:
+            return check(run, items, seconds)
+        finally:
+            run.ended.set()
+            for process in consumers[-1:]:
+                process.kill()
+            consuming.join()
+
+
+def delivered_by_all(run: Run) -> Counter[str]:
+    """Return the keys of the delivered records of all pipelines; empty if they cannot be read."""
+    try:
+        endpoint = connect(run.home)
+        return sum((delivered(endpoint, pipeline) for pipeline in PIPELINES), Counter[str]())
+    except (OSError, BotoCoreError, ClientError):
+        return Counter()
+
+
+def check(run: Run, items: int, seconds: float) -> dict[str, Any]:
+    """Wait until every item is delivered, and return figures of the run."""
+    deadline = time.monotonic() + seconds
+    wanted = {f"{number:09d}" for number in range(items)}
+    while True:
+        found = delivered_by_all(run)
+        missing = wanted - found.keys()
+        if not missing:
+            break
+        assert time.monotonic() < deadline, (len(missing), sorted(missing)[:10])
+        time.sleep(2)
+    return {
+        "items": items,
+        "lost": len(missing),
+        "repeats": sum(found.values()) - len(found),
+        "requests": run.proxy.requests,
+        "faults": dict(run.proxy.faults),
+        "kills": dict(run.kills),
+    }
+
+
+def main() -> None:
+    """Run with the number of items that the command line requests."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("items", type=int, nargs="?", default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--consume", nargs=2, metavar=("PROXY", "HOME"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.consume:
+        consume(Path(arguments.consume[1]), arguments.consume[0])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        home, started = Path(folder) / "home", time.monotonic()
+        try:
+            figures = run_all(home, arguments.items, seed=arguments.seed)
+        finally:
+            stop(home / "embedded")
+    figures["seconds"] = round(time.monotonic() - started)
+    print(json.dumps(figures, indent=1))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
