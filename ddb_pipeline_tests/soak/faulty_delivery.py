@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.embedded.clients import client_arguments, shared_client
 from ddb_pipeline.embedded.process import Endpoint, connect, status, stop
 from ddb_pipeline.embedded.stacks import connect_with_stacks
@@ -63,6 +65,8 @@ FIRST_ITEMS = 25
 FAULT_SHARE = 0.05
 KILL_SECONDS = {"function": 5.0, "consumer": 30.0, "embedded AWS": 25.0}
 """The mean time between two kills of each."""
+LEASE_SECONDS = 15.0
+"""After this time a run takes over the shards of a killed one: shorter than a user's 5 minutes."""
 DELIVERED_SHARE = 0.9
 """Processes are killed until this share of the items is delivered."""
 DEAD_LETTER_PREFIX = "dead-letters/"
@@ -193,6 +197,7 @@ def consume_until_ended(run: Run, consumers: list[subprocess.Popen[bytes]], log:
 def consume(home: Path, proxy: str) -> None:
     """Run the consumer job again and again, until it fails."""
     from ddb_pipeline.definitions import build_defs
+    from ddb_pipeline.defs import consume as consume_module
     from ddb_pipeline.resources.cloud import CloudResource
 
     settings = Settings(home=home, pipelines=PIPELINES)
@@ -204,6 +209,7 @@ def consume(home: Path, proxy: str) -> None:
         return arguments
 
     CloudResource.client_arguments = with_proxy  # type: ignore[method-assign]
+    consume_module.Checkpoints = partial(Checkpoints, lease_seconds=LEASE_SECONDS)  # type: ignore[assignment,misc]
     job = build_defs(settings).resolve_job_def("consume_stream")
     config = {"pipeline": PIPELINES[1].name, "max_seconds": 20.0}
     while True:
