@@ -13,8 +13,9 @@ from ddb_pipeline.queues import Queue, QueueMissingError
 @pytest.fixture
 def sqs() -> Iterator[Any]:
     with mock_aws():
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        yield boto3.client("sqs", "eu-west-1", **keys)
+        yield boto3.client(
+            "sqs", "eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
 
 
 def send(sqs: Any, queue: str, count: int) -> None:

@@ -145,7 +145,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
         "from ddb_pipeline.cli.main import main; main()"
     )
-    command = [sys.executable, "-c", limited, "convert-export", source, tmp_path / "lake"]
+    command = [sys.executable, "-c", limited, "convert-export", str(source), f"{tmp_path}/lake"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     [line] = ended.stderr.splitlines()

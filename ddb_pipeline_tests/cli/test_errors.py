@@ -128,7 +128,7 @@ def test_no_connection(
         (exceptions.ConfigParseError(path="p", error="e"), "~/.aws/config"),
         (exceptions.NoRegionError(), "AWS_REGION"),
         (exceptions.ConnectTimeoutError(endpoint_url="u"), "Check the network"),
-        (exceptions.SSLError(endpoint_url="u", error="e"), "certificates"),
+        (exceptions.SSLError(endpoint_url="u", error=OSError("e")), "certificates"),
         (exceptions.ProxyConnectionError(proxy_url="u"), "proxy"),
         (exceptions.ParamValidationError(report="r"), "AWS: Parameter validation failed"),
     ],

@@ -19,7 +19,7 @@ from ddb_pipeline.functions.stream_settings import StreamSettings, read_settings
 from ddb_pipeline.lake.change_identity import of_change
 from ddb_pipeline.lake.identity_partitions import Expected
 from ddb_pipeline.lake.objects import list_objects
-from ddb_pipeline.lake.reconcile import Reconciliation
+from ddb_pipeline.lake.reconcile import Reconciliation, reconcile
 from ddb_pipeline.lake.reconciliation_state import STATE_KEY
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.polling import wait_until
@@ -124,7 +124,7 @@ def test_with_pseudonymised_keys_nothing_is_lost(
 
         def arrived() -> bool:
             nonlocal found, expected
-            found = checks.reconcile(checks.source(cloud, pipeline), time.time)
+            found = reconcile(checks.source(cloud, pipeline), time.time)
             expected += found.expected
             return expected == 30 and not found.lost
 
@@ -137,7 +137,7 @@ def test_with_pseudonymised_keys_nothing_is_lost(
         for stored in list_objects(cloud.s3, pipeline.bucket, "errors/"):
             cloud.s3.delete_object(Bucket=pipeline.bucket, Key=stored.key)
         cloud.s3.delete_object(Bucket=pipeline.bucket, Key=STATE_KEY)
-        assert checks.reconcile(checks.source(cloud, pipeline), time.time).lost == 30
+        assert reconcile(checks.source(cloud, pipeline), time.time).lost == 30
     finally:
         stop(tmp_path / "embedded")
 

@@ -210,9 +210,12 @@ def test_run_states_are_looked_up_in_few_queries(
 ) -> None:
     queries = []
     get_runs = instance.get_runs
-    monkeypatch.setattr(
-        instance, "get_runs", lambda *a, **k: (queries.append(1), get_runs(*a, **k))[1]
-    )
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        queries.append(1)
+        return get_runs(*arguments, **keywords)
+
+    monkeypatch.setattr(instance, "get_runs", counted)
     run_states(instance, [str(number) for number in range(2 * KEYS_PER_QUERY + 1)])
     assert len(queries) == 3
 

@@ -14,7 +14,7 @@ from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
-from ddb_pipeline.defs.exports import export_sensor
+from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.snapshot import exports
 from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
 from ddb_pipeline.demo.search_logs import SearchLogs

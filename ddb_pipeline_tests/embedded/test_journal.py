@@ -64,7 +64,7 @@ def test_a_full_disk_fails_the_append_and_damages_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(journal_module.os, "write", write_half)
+        patched.setattr(os, "write", write_half)
         with pytest.raises(OSError, match="No space"):
             journal.append([encode(GROUP, "b", 2)])
         assert Journal(tmp_path).read() == {GROUP: {"a": 1}}
@@ -73,7 +73,8 @@ def test_a_full_disk_fails_the_append_and_damages_nothing(
 
 
 def test_a_snapshot_replaces_the_changes_before_it(tmp_path: Path) -> None:
-    journal, state = Journal(tmp_path), {GROUP: {"a": 9}}
+    journal = Journal(tmp_path)
+    state: State = {GROUP: {"a": 9}}
     journal.append([encode(GROUP, "a", number) for number in range(10)])
     journal.compact(lambda: state_lines(state))
     journal.append([encode(GROUP, "b", 1)])
@@ -140,7 +141,8 @@ def test_a_kill_at_any_time_of_a_snapshot(
 
 def test_the_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "FIRST_COMPACTION_BYTES", 1000)
-    journal, state, compactions = Journal(tmp_path), {GROUP: {"a": "x" * 500}}, 0
+    journal, compactions = Journal(tmp_path), 0
+    state: State = {GROUP: {"a": "x" * 500}}
     for _ in range(500):
         journal.append([encode(GROUP, "a", "x" * 500)])
         if journal.needs_compaction:

@@ -8,7 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from ddb_pipeline.functions import fix_schema
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.fix_schema import handler, watched_tables
 from ddb_pipeline.glue.catalog import PermissionMissingError, TableReference
@@ -32,10 +31,12 @@ def glue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         client = boto3.client("glue")
         client.create_database(DatabaseInput={"Name": "d"})
         for name, kind in {"sets": "set<string>", "valid": "int", "elsewhere": "set<int>"}.items():
-            columns = [{"Name": "c", "Type": kind}]
             client.create_table(
                 DatabaseName="d",
-                TableInput={"Name": name, "StorageDescriptor": {"Columns": columns}},
+                TableInput={
+                    "Name": name,
+                    "StorageDescriptor": {"Columns": [{"Name": "c", "Type": kind}]},
+                },
             )
         yield client
 
@@ -71,7 +72,7 @@ def test_watched_tables_of_the_event_are_repaired(glue: Any, capsys: Any) -> Non
 def test_a_table_that_cannot_be_repaired_does_not_affect_the_others(
     glue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fix_schema.boto3, "client", lambda service: Denying(glue))
+    monkeypatch.setattr(boto3, "client", lambda service: Denying(glue))
     with pytest.raises(PermissionMissingError, match=r"glue:GetTable on table d\.denied"):
         handler(EVENT, None)
     assert column_type(glue, "sets") == "array<string>"
@@ -79,7 +80,7 @@ def test_a_table_that_cannot_be_repaired_does_not_affect_the_others(
 
 def test_an_event_of_other_tables_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHED_TABLES", "other.*")
-    monkeypatch.setattr(fix_schema.boto3, "client", lambda service: pytest.fail("called"))
+    monkeypatch.setattr(boto3, "client", lambda service: pytest.fail("called"))
     assert handler(EVENT, None) == {"fixed": [], "checked": 0}
 
 

@@ -13,7 +13,7 @@ from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import redelivery_run
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE
+from ddb_pipeline.lake.redelivery import CORRUPT_LINE, redeliver
 from ddb_pipeline.lake.redelivery_run import (
     Redelivery,
     RedeliveryError,
@@ -124,7 +124,6 @@ def test_what_an_error_object_causes_does_not_affect_others(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, denied, good = (lake.fail(name, 1) for name in ("bad", "denied", "good"))
-    redeliver = redelivery_run.redeliver
 
     def failing(s3: Any, filesystem: Any, bucket: str, stored: Any, columns: Any) -> Any:
         if stored.key == bad:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -60,7 +61,9 @@ TEXTS = (
 
 
 def test_partition_values_are_read_as_they_were(tmp_path: Path) -> None:
-    items = [{"id": {"S": str(n)}, "note": {"S": text}} for n, text in enumerate(TEXTS)]
+    items: list[dict[str, dict[str, Any]]] = [
+        {"id": {"S": str(n)}, "note": {"S": text}} for n, text in enumerate(TEXTS)
+    ]
     items.append({"id": {"S": "null"}, "note": {"NULL": True}})
     source = write_local_export(tmp_path, items)
     result = converted(

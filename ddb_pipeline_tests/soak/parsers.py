@@ -137,7 +137,7 @@ class Parser:
 
     def check(self, seed: object, number: int) -> None:
         """Make and parse one input. Raises what is no typed error."""
-        with suppress(self.errors):
+        with suppress(*self.errors):
             self.run(self.make(random.Random(f"{seed}:{number}")))
 
 
@@ -245,7 +245,8 @@ def _load_configuration(body: bytes) -> None:
 
 
 def _hive_type(rng: random.Random) -> str:
-    return _text_of(rng.choice(TYPES), random_type(rng, 3))(rng)
+    text: str = _text_of(rng.choice(TYPES), random_type(rng, 3))(rng)
+    return text
 
 
 def _parse_types(text: str) -> None:

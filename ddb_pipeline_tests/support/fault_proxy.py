@@ -127,7 +127,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _response(self, proxy: FaultProxy, fault: str | None, body: bytes) -> Response | None:
         """Return the response to the client; None where there is none."""
-        service = _service(self.headers)
+        service = _service(dict(self.headers.items()))
         if fault == "throttled":
             return _error(*THROTTLED.get(service, RETRYABLE))
         if fault == "error before the effect":

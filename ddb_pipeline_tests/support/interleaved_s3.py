@@ -9,6 +9,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ class InterleavedS3:
         entries = self._bucket.listed(Prefix, Delimiter)
         for start in range(0, max(len(entries), 1), PAGE):
             page = entries[start : start + PAGE]
-            yield self._request(f"list {Prefix}", lambda page=page: self._page(page))
+            yield self._request(f"list {Prefix}", partial(self._page, page))
 
     def _request(self, request: str, carry_out: Callable[[], Any]) -> Any:
         self._before(request)
