@@ -7,10 +7,15 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint, connect, stop
 from ddb_pipeline.spark.java import find_java
+
+# A slow machine fails no property test.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

@@ -209,7 +209,8 @@ def consume(home: Path, proxy: str) -> None:
         return arguments
 
     CloudResource.client_arguments = with_proxy  # type: ignore[method-assign]
-    consume_module.Checkpoints = partial(Checkpoints, lease_seconds=LEASE_SECONDS)  # type: ignore[assignment,misc]
+    short_leases = partial(Checkpoints, lease_seconds=LEASE_SECONDS)
+    setattr(consume_module, "Checkpoints", short_leases)  # noqa: B010
     job = build_defs(settings).resolve_job_def("consume_stream")
     config = {"pipeline": PIPELINES[1].name, "max_seconds": 20.0}
     while True:
