@@ -1,4 +1,4 @@
-"""Fixtures that rooms share: one embedded AWS for the whole test run."""
+"""Fixtures that all tests share: one embedded AWS for the whole test run."""
 
 import os
 import sys

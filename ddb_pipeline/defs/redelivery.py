@@ -12,7 +12,7 @@ from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_
 from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
 from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.run_requests import RunRequests
-from ddb_pipeline.glue.catalog import read_table
+from ddb_pipeline.glue.catalog import CatalogTable, read_table
 from ddb_pipeline.glue.watch import TableState, read_states
 from ddb_pipeline.lake.error_folders import error_folders
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
@@ -46,28 +46,7 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         table = read_table(cloud.glue, delivery_table(pipeline))
-
-        def log_object(outcome: ObjectRedelivery) -> None:
-            if outcome.rows or outcome.landed_before:
-                context.log.info(
-                    "%s: %d row(s), %d record(s) still fail.",
-                    outcome.key,
-                    outcome.rows,
-                    outcome.failed,
-                )
-
-        redelivery = Redelivery(
-            cloud.s3,
-            cloud.filesystem(),
-            pipeline.bucket,
-            table.columns,
-            table.fingerprint,
-            log_object,
-        )
-        also = context.run.tags.get(FOLDERS_TAG, "").split()
-        result = redelivery.run(time.time(), also)
-        for key, reason in list((result.errors | result.inaccessible).items())[:SHOWN_OBJECTS]:
-            context.log.warning("%s cannot be redelivered: %s", key, reason)
+        result = run_redelivery(context, cloud, pipeline, table)
         metadata = redelivery_metadata(result)
         if result.inaccessible:
             raise dg.Failure(
@@ -85,6 +64,32 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         )
 
     return redelivered_records
+
+
+def run_redelivery(
+    context: dg.AssetExecutionContext,
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    table: CatalogTable,
+) -> RedeliveryRun:
+    """Redeliver error objects under the table's columns, and log each that became rows."""
+
+    def log_object(outcome: ObjectRedelivery) -> None:
+        if outcome.rows or outcome.landed_before:
+            context.log.info(
+                "%s: %d row(s), %d record(s) still fail.",
+                outcome.key,
+                outcome.rows,
+                outcome.failed,
+            )
+
+    redelivery = Redelivery(
+        cloud.s3, cloud.filesystem(), pipeline.bucket, table.columns, table.fingerprint, log_object
+    )
+    result = redelivery.run(time.time(), context.run.tags.get(FOLDERS_TAG, "").split())
+    for key, reason in list((result.errors | result.inaccessible).items())[:SHOWN_OBJECTS]:
+        context.log.warning("%s cannot be redelivered: %s", key, reason)
+    return result
 
 
 def redelivery_metadata(result: RedeliveryRun) -> dict[str, dg.MetadataValue]:

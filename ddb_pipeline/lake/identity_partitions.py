@@ -7,7 +7,7 @@ each is in memory at a time.
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -130,10 +130,17 @@ def match(
             lost = [each for each in after if each.event_id not in dead_letters]
             matches.dead_lettered += _count(after) - _count(lost)
             matches.add_missing(lost)
-    for digest, written_rows in found_rows.items():
-        surplus = sum(each.count for each in written_rows) - _count(changes.get(digest, ()))
+    _add_surplus(changes, found_rows, matches)
+
+
+def _add_surplus(
+    changes: Mapping[str, Sequence[Expected]], found: Mapping[str, Sequence[Rows]], matches: Matches
+) -> None:
+    """Add the rows that no change explains, such as those of changes not read yet."""
+    for digest, rows in found.items():
+        surplus = sum(each.count for each in rows) - _count(changes.get(digest, ()))
         if surplus > 0:
-            newest = max(each.moment for each in written_rows)
+            newest = max(each.moment for each in rows)
             matches.add_surplus(Rows(digest, newest, surplus))
 
 
