@@ -1,5 +1,6 @@
 """Runs inputs in child processes: a crash, a hang or an unexpected error is a finding."""
 
+import gc
 import mmap
 import os
 import pickle
@@ -94,6 +95,9 @@ def _run_in_child(
     """Run the inputs and end the process."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The parent's handlers would run here, and the parent's objects would be collected here.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()
     seen: set[str] = set()
     for number in range(start, stop):
         progress.set(number)

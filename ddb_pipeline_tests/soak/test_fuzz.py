@@ -20,7 +20,7 @@ def test_no_input_ends_the_process_or_raises_an_untyped_error(name: str) -> None
 
 
 def test_what_a_child_process_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "HANG_SECONDS", 1.0)
+    monkeypatch.setattr(forked, "HANG_SECONDS", 3.0)
 
     def run(number: int) -> None:
         if number == 2:
