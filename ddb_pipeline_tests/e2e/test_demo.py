@@ -164,7 +164,7 @@ def test_with_the_lake_schema_a_recrawl_fails_nothing(tmp_path: Path) -> None:
 
 def test_no_raw_identifier_is_stored(home: Path, result: dict[str, Any]) -> None:
     stored = "".join(
-        path.read_text("utf-8") for path in (home / "demo/embedded/state").glob("dynamodb*.json")
+        path.read_text("utf-8") for path in (home / "demo/embedded/state").glob("*.jsonl")
     )
     assert "log_id" in stored
     assert "@example.com" not in stored
