@@ -105,16 +105,6 @@ def _not_described(error: ClientError, stream_arn: str) -> StreamReadError:
     return StreamReadError(f"Stream {stream_arn} cannot be described: {error}")
 
 
-def read_stream(streams: "DynamoDBStreamsClient", stream_arn: str) -> Iterator[Mapping[str, Any]]:
-    """All records that the stream stores now, each item's changes in order.
-
-    Raises:
-        StreamReadError: see ``read_shard``.
-    """
-    for shard in describe_shards(streams, stream_arn):
-        yield from read_shard(streams, stream_arn, shard.shard_id)
-
-
 def read_shard(
     streams: "DynamoDBStreamsClient",
     stream_arn: str,

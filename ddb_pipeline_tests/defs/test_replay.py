@@ -12,13 +12,14 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
-from ddb_pipeline.dynamodb.stream_read import lambda_event, read_stream
+from ddb_pipeline.dynamodb.stream_read import lambda_event
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.functions.changes import Problem, decode
 from ddb_pipeline.functions.dead_letters import dead_letter_line
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, stream_record
+from ddb_pipeline_tests.support.stream_records import read_stream
 
 pytestmark = pytest.mark.embedded
 

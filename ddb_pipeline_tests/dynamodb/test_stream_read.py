@@ -23,8 +23,8 @@ from ddb_pipeline.dynamodb.stream_read import (
     parse_failure,
     read_failed_batch,
     read_shard,
-    read_stream,
 )
+from ddb_pipeline_tests.support.stream_records import read_stream
 
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/search-logs/stream/label"
 
