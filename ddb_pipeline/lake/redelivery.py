@@ -3,7 +3,8 @@
 Any number of redeliveries may work on one error object at a time, with different columns, and each
 may stop at any step. What they do is decided once for each content of the object: the first of
 them stores its plan, and all carry out the stored plan, which has one result. Only then is the
-error object replaced, if it still has the content that the plan is for.
+error object replaced, if it still has the content that the plan is for. Where a redelivery stopped
+and its plan has expired since, the rows that it wrote are replaced by those of the new plan.
 
 A redelivery that stops for hours between two requests, while a compaction removes what another has
 written, would write these rows a second time; no row is lost.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.firehose.error_objects import (
     ErrorObject,
     FailedRecord,
@@ -40,9 +42,15 @@ if TYPE_CHECKING:
 CORRUPT_LINE = "Pipeline.UnreadableLine"
 """The reason of a line of an error object that is not a failed record."""
 PLAN_PREFIX = f"{STATE_PREFIX}redelivery-plans/"
-"""Plans, each needed for as long as a redelivery of its content may still run."""
+"""Plans, each needed for as long as a redelivery of its content may still run. A lifecycle rule of
+the bucket deletes them after a week."""
+ROWS_ATTEMPTS = 5
 LATEST_ARRIVAL = 253_402_300_799
 """The last second of the year 9999, after which no delivery hour has a name; epoch seconds."""
+
+
+class RedeliveryConflictError(DdbPipelineError):
+    """Another writer changes the rows of a redelivery; the message names the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ def redeliver(
         converted = convert_object(content, stored_plan)
     for hour in converted.hours:
         if hour.parquet is not None:
-            conditional.create(s3, bucket, f"{hour.hour.prefix}{name}", hour.parquet)
+            _write_rows(s3, bucket, f"{hour.hour.prefix}{name}", hour.parquet)
     archive(s3, bucket, stored.key, found.content)
     etag = conditional.leave(s3, bucket, stored.key, converted.rest, found.etag)
     return ObjectRedelivery(
@@ -216,6 +224,27 @@ def _stored_plan(
         return plan
     found = conditional.read_if_exists(s3, bucket, key)
     return None if found is None else RedeliveryPlan.parse(found.content)
+
+
+def _write_rows(s3: "S3Client", bucket: str, key: str, parquet: bytes) -> None:
+    """Write the rows of the stored plan in place of those of a plan that has expired.
+
+    Raises:
+        RedeliveryConflictError: others write this object again and again.
+    """
+    for _ in range(ROWS_ATTEMPTS):
+        if conditional.create(s3, bucket, key, parquet):
+            return
+        found = conditional.read_if_exists(s3, bucket, key)
+        if found is None:
+            continue
+        if found.content == parquet:
+            return
+        if conditional.replace(s3, bucket, key, parquet, found.etag):
+            return
+    raise RedeliveryConflictError(
+        f"The object {key} changes all the time. Stop what writes it, then redeliver again."
+    )
 
 
 def convert_by_hour(

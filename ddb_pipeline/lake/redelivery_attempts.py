@@ -108,15 +108,20 @@ def write_index(
 ) -> dict[str, FolderSummary]:
     """Store the summaries of visited folders, and forget those that are not among ``folders``.
 
-    Returns all summaries.
+    The attempts on objects of forgotten folders are deleted. Returns all summaries.
     """
     present = frozenset(folders)
+    forgotten: set[str] = set()
 
     def merge(data: Any) -> Any:
         merged = {**_summaries(data), **visited}
+        forgotten.update(merged.keys() - present)
         return {f: [s.schema, s.objects, s.reasons] for f, s in merged.items() if f in present}
 
-    return _summaries(_update(s3, bucket, INDEX_KEY, merge))
+    index = _summaries(_update(s3, bucket, INDEX_KEY, merge))
+    for folder in forgotten:
+        s3.delete_object(Bucket=bucket, Key=_folder_key(folder))
+    return index
 
 
 def _folder_key(folder: str) -> str:

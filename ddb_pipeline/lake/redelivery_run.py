@@ -13,7 +13,12 @@ from ddb_pipeline.client_errors import error_code
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit, objects_in
 from ddb_pipeline.lake.objects import StoredObject
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery, redeliver
+from ddb_pipeline.lake.redelivery import (
+    CORRUPT_LINE,
+    ObjectRedelivery,
+    RedeliveryConflictError,
+    redeliver,
+)
 from ddb_pipeline.lake.redelivery_attempts import (
     ANY_SCHEMA,
     Attempt,
@@ -41,7 +46,7 @@ SHOWN_FOLDERS = 2
 
 OBJECT_ERRORS = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError)
 """Errors that the content of an object causes: the next attempt would end alike."""
-ACCESS_ERRORS = (ClientError, OSError)
+ACCESS_ERRORS = (ClientError, OSError, RedeliveryConflictError)
 """Errors in reading an object or its hours: the next attempt may succeed."""
 
 

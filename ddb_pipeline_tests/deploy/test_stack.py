@@ -15,7 +15,13 @@ from ddb_pipeline.config.names import (
 from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import stack_parameters, template_body
-from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, ERROR_PREFIX, STREAM_PREFIX
+from ddb_pipeline.lake.layout import (
+    DEAD_LETTER_PREFIX,
+    ERROR_PREFIX,
+    SPARK_COLUMNS_PREFIX,
+    STREAM_PREFIX,
+)
+from ddb_pipeline.lake.redelivery import PLAN_PREFIX
 
 PIPELINE = PipelineConfig(name="web_logs")
 
@@ -112,3 +118,10 @@ def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> N
     rule = resources["ObjectChangeRule"]["Properties"]
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": STREAM_PREFIX}]
     assert [target["Arn"] for target in rule["Targets"]] == ["ObjectChangeQueue.Arn"]
+
+
+def test_only_what_nothing_reads_any_more_expires(template: Any) -> None:
+    rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
+    assert expiring == {SPARK_COLUMNS_PREFIX, PLAN_PREFIX}
+    assert all(rule["Status"] == "Enabled" for rule in rules)

@@ -4,6 +4,7 @@ import json
 import random
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ddb_pipeline.firehose.held import documents
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
-from ddb_pipeline.lake.redelivery import redeliver
+from ddb_pipeline.lake.redelivery import PLAN_PREFIX, redeliver
 from ddb_pipeline_tests.support.interleaved_s3 import (
     InterleavedS3,
     MemoryBucket,
@@ -141,3 +142,25 @@ def test_every_record_is_in_exactly_one_place_after_any_interleaving(
             assert set(places(bucket)) == set(EVENTS), (seed, log)
         assert places(bucket) == Counter(EVENTS), (seed, log)
         assert KEY not in bucket.bodies
+
+
+@pytest.mark.parametrize("stop_at", range(1, 14))
+@pytest.mark.parametrize("schemas", [(NARROW, WIDE), (WIDE, WIDEST), (WIDEST, WIDE)])
+def test_no_record_is_lost_where_the_plan_of_a_stopped_redelivery_expires(
+    tmp_path: Path, stop_at: int, schemas: tuple[tuple[Column, ...], ...]
+) -> None:
+    bucket = bucket_with_errors(tmp_path / "bucket")
+    requests = iter(range(1, 1000))
+
+    def before(request: str) -> None:
+        if next(requests) == stop_at:
+            raise StoppedError
+
+    with suppress(StoppedError):
+        run(InterleavedS3(bucket, before), bucket, schemas[0])
+    for key in [key for key in bucket.bodies if key.startswith(PLAN_PREFIX)]:
+        del bucket.bodies[key]
+    for columns in (schemas[1], WIDEST, WIDEST):
+        run(InterleavedS3(bucket), bucket, columns)
+        assert set(places(bucket)) == set(EVENTS)
+    assert KEY not in bucket.bodies

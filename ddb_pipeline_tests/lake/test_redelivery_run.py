@@ -14,6 +14,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import redelivery_run
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, redeliver
+from ddb_pipeline.lake.redelivery_attempts import ATTEMPTS_PREFIX
 from ddb_pipeline.lake.redelivery_run import (
     Redelivery,
     RedeliveryError,
@@ -223,3 +224,15 @@ def test_two_runs_lose_none_of_each_others_attempts(lake: Lake) -> None:
     lake.run(NARROW)
     assert done
     assert not untried(lake.s3, "lake", "bigint", NOW)
+
+
+def test_attempts_are_deleted_with_their_error_objects(lake: Lake) -> None:
+    keys = [lake.fail("a", "x", "2026-05-28"), lake.fail("b", "x", "2026-01-01")]
+    lake.run(NARROW)
+    stored = {key for key in lake.bucket.bodies if key.startswith(ATTEMPTS_PREFIX)}
+    del lake.bucket.bodies[keys[1]]
+    lake.run(NARROW)
+    left = {key for key in lake.bucket.bodies if key.startswith(ATTEMPTS_PREFIX)}
+    assert [key for key in stored - left if "2026-01-01" in key]
+    assert [key for key in left if "2026-05-28" in key]
+    assert len(left) == len(stored) - 1
