@@ -4,7 +4,7 @@ import dagster as dg
 
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
-from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
+from ddb_pipeline.defs.checks import nothing_lost_check, nothing_lost_schedule, type_conflicts_check
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
 from ddb_pipeline.defs.delivery import stream_asset
@@ -26,21 +26,22 @@ from ddb_pipeline.resources.cloud import CloudResource
 def build_defs(settings: Settings) -> dg.Definitions:
     """The definitions for these settings. Starts nothing and makes no request."""
     export = export_job(settings)
+    nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
     return dg.Definitions(
         assets=[
             *source_specs(settings),
             *(asset for pipeline in settings.pipelines for asset in assets(settings, pipeline)),
         ],
-        asset_checks=[
-            check(pipeline)
-            for pipeline in settings.pipelines
-            for check in (type_conflicts_check, nothing_lost_check)
-        ],
+        asset_checks=[*map(type_conflicts_check, settings.pipelines), *nothing_lost],
         jobs=[*replay_jobs(settings), consume_job(settings), export],
         sensors=sensors(settings),
         schedules=[
             *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),
             *export_schedules(settings, export),
+            *(
+                nothing_lost_schedule(settings, pipeline, check)
+                for pipeline, check in zip(settings.pipelines, nothing_lost, strict=True)
+            ),
         ],
         resources={"cloud": CloudResource.of(settings)},
         # Runs are short: a process for each step would cost more time than it saves.

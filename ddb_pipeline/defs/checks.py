@@ -1,11 +1,19 @@
 """Checks that read the data: no change is lost, no attribute has types in conflict."""
 
 import time
+import zlib
 
 import dagster as dg
 
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
-from ddb_pipeline.defs.asset_keys import CRAWLED_CATALOG_TABLE, PARQUET_STREAM, asset_key
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.defs.asset_keys import (
+    CRAWLED_CATALOG_TABLE,
+    PARQUET_STREAM,
+    asset_key,
+    run_tags,
+)
+from ddb_pipeline.defs.automation import schedule_status
 from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
@@ -19,6 +27,7 @@ from ddb_pipeline.hive.names import EVENT_ID, column_name
 from ddb_pipeline.lake.reconcile import Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
 
+CHECK_STAGE = "check"
 ARRIVAL_SECONDS = 60.0
 """How long a change may take from the stream to S3, beside the time that Firehose buffers."""
 
@@ -45,6 +54,28 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         )
 
     return nothing_lost
+
+
+def nothing_lost_schedule(
+    settings: Settings, pipeline: PipelineConfig, check: dg.AssetChecksDefinition
+) -> dg.ScheduleDefinition:
+    """Runs ``nothing_lost`` while no hour changes, before the stream forgets what it has read.
+
+    Three times a day, so that two runs may fail. The minute differs from pipeline to pipeline.
+    """
+    minute = zlib.crc32(pipeline.name.encode()) % 60
+    return dg.ScheduleDefinition(
+        name=f"{pipeline.name}_nothing_lost",
+        description=(
+            "Checks that no change is lost, also while nothing is written to the table: the "
+            "stream stores a change for 24 hours."
+        ),
+        cron_schedule=f"{minute} */8 * * *",
+        execution_timezone="UTC",
+        target=dg.AssetSelection.checks(check),
+        default_status=schedule_status(settings),
+        tags=run_tags(pipeline.name, CHECK_STAGE),
+    )
 
 
 def reconciliation_metadata(found: Reconciliation) -> dict[str, dg.MetadataValue]:

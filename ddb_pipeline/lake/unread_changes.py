@@ -81,13 +81,13 @@ class UnreadChanges:
         self._present: list[str] = []
         self.gaps: list[str] = []
         self._describe()
-        late = until and until < now() - RETENTION_SECONDS
+        self._is_late = bool(until) and until < now() - RETENTION_SECONDS
         for name, position in positions.items():
             if position.finished:
                 continue
             if name not in self._present:
                 self.gaps.append(f"shard {name} is gone, of which the end was not read")
-            elif late and position.last is None:
+            elif self._is_late and position.last is None:
                 self.gaps.append(f"shard {name} may have lost its first records")
 
     @property
@@ -149,7 +149,10 @@ class UnreadChanges:
         try:
             return shard.reader.page()
         except RecordsTrimmedError:
-            self.gaps.append(f"shard {name} has lost records after {shard.position.last}")
+            # Otherwise the records that the stream has forgotten were read: they are older than
+            # the changes that were not.
+            if self._is_late:
+                self.gaps.append(f"shard {name} has lost records after {shard.position.last}")
             shard.reader = ShardReader(self._streams, self._stream_arn, name)
             return shard.reader.page()
 

@@ -5,11 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from ddb_pipeline.config.names import stream_function
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs import checks
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
@@ -103,6 +105,26 @@ def test_the_metadata_name_changes_by_their_event_ids() -> None:
     assert values["not_reconciled"] == ["a reason"]
     assert (values["stream_records"], values["rows"], values["lost"]) == (5, 3, 2)
     assert json.dumps(values)
+
+
+def test_the_schedule_runs_the_check_without_its_asset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, pipelines=(PipelineConfig(name="logs"),))
+    definitions = build_defs(settings)
+    schedule = definitions.resolve_schedule_def("logs_nothing_lost")
+    assert str(schedule.cron_schedule).endswith(" */8 * * *")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    (request,) = schedule.evaluate_tick(dg.build_schedule_context()).run_requests or ()
+    assert request.tags["ddb_pipeline/pipeline"] == "logs"
+    monkeypatch.setattr(checks, "source", lambda cloud, pipeline: None)
+    monkeypatch.setattr(checks, "reconcile", lambda source, now: Reconciliation(until=1.0))
+    job = definitions.get_repository_def().get_job(schedule.job_name)
+    done = job.execute_in_process(resources={"cloud": CloudResource.of(settings)})
+    assert [evaluation.check_name for evaluation in done.get_asset_check_evaluations()] == [
+        "nothing_lost"
+    ]
+    assert not done.get_asset_materialization_events()
 
 
 @pytest.mark.embedded

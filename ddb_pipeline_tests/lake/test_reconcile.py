@@ -305,6 +305,23 @@ def test_a_stream_without_changes_is_no_gap(lake: Lake) -> None:
     assert lake.reconcile(at=72 * HOUR).balanced
 
 
+def test_a_check_three_times_a_day_finds_no_gap_in_an_idle_stream(lake: Lake) -> None:
+    lake.change(1)
+    lake.rows(1, at=60)
+    assert lake.reconcile(at=300).balanced
+    lake.stream.shards["shard-1"] = MemoryShard()
+    for hour in range(8, 80, 8):
+        lake.stream.shards["shard-0"].trimmed = int(hour >= 24)
+        result = lake.reconcile(at=hour * HOUR)
+        assert (result.gaps, result.lost) == ([], 0), hour
+        writes = [request for request in lake.requests if request.startswith("put")]
+        assert len(writes) <= 2
+        assert set(writes) == {f"put {STATE_KEY}"}
+    lake.change(2, at=80 * HOUR)
+    lake.rows(2, at=80 * HOUR + 60)
+    assert sums(lake.reconcile(at=81 * HOUR)) == (1, 1, 0, 0, 0)
+
+
 def test_shards_that_end_and_their_children(lake: Lake) -> None:
     lake.change(1)
     lake.stream.shards["shard-0"].closed = True

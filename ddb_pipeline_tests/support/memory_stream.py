@@ -70,7 +70,9 @@ class MemoryStream:
             number = int(SequenceNumber)
             numbers = [int(r["dynamodb"]["SequenceNumber"]) for r in shard.records]
             position = sum(each <= number for each in numbers)
-            if position < shard.trimmed:
+            # "You request a shard iterator with a sequence number older than the trim point"
+            # (DynamoDB Streams API reference, TrimmedDataAccessException).
+            if position <= shard.trimmed and shard.trimmed:
                 raise refused("TrimmedDataAccessException", 400)
         return {"ShardIterator": f"{ShardId} {position}"}
 
