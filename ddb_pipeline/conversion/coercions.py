@@ -105,9 +105,8 @@ def _array(value: Any, hive_type: ArrayType, result: Any, path: str) -> Iterator
 
 def _struct(value: Any, hive_type: StructType, result: Any, path: str) -> Iterator[Occurrence]:
     if isinstance(value, Mapping):
-        by_lower_name = {name.lower(): member for name, member in value.items()}
         for name, member_type in hive_type.fields:
-            member = by_lower_name.get(name.lower())
+            member = value.get(name.lower())
             yield from coercions(member, member_type, result[name], f"{path}.{name.lower()}")
     elif isinstance(value, list):
         yield _coerced(path, "an array fills a struct's fields by position", value, result)
@@ -123,9 +122,7 @@ def _map(value: Any, hive_type: MapType, result: Any, path: str) -> Iterator[Occ
     if not isinstance(value, Mapping):
         yield _coerced(path, "an empty string in a map column becomes NULL", value, None)
         return
-    if any(key != key.lower() for key in value):
-        yield _coerced(path, "a map's keys become lower case", value, result)
-    # The SerDe keeps the order of members; it has refused keys that are equal in lower case.
+    # The SerDe keeps the order of members; it has refused equal keys.
     for member, found in zip(value.values(), result.values(), strict=False):
         yield from coercions(member, hive_type.value, found, f"{path}[]")
 

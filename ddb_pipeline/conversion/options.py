@@ -59,3 +59,7 @@ class ConversionOptions:
     packed_failure: PackedFailure = "record"
     decimals: Literal["refuse", "convert"] = "refuse"
     fast_path: bool = True
+
+
+DELIVERY_OPTIONS: Final = ConversionOptions(OpenXOptions(case_insensitive=False))
+"""The options of the delivery stream in the deployment template."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ddb_pipeline.conversion.coercions import coercions, kind_of, renamed_keys
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.options import DELIVERY_OPTIONS
 from ddb_pipeline.conversion.preflight_report import (
     WHOLE_DOCUMENT,
     WHOLE_SCHEMA,
@@ -24,7 +25,7 @@ from ddb_pipeline.conversion.serde.java import JavaError
 from ddb_pipeline.conversion.serde.json_documents import (
     document_decoder,
     read_documents,
-    unique_lower_keys,
+    unique_keys,
 )
 from ddb_pipeline.conversion.serde.openx import OpenXJsonSerDe, row_conversion
 from ddb_pipeline.firehose.delivery import MAX_BYTES_PER_RECORD, NEWLINE
@@ -41,14 +42,13 @@ from ddb_pipeline.hive.types import (
 )
 
 _AS_WRITTEN: Final = document_decoder(dict)
-_LOWER_KEYS: Final = document_decoder(unique_lower_keys)
+_UNIQUE_KEYS: Final = document_decoder(unique_keys)
 
 
 class Preflight:
     """Checks records against the columns of a table.
 
-    The SerDe has the options of the deployment template: case-insensitive, no conversion of dots,
-    no mapped keys.
+    The SerDe has the options of the deployment template (``options.DELIVERY_OPTIONS``).
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -57,8 +57,8 @@ class Preflight:
         self._schema_errors = dict(schema_errors(columns))
         usable = [column for column in columns if column.name not in self._schema_errors]
         self._types = {column.name: parse_type(column.type) for column in usable}
-        self._serde = OpenXJsonSerDe(usable)
-        self._documents = OpenXJsonSerDe([])
+        self._serde = OpenXJsonSerDe(usable, case_insensitive=False)
+        self._documents = OpenXJsonSerDe([], case_insensitive=False)
         self._converts: dict[HiveType, Convert] = {}
         self._absent = dict.fromkeys(
             column.name.lower() for column in columns if column.name not in DELIVERY_NAMES
@@ -119,18 +119,17 @@ class Preflight:
     def _note_present(self, written: Mapping[str, Any]) -> None:
         for name, value in written.items() if self._absent else ():
             if value is not None:
-                self._absent.pop(name.lower(), None)
+                self._absent.pop(name, None)
 
     def _coercions(
         self, written: Mapping[str, Any], row: Mapping[str, Any]
     ) -> Iterator[Occurrence]:
-        by_lower_name = {name.lower(): value for name, value in written.items()}
         for name, hive_type in self._types.items():
             if name not in DELIVERY_NAMES:
-                yield from coercions(by_lower_name.get(name.lower()), hive_type, row[name], name)
+                yield from coercions(written.get(name.lower()), hive_type, row[name], name)
 
     def _refused_values(self, document: bytes) -> Iterator[Occurrence]:
-        (values,) = read_documents(document, _LOWER_KEYS)
+        (values,) = read_documents(document, _UNIQUE_KEYS)
         for name, hive_type in self._types.items():
             yield from self._refused_at(hive_type, values.get(name.lower()), name)
 
@@ -149,7 +148,8 @@ class Preflight:
 
     def _convert(self, hive_type: HiveType) -> Convert:
         if hive_type not in self._converts:
-            self._converts[hive_type] = row_conversion([("value", hive_type)])
+            columns = [("value", hive_type)]
+            self._converts[hive_type] = row_conversion(columns, case_insensitive=False)
         return self._converts[hive_type]
 
 
@@ -166,7 +166,7 @@ def schema_errors(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
 
 
 def _conversion_errors(columns: Sequence[Column]) -> Iterator[str]:
-    return (f"{f.code}: {f.message}" for f in convert([b"{}"], columns).failures)
+    return (f"{f.code}: {f.message}" for f in convert([b"{}"], columns, DELIVERY_OPTIONS).failures)
 
 
 def _refused(path: str, reason: str, value: Any = None, message: str = "") -> Occurrence:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
-from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
+from ddb_pipeline.hive.coverage import NO_FIELDS, Node, node_of
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.undecodable import UndecodableValueError
@@ -200,7 +200,7 @@ def change_document(
     record: StreamRecord,
     options: DocumentOptions = DocumentOptions(),
     numbers: Numbers = None,
-    maps: Fields = NO_FIELDS,
+    maps: Node = NO_FIELDS,
 ) -> bytes | None:
     """The record as one JSON object in UTF-8.
 
@@ -345,12 +345,12 @@ def event_id_of(record: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _old_image_member(record: StreamRecord, numbers: Numbers, maps: Fields) -> str:
+def _old_image_member(record: StreamRecord, numbers: Numbers, maps: Node) -> str:
     if record.old_image is None:
         if record.event_name != "INSERT":
             raise _missing_image(record, "OldImage")
         return ""
-    image = item_json(record.old_image, numbers, maps.by_name.get(OLD_IMAGE_COLUMN))
+    image = item_json(record.old_image, numbers, node_of(maps, OLD_IMAGE_COLUMN))
     return f'"{OLD_IMAGE_COLUMN}":{image}'
 
 

@@ -17,7 +17,7 @@ from ddb_pipeline.dynamodb.scalars import (
     quoted,
     string_text,
 )
-from ddb_pipeline.hive.coverage import Elements, Fields, Node
+from ddb_pipeline.hive.coverage import NAMES_AS_WRITTEN, Elements, Fields, Node, node_of
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
@@ -66,13 +66,17 @@ def item_json(item: Item, numbers: Numbers = None, maps: Node = None) -> str:
             valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers of
             many items at once in a fraction of the time. Without it each number is checked.
         maps: where the table has columns of type ``map`` (``hive.coverage.map_columns``). The keys
-            of a map there are data, and stay as they are.
+            of a map there are data, and stay as they are. With ``NAMES_AS_WRITTEN`` all names
+            below the first level stay.
 
     Raises:
         UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
     """
     if isinstance(maps, Fields) and not maps.by_name:
         maps = None
+    if maps is NAMES_AS_WRITTEN:
+        # Of an array, so that the first level is none of the maps.
+        maps = Elements(maps, of_map=False)
     if maps is None:
         return _bounded(_map, item, numbers)
     return _bounded(lambda item, numbers: _map_at(item, numbers, maps), item, numbers)
@@ -141,10 +145,10 @@ def _map_at(item: Any, numbers: Numbers, node: Node) -> str:
     if not isinstance(item, Mapping) or not all(isinstance(name, str) for name in item):
         return _map(item, numbers)
     is_data = isinstance(node, Elements) and node.of_map
-    names = _data_keys(item) if is_data else column_names(item)
+    names = {name: name for name in item} if is_data else column_names(item)
     members = []
     for name, value in item.items():
-        inner = _node_of(node, names[name])
+        inner = node_of(node, names[name])
         try:
             text = _value(value, numbers) if inner is None else _value_at(value, numbers, inner)
         except UndecodableValueError as error:
@@ -153,29 +157,19 @@ def _map_at(item: Any, numbers: Numbers, node: Node) -> str:
     return "{" + ",".join(members) + "}"
 
 
-def _node_of(node: Node, name: str) -> Node:
-    if isinstance(node, Fields):
-        return node.by_name.get(name.lower())
-    # An object where the column has an array is the array's one element.
-    return node.each if node is not None else None
-
-
-def _data_keys(item: Mapping[str, Any]) -> Mapping[str, str]:
-    """The keys themselves, unless a reader that ignores their case would confuse two of them."""
-    folded = {name.lower() for name in item}
-    return {name: name for name in item} if len(folded) == len(item) else column_names(item)
-
-
 def _value_at(value: Any, numbers: Numbers, node: Node) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         if "M" in value:
+            # An object where the column has an array is the array's one element.
             is_element = isinstance(node, Elements) and not node.of_map
-            return _map_at(value["M"], numbers, _node_of(node, "") if is_element else node)
-        if "L" in value and isinstance(node, Elements) and not node.of_map:
+            return _map_at(value["M"], numbers, node_of(node, "") if is_element else node)
+        is_list = isinstance(node, Elements) and (not node.of_map or node is NAMES_AS_WRITTEN)
+        if "L" in value and is_list:
             texts: list[str] = []
+            each = node_of(node, "")
             for element in _array("L", value["L"]):
                 try:
-                    texts.append(_value_at(element, numbers, node.each))
+                    texts.append(_value_at(element, numbers, each))
                 except UndecodableValueError as error:
                     raise error.within(f"[{len(texts)}]") from None
             return "[" + ",".join(texts) + "]"

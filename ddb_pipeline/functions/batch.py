@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.firehose.delivery import DeliveryRefusedError, Outcome, deliver
-from ddb_pipeline.functions.changes import Change, Problem, decide, decode, oldest_seconds
+from ddb_pipeline.functions.changes import (
+    Change,
+    Problem,
+    decide,
+    decode,
+    oldest_seconds,
+    write_documents,
+)
 from ddb_pipeline.functions.dead_letters import DeadLetterError, write_dead_letters
 from ddb_pipeline.functions.held import DeliveryTable, write_held_changes
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.hive.coverage import NO_FIELDS
+from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -58,12 +65,13 @@ def process(
         DeadLetterError: a record without a sequence number could not be written.
     """
     changes = decode(event.get("Records") or ())
-    decide(changes, rules, clients.table.maps() if changes and clients.table else NO_FIELDS)
+    maps = clients.table.maps() if changes and clients.table else NO_FIELDS
+    decide(changes, rules, maps)
     report.received = len(changes)
     report.filtered = sum(change.filtered for change in changes)
     report.oldest_age_seconds = max(0.0, time.time() - oldest_seconds(changes))
     batch = _Batch(changes, rules, clients, report)
-    batch.hold()
+    batch.hold(maps)
     batch.deliver(deadline)
     batch.store_dead_letters()
     batch.store_held()
@@ -82,11 +90,21 @@ class _Batch:
         self._report = report
         self._first_failed: Change | None = None
 
-    def hold(self) -> None:
-        """Find the changes with attributes that the delivery table has no column for."""
+    def hold(self, maps: Fields) -> None:
+        """Find the changes with attributes that the delivery table has no column for.
+
+        ``maps`` are those that the documents were written with. Where a column of type ``map`` was
+        found meanwhile, the documents are written again.
+        """
         table = self._clients.table
-        if table is None:
+        if table is None or not self._changes:
             return
+        self._find_missing(table)
+        if table.known_maps != maps:
+            write_documents(self._changes, self._rules, table.known_maps)
+            self._find_missing(table)
+
+    def _find_missing(self, table: DeliveryTable) -> None:
         for change in self._changes:
             if change.document is not None:
                 change.missing = table.missing(change.document)

@@ -128,6 +128,11 @@ def decide(changes: Sequence[Change], rules: Rules, maps: Fields = NO_FIELDS) ->
                     change.edited = edited(change.decoded, rules, before.pseudonyms)
             except UndecodableRecordError as error:
                 change.problem = Problem("undecodable", str(error))
+    write_documents(changes, rules, maps)
+
+
+def write_documents(changes: Sequence[Change], rules: Rules, maps: Fields) -> None:
+    """Write the documents of decided changes; arguments as for :func:`decide`."""
     to_write = [change for change in changes if change.edited is not None]
     numbers: list[str] = []
     options = rules.settings.options

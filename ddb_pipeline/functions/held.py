@@ -8,13 +8,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ddb_pipeline.dynamodb.stream import DocumentOptions, change_document
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.firehose.held import HELD_KIND, held_record, paths_without_column
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import day_and_digest, put_object
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.glue.catalog import TableReference, find_table
-from ddb_pipeline.hive.coverage import NO_FIELDS, Fields, covered_fields, map_columns
+from ddb_pipeline.hive.coverage import (
+    NAMES_AS_WRITTEN,
+    NO_FIELDS,
+    Fields,
+    covered_fields,
+    map_columns,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -67,6 +74,11 @@ class DeliveryTable:
             CatalogError: the table cannot be read.
         """
         self._read_if_old()
+        return self.known_maps
+
+    @property
+    def known_maps(self) -> Fields:
+        """The columns of type ``map``, as they were last read."""
         return self._maps
 
     def _read_if_old(self) -> float:
@@ -85,6 +97,15 @@ class DeliveryTable:
         return () if self._fields is None else paths_without_column(document, self._fields)
 
 
+def _document(change: Change, options: DocumentOptions) -> bytes:
+    """A held change's document, with the attributes' own names below the first level.
+
+    The columns to come decide which of them are keys of maps.
+    """
+    assert change.edited is not None
+    return change_document(change.edited, options, maps=NAMES_AS_WRITTEN) or b""
+
+
 def write_held_changes(s3: "S3Client", rules: Rules, changes: Sequence[Change]) -> str:
     """Write a batch's held changes as one error object; returns its key.
 
@@ -97,7 +118,7 @@ def write_held_changes(s3: "S3Client", rules: Rules, changes: Sequence[Change]) 
     records = [
         held_record(
             FailedRecord(
-                raw_data=(change.document or b"") + b"\n",
+                raw_data=_document(change, settings.options) + b"\n",
                 error_code="",
                 error_message="",
                 arrival_timestamp=int(change.seconds * 1000) or None,

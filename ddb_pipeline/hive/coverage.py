@@ -18,7 +18,7 @@ from ddb_pipeline.hive.types import (
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A struct, or the table itself: the names that it has, in lower case."""
+    """A struct, or the table itself: the names that it has, as documents have them."""
 
     by_name: Mapping[str, "Node"]
 
@@ -36,6 +36,8 @@ Node: TypeAlias = "Fields | Elements | None"
 
 
 NO_FIELDS = Fields({})
+NAMES_AS_WRITTEN = Elements(None, of_map=True)
+"""Values whose names all are data, at any depth: the columns for them are not known yet."""
 
 
 def covered_fields(columns: Sequence[Column]) -> Fields:
@@ -46,6 +48,15 @@ def covered_fields(columns: Sequence[Column]) -> Fields:
 def map_columns(fields: Fields) -> Fields:
     """The columns in which there are maps, with the path to each map and nothing else."""
     return _with_maps(fields) or NO_FIELDS
+
+
+def node_of(node: Node, name: str) -> Node:
+    """The node of a member; None for one without maps or without column."""
+    if isinstance(node, Fields):
+        return node.by_name.get(name)
+    if node is NAMES_AS_WRITTEN:
+        return node
+    return node.each if node is not None else None
 
 
 def _with_maps(node: Node) -> Any:
@@ -109,13 +120,12 @@ def _elements(value: Any, of_map: bool) -> Iterable[Any]:
 def _field_values(value: Mapping[str, Any], node: Fields, path: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, inner in value.items():
-        folded = name.lower()
-        covered = folded in node.by_name
-        if covered and node.by_name[folded] is None:
+        covered = name in node.by_name
+        if covered and node.by_name[name] is None:
             continue
-        inner_path = f"{path}.{folded}" if path else folded
+        inner_path = f"{path}.{name}" if path else name
         if covered:
-            found += values_without_column(inner, node.by_name[folded], inner_path)
+            found += values_without_column(inner, node.by_name[name], inner_path)
         elif _has_content(inner):
             found.append((inner_path, inner))
     return found

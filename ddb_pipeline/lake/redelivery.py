@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.document_names import with_column_names
+from ddb_pipeline.conversion.options import DELIVERY_OPTIONS
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.firehose.error_objects import (
     ErrorObject,
@@ -27,7 +29,7 @@ from ddb_pipeline.firehose.error_objects import (
     write_error_object,
 )
 from ddb_pipeline.firehose.held import documents, split_held
-from ddb_pipeline.hive.coverage import covered_fields
+from ddb_pipeline.hive.coverage import covered_fields, map_columns
 from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import conditional
@@ -203,7 +205,11 @@ def redeliver(
 
 def convert_object(content: ErrorObject, plan: RedeliveryPlan) -> ConvertedObject:
     """Convert the content of an error object as planned."""
-    ready, failed = split_held(content.records, covered_fields(plan.columns))
+    fields = covered_fields(plan.columns)
+    maps = map_columns(fields)
+    ready, failed = split_held(
+        content.records, fields, lambda record: with_column_names(record, maps)
+    )
     hours = tuple(convert_by_hour(ready, plan.columns, plan.landed, plan.default_arrival))
     failed.extend(record for hour in hours for record in hour.failed)
     corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
@@ -262,9 +268,11 @@ def convert_by_hour(
     by_hour: dict[DeliveryHour, list[FailedRecord]] = defaultdict(list)
     for record in records:
         by_hour[DeliveryHour.of(_arrival(record, default_arrival))].append(record)
+    maps = map_columns(covered_fields(columns))
     for hour, arrived in by_hour.items():
         pending, landed_before = without_landed(arrived, landed)
-        converted = convert([record.raw_data for record in pending], columns)
+        named = [with_column_names(record.raw_data, maps) for record in pending]
+        converted = convert(named, columns, DELIVERY_OPTIONS)
         failed = tuple(
             replace(
                 pending[failure.index],

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.options import DELIVERY_OPTIONS
 from ddb_pipeline.conversion.preflight import Preflight
 from ddb_pipeline.conversion.preflight_report import (
     MAX_EXAMPLES,
@@ -81,7 +82,8 @@ def found(report: PreflightReport) -> list[tuple[Verdict, str]]:
         ("struct<a:int>", "[1,2]", [(DROPPED, "c"), (COERCED, "c")]),
         ("struct<a:int>", '"x"', [(REFUSED, "c")]),
         ("map<string,bigint>", '{"k":1}', []),
-        ("map<string,bigint>", '{"Key":1}', [(COERCED, "c")]),
+        ("map<string,bigint>", '{"Key":1,"KEY":2}', []),
+        ("struct<a:int>", '{"A":1}', [(DROPPED, "c.A")]),
         ("map<string,bigint>", '{"k":"x"}', [(REFUSED, "c[]")]),
         ("map<string,struct<a:int>>", '{"k":{"a":1,"b":2}}', [(DROPPED, "c[].b")]),
         ("array<struct<a:array<int>>>", '[{"a":[1]},{"a":[1,"x"]}]', [(REFUSED, "c[].a[]")]),
@@ -97,7 +99,7 @@ def test_values(hive_type: str, value: str, expected: list[tuple[Verdict, str]])
         b"",
         b"{",
         b"[1]",
-        b'{"c":1,"C":2}',
+        b'{"c":1,"c":2}',
         b'{"c":NaN}',
         b"\xff",
         b'{"c":"' + b"x" * 1_024_000 + b'"}',
@@ -205,6 +207,6 @@ TYPES = st.recursive(
 def test_the_conversion_refuses_the_same_documents(hive_type: str, value: Any) -> None:
     document = json.dumps({"c": value}).encode()
     report = preflight({"c": hive_type}, document)
-    failures = convert([document], [("c", hive_type)]).failures
+    failures = convert([document], [("c", hive_type)], DELIVERY_OPTIONS).failures
     assert report.refused == len(failures)
     assert any(verdict is REFUSED for verdict, _ in found(report)) == bool(failures)

@@ -13,6 +13,7 @@ from ddb_pipeline.config.names import (
     stream_location,
 )
 from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
+from ddb_pipeline.conversion.options import DELIVERY_OPTIONS, OpenXOptions
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.stack import stack_parameters, template_body
 from ddb_pipeline.lake.layout import (
@@ -118,6 +119,15 @@ def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> N
     rule = resources["ObjectChangeRule"]["Properties"]
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": STREAM_PREFIX}]
     assert [target["Arn"] for target in rule["Targets"]] == ["ObjectChangeQueue.Arn"]
+
+
+def test_the_delivery_stream_converts_as_redelivery_and_preflight_do(template: Any) -> None:
+    stream = template["Resources"]["DeliveryStream"]["Properties"]
+    conversion = stream["ExtendedS3DestinationConfiguration"]["DataFormatConversionConfiguration"]
+    [serde] = conversion["InputFormatConfiguration"]["Deserializer"].values()
+    options = DELIVERY_OPTIONS.deserializer
+    assert isinstance(options, OpenXOptions)
+    assert serde == {"CaseInsensitive": options.case_insensitive}
 
 
 def test_only_what_nothing_reads_any_more_expires(template: Any) -> None:

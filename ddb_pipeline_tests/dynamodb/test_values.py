@@ -17,7 +17,7 @@ from ddb_pipeline.dynamodb.values import (
     item_members,
     json_text,
 )
-from ddb_pipeline.hive.coverage import covered_fields, map_columns
+from ddb_pipeline.hive.coverage import NAMES_AS_WRITTEN, covered_fields, map_columns
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
@@ -293,11 +293,16 @@ def test_keys_of_a_map_stay(kind: str, value: Any, expected: Any) -> None:
         assert json.loads(text) == {"id": "k", "m": expected, "other": FOLDED}
 
 
-def test_keys_that_differ_in_case_only_get_distinct_names() -> None:
-    """Firehose folds the case of a map's keys, and one of the two values would be lost."""
+def test_keys_that_differ_in_case_only_stay() -> None:
     maps = map_columns(covered_fields([Column("m", "map<string,bigint>")]))
     found = json.loads(item_json({"m": {"M": {"A": {"N": "1"}, "a": {"N": "2"}}}}, None, maps))
-    assert len({key.lower() for key in found["m"]}) == 2
+    assert found == {"m": {"A": 1, "a": 2}}
+
+
+def test_names_as_written() -> None:
+    inner = {"M": {"A b": {"L": [{"M": {"ddb_X": {"S": "x"}}}, {"L": [DATA]}]}}}
+    found = json.loads(item_json({"The M": inner, "ddb_id": {"S": "k"}}, None, NAMES_AS_WRITTEN))
+    assert found == {"the_m": {"A b": [{"ddb_X": "x"}, [KEPT]]}, "item_ddb_id": "k"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Changes with attributes without a column are held whole; the others are delivered."""
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from ddb_pipeline_tests.support.stream_events import (
 
 TABLE = TableReference("search", "search_logs_lake")
 STRING = {"S": "x"}
+DAYS = {"M": {"2024-01-01": {"N": "1"}, "User-0001": {"N": "4"}}}
 
 
 class Glue:
@@ -105,11 +107,34 @@ def test_keys_of_a_map_column_stay(glue: Glue) -> None:
     glue.add_columns()
     glue.columns.append({"Name": "days", "Type": "map<string,bigint>"})
     function = Function(glue)
-    days = {"M": {"2024-01-01": {"N": "1"}, "User-0001": {"N": "4"}}}
-    assert function([stream_record(0, {"days": days})]) == ""
+    assert function([stream_record(0, {"days": DAYS})]) == ""
     [document] = function.firehose.documents()
     assert document["days"] == {"2024-01-01": 1, "User-0001": 4}
     assert glue.reads == 1
+
+
+def test_held_changes_have_the_names_of_the_item_below_the_first_level(glue: Glue) -> None:
+    glue.add_columns()
+    function = Function(glue)
+    assert function([stream_record(0, {"Days": DAYS, "ddb_x": STRING})]) == ""
+    [body] = function.s3.objects.values()
+    [held] = read_error_object(body).records
+    document = json.loads(held.raw_data)
+    assert document["days"] == {"2024-01-01": 1, "User-0001": 4}
+    assert document["item_ddb_x"] == "x"
+    assert "days" in held.error_message
+
+
+def test_keys_of_a_map_column_that_was_added_meanwhile_stay(glue: Glue) -> None:
+    glue.add_columns()
+    function = Function(glue)
+    function([stream_record(0)])
+    glue.columns.append({"Name": "days", "Type": "map<string,bigint>"})
+    function.now += RECHECK_SECONDS
+    records = [stream_record(1, {"days": DAYS}), stream_record(2, {"days": DAYS, "new": STRING})]
+    assert function(records) == ""
+    assert function.firehose.documents()[-1]["days"] == {"2024-01-01": 1, "User-0001": 4}
+    assert function.report.held == 1
 
 
 def test_a_column_added_since_the_last_read(glue: Glue) -> None:

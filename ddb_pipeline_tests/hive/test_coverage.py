@@ -11,7 +11,7 @@ from ddb_pipeline.hive.types import Column
     [
         ("all have columns", {"a": "string"}, {"a": "x"}, ()),
         ("a new attribute", {"a": "string"}, {"a": "x", "b": 1}, ("b",)),
-        ("names fold their case", {"a": "string"}, {"A": "x"}, ()),
+        ("names do not fold their case", {"a": "string"}, {"A": "x"}, ("A",)),
         ("null holds nothing", {"a": "string"}, {"b": None}, ()),
         ("nor do empty containers", {}, {"b": [], "c": {}, "d": [None, {}]}, ()),
         (
