@@ -1,4 +1,4 @@
-"""A full export converted to a Parquet dataset, task by task, and published when it is complete.
+"""An export converted to a Parquet dataset, task by task, and published when it is complete.
 
     from ddb_pipeline.export.convert import convert_export
     from ddb_pipeline.export.source import open_export
@@ -23,7 +23,8 @@ from typing import Final
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import Export
-from ddb_pipeline.export.manifest import MalformedExportError, Open
+from ddb_pipeline.export.manifest import Open
+from ddb_pipeline.export.rows.changes import CHANGE_COLUMNS
 from ddb_pipeline.export.tasks import (
     ReportItems,
     Result,
@@ -96,16 +97,18 @@ def infer_export(
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Inference:
-    """Infer types from all items of a full export. The arguments are those of ``convert_export``.
+    """Infer types from all items of an export. The arguments are those of ``convert_export``.
+
+    The items of an incremental export are the new images, and the keys of deleted items.
 
     Raises:
-        ExportError: a data file differs from the manifest, or the export is incremental.
+        ExportError: a data file differs from the manifest.
     """
-    _require_full(export)
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     found = Inference.empty()
-    infer = Work(TaskInference(open_object, export.format).infer, Inference.from_json)
+    inference = TaskInference(open_object, export.format, export.summary.incremental)
+    infer = Work(inference.infer, Inference.from_json)
     for one in (run_tasks or in_threads(workers))(tasks, infer, counter.add_items):
         counter.add_task()
         found = merge(found, one)
@@ -123,22 +126,25 @@ def convert_export(
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> ConvertedExport:
-    """Convert a full export to a Parquet dataset.
+    """Convert an export to a Parquet dataset.
 
     Each item becomes a row with exact values, or a rejected line with the reason. A repeated call
     resumes an interrupted conversion, and changes nothing if the dataset is already published.
 
+    An incremental export becomes a row for each changed item, with ``CHANGE_COLUMNS`` after the
+    item's own; for a deleted item only the key's columns and these have values.
+
     Args:
+        columns: the columns of the items.
         workers: number of threads; by default the number of cores.
         run_tasks: runs the tasks elsewhere than in threads of this process.
 
     Raises:
-        ExportError: a data file is damaged or missing, or the export is incremental.
+        ExportError: a data file is damaged or missing.
         ConversionFailedError: rows and rejected lines do not add up to the items.
         PublishError: the destination folder is not empty, and holds another dataset.
         NoParquetTypeError, HiveTypeError: a column's type is invalid.
     """
-    _require_full(export)
     named = tuple(Column(*column) for column in columns)
     fingerprint = _fingerprint(export, named, options)
     with writing_to(destination), sole_writer(destination, fingerprint):
@@ -146,7 +152,15 @@ def convert_export(
         if already is not None:
             return already
         filesystem, staging = destination.filesystem, destination.staging(fingerprint)
-        work = TaskConverter(open_object, named, filesystem, staging, options, export.format)
+        work = TaskConverter(
+            open_object,
+            named,
+            filesystem,
+            staging,
+            options,
+            export.format,
+            export.summary.incremental,
+        )
         run = run_tasks or in_threads(workers)
         resumed, reports = _all_reports(export, work, run, on_progress)
         converted = _summed(export, reports, resumed)
@@ -201,15 +215,6 @@ def _all_reports(
         reports[report.number] = report
         counter.add_task()
     return resumed, [reports[task.number] for task in tasks]
-
-
-def _require_full(export: Export) -> None:
-    if export.summary.incremental:
-        raise MalformedExportError(
-            export.summary.manifest_files_key,
-            "the export is incremental: it holds the changes of a window, not the table. Give a "
-            "full export.",
-        )
 
 
 def in_threads(workers: int | None = None) -> RunTasks:
@@ -287,9 +292,10 @@ def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> Conv
 
 def _fingerprint(export: Export, columns: Sequence[Column], options: PartOptions) -> str:
     """Identifies a conversion: equal for equal data files, columns and options."""
+    changes = CHANGE_COLUMNS if export.summary.incremental else ()
     document = {
         "export": [list(file) for file in export.files],
-        "columns": [list(column) for column in columns],
+        "columns": [list(column) for column in (*columns, *changes)],
         "options": asdict(options),
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

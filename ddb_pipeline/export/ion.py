@@ -20,6 +20,7 @@ from ddb_pipeline.hive.undecodable import UndecodableValueError
 BINARY_MARKER: Final = b"\xe0\x01\x00\xea"
 """The first bytes of binary Ion."""
 SETS: Final = {"$dynamodb_SS": "SS", "$dynamodb_NS": "NS", "$dynamodb_BS": "BS"}
+RECORD: Final = "Record"
 MAX_LEVELS: Final = 64
 """Nesting of structs and lists that is read; DynamoDB's items nest 32 levels."""
 MAX_EXPONENT: Final = 200
@@ -66,7 +67,8 @@ def json_line(line: bytes) -> bytes:
     check_marks(line)
     try:
         document = _Reader(line.decode()).document()
-        return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        return text.encode() + b"\n"
     except UnicodeDecodeError:
         raise UndecodableValueError("the line is not UTF-8") from None
     except UnicodeEncodeError:
@@ -86,7 +88,10 @@ class _Reader:
         self._levels = 0
 
     def document(self) -> dict[str, Any]:
-        """``Item``, or the members of an incremental export; None for an image that is null."""
+        """``Item``, or the members of an incremental export; None for an image that is null.
+
+        A changed item may be wrapped in ``Record``, as in the developer guide's sample.
+        """
         version = _VERSION.match(self._text)
         self._position = version.end() if version else 0
         self._expect("{")
@@ -94,6 +99,8 @@ class _Reader:
         self._skip_space()
         if self._position < len(self._text):
             raise _not_ion(self._position, "something follows the struct")
+        if list(members) == [RECORD] and members[RECORD][0] == "M":
+            members = {name: (*typed.items(),)[0] for name, typed in members[RECORD][1].items()}
         for name, (tag, _) in members.items():
             if tag not in ("M", "NULL"):
                 raise UndecodableValueError("it is not a struct", name)

@@ -30,7 +30,10 @@ CHECKSUM_SUFFIX = ".md5"
 DYNAMODB_JSON = "DYNAMODB_JSON"
 ION = "ION"
 NEW_AND_OLD_IMAGES = "NEW_AND_OLD_IMAGES"
-NEW_IMAGES = "NEW_IMAGES"
+NEW_IMAGE = "NEW_IMAGE"
+"""As DynamoDB's service model names the view; its developer guide has ``NEW_IMAGES``."""
+VIEWS = (NEW_AND_OLD_IMAGES, NEW_IMAGE)
+DATA_FOLDER = "data"
 
 DEFAULT_FILES = 4
 DEFAULT_FILE_BYTES = 64 * 1024 * 1024
@@ -144,6 +147,12 @@ def export_folder(prefix: str, export_id: str) -> str:
     return f"{start}{FOLDER}/{export_id}/"
 
 
+def data_folder(folder: str, *, incremental: bool) -> str:
+    """The key prefix of an export's data files: incremental exports share one."""
+    root = folder.rstrip("/").rpartition("/")[0] if incremental else folder.rstrip("/")
+    return f"{root}/{DATA_FOLDER}/"
+
+
 def timestamp(moment: datetime) -> str:
     """A time as the manifests write it, ``2020-11-04T07:28:34.028Z``."""
     utc = moment.astimezone(timezone.utc)
@@ -223,7 +232,8 @@ def _write(
     export_id = export_id or new_export_id(started)
     folder = export_folder(summary.prefix, export_id)
     put(f"{folder}{STARTED}", b"")
-    written = tuple(_write_data(lines, put, folder, files, file_bytes))
+    data = data_folder(folder, incremental=summary.incremental)
+    written = tuple(_write_data(lines, put, folder, data, files, file_bytes))
     manifest = b"".join(file_line(file) for file in written)
     summary = replace(
         summary,
@@ -240,7 +250,7 @@ def _write(
 
 
 def _write_data(
-    lines: Iterable[bytes], put: Put, folder: str, files: int, file_bytes: int
+    lines: Iterable[bytes], put: Put, folder: str, data: str, files: int, file_bytes: int
 ) -> Iterator[DataFile]:
     """Distribute lines to ``files`` open files, as DynamoDB does by partition; a file without lines
     is written too."""
@@ -251,7 +261,7 @@ def _write_data(
         number += 1
         body = file.close()
         name = b32encode(hashlib.sha256(f"{folder}{number}".encode()).digest()[:16])
-        key = f"{folder}data/{name.decode('ascii').rstrip('=').lower()}.json.gz"
+        key = f"{data}{name.decode('ascii').rstrip('=').lower()}.json.gz"
         put(key, body)
         return DataFile(
             key, file.count, md5_text(body), hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pyarrow.fs
 
-from ddb_pipeline.export.layout import FOLDER, SUMMARY, Export
+from ddb_pipeline.export.layout import DATA_FOLDER, FOLDER, SUMMARY, Export
 from ddb_pipeline.export.manifest import ExportError, ExportNotFinishedError, read_export
 
 
@@ -13,18 +13,30 @@ from ddb_pipeline.export.manifest import ExportError, ExportNotFinishedError, re
 class ExportFolder:
     """Opens an export's objects by their keys.
 
-    Data files are expected in ``data`` beside the manifests, whatever prefix their keys have, so
-    that copies of an export can be read. ``path`` is ``bucket/prefix`` for S3.
+    Data files of a full export are expected in ``data`` beside the manifests, whatever prefix their
+    keys have, so that copies of an export can be read. Those of incremental exports are in the
+    ``data`` folder that all of them share, beside the export's folder; a copy may have them beside
+    the manifests too. ``path`` is ``bucket/prefix`` for S3.
     """
 
     filesystem: pyarrow.fs.FileSystem
     path: str
 
     def __call__(self, key: str) -> BinaryIO:
-        name = key.rpartition("/")[2]
-        relative = f"data/{name}" if "/" in key else name
+        folder, _, name = key.rpartition("/")
+        if not folder:
+            return self._open(f"{self.path}/{name}")
+        own = f"{self.path}/{DATA_FOLDER}/{name}"
+        if folder.split("/")[-2:] != [FOLDER, DATA_FOLDER]:
+            return self._open(own)
+        parent = self.path.rpartition("/")[0]
+        try:
+            return self._open(f"{parent}/{DATA_FOLDER}/{name}" if parent else own)
+        except FileNotFoundError:
+            return self._open(own)
+
+    def _open(self, path: str) -> BinaryIO:
         # Arrow would decompress by the file extension, but the checksum is of the compressed bytes.
-        path = f"{self.path}/{relative}"
         try:
             source: BinaryIO = self.filesystem.open_input_stream(path, compression=None)
         except FileNotFoundError:

@@ -8,7 +8,7 @@ sent to another process or machine.
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ddb_pipeline.export.layout import DYNAMODB_JSON, DataFile
 from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.manifest import Open
 from ddb_pipeline.export.read import check_item_count, read_blocks
+from ddb_pipeline.export.rows.changes import ChangeInference, ChangeReader
 from ddb_pipeline.export.rows.inference import ExportInference
 from ddb_pipeline.export.rows.reader import ExportReader
 from ddb_pipeline.hive.infer import Inference
@@ -149,6 +150,7 @@ class TaskInference:
 
     open_object: Open
     output_format: str = DYNAMODB_JSON
+    incremental: bool = False
 
     def infer(self, task: Task, report_items: ReportItems) -> Inference:
         """Infer the types of a task's items.
@@ -156,7 +158,7 @@ class TaskInference:
         Raises:
             ExportError: a data file is damaged, missing or differs from the manifest.
         """
-        inference = ExportInference()
+        inference = ChangeInference() if self.incremental else ExportInference()
         for file in task.files:
             counted = 0
             for block, rejected in read_blocks(self.open_object, file, self.output_format):
@@ -171,7 +173,11 @@ class TaskInference:
 
 @dataclass(frozen=True, slots=True)
 class TaskConverter:
-    """Converts tasks of one export into one staging folder."""
+    """Converts tasks of one export into one staging folder.
+
+    Attributes:
+        columns: the columns of the items; those of changes are added for an incremental export.
+    """
 
     open_object: Open
     columns: tuple[Column, ...]
@@ -179,6 +185,7 @@ class TaskConverter:
     staging: str
     options: PartOptions
     output_format: str = DYNAMODB_JSON
+    incremental: bool = False
 
     def convert(self, task: Task, report_items: ReportItems) -> TaskReport:
         """Convert a task and write its report.
@@ -186,7 +193,8 @@ class TaskConverter:
         Raises:
             ExportError: a data file is damaged, missing or differs from the manifest.
         """
-        reader = ExportReader(self.columns, self.options.partition_by)
+        kind = ChangeReader if self.incremental else ExportReader
+        reader = kind(self.columns, self.options.partition_by)
         writer = PartWriter(self.filesystem, self.staging, task.stem, self.options)
         rejected = _RejectedLines(self.filesystem, self.staging, task)
         items = exact_lines = 0
@@ -195,12 +203,12 @@ class TaskConverter:
                 counted = 0
                 for block, refused in read_blocks(self.open_object, file, self.output_format):
                     rows = reader.rows(block)
-                    rows = replace(rows, rejected=refused + rows.rejected)
                     writer.write(rows.table)
-                    rejected.write(file.key, rows.rejected)
+                    rejected.write(file.key, refused + rows.rejected)
                     exact_lines += rows.exact_lines
-                    counted += rows.lines
-                    report_items(rows.lines)
+                    read = rows.lines + len(refused)
+                    counted += read
+                    report_items(read)
                 check_item_count(file, counted)
                 items += counted
         except BaseException:

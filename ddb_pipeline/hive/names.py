@@ -48,6 +48,9 @@ DELIVERY_NAMES: Final = (
 
 EVENT_ID, EVENT_NAME, SEQUENCE_NUMBER, EVENT_TIME, KEYS, EXPIRED = DELIVERY_NAMES
 
+WRITE_TIME: Final = "ddb_write_time"
+"""Column of each change from an incremental export: when its item was last written."""
+
 _RESERVED: Final = re.compile(r"ddb_|delivery_(?:date|hour)\Z")
 _CLEAN: Final = re.compile(r"(?!ddb_|delivery_(?:date|hour)\Z)[a-z0-9_]{1,255}").fullmatch
 _SPARK_NUMBER: Final = re.compile(r"[0-9]+(?:[lsy]|(?:e[0-9]+)?(?:d|f|bd)?)").fullmatch

@@ -5,7 +5,6 @@ import gzip
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,15 +164,6 @@ def test_an_export_without_items(tmp_path: Path) -> None:
     result = converted(source, tmp_path / "lake")
     assert (result.items, result.rows, result.parts) == (0, 0, ())
     assert [path.name for path in (tmp_path / "lake").iterdir()] == ["_SUCCESS"]
-
-
-def test_an_incremental_export_is_refused(tmp_path: Path) -> None:
-    source = write_local_export(tmp_path, map(order, range(3)))
-    open_object, export = opened(source)
-    incremental = Export(replace(export.summary, from_time="2026-01-01T00:00:00Z"), export.files)
-    target = Destination(LOCAL, str(tmp_path / "lake"))
-    with pytest.raises(MalformedExportError, match="incremental"):
-        convert_export(open_object, incremental, COLUMNS, target)
 
 
 KILLED = """

@@ -96,7 +96,7 @@ def test_a_value_that_dynamodb_does_not_write_rejects_its_line(text: str, reason
     body = gzip.compress(f"{good}\n$ion_1_0 {text}\n{good}".encode())
     objects, file = export_of_one_file(body, item_count=3)
     [(block, [rejected])] = read_blocks(objects.open, file, "ION")
-    assert block == b'{"Item": {"id": {"S": "1"}}}\n' * 2
+    assert block == b'{"Item":{"id":{"S":"1"}}}\n' * 2
     assert reason in rejected.reason
     assert rejected.line == f"$ion_1_0 {text}".encode()
     with pytest.raises(MalformedExportError, match="a line cannot be read"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ddb_pipeline.export.layout import (
-    NEW_IMAGES,
+    NEW_IMAGE,
     Export,
     ItemChange,
     export_folder,
@@ -177,7 +177,7 @@ def test_incremental_layout() -> None:
 
 def test_incremental_with_new_images_only() -> None:
     objects = Objects()
-    export = incremental(objects, view=NEW_IMAGES)
+    export = incremental(objects, view=NEW_IMAGE)
     found = list(read_changes(objects.open, export.files[0]))
     assert found == [change._replace(old_image=None) for change in CHANGES]
 

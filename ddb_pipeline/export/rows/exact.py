@@ -69,6 +69,18 @@ def exported_item(line: bytes) -> dict[str, Any]:
     Raises:
         UndecodableValueError: the line is not JSON, or has no such item.
     """
+    item = json_document(line).get(ITEM)
+    if not isinstance(item, dict):
+        raise UndecodableValueError(f"the line holds no {ITEM}")
+    return item
+
+
+def json_document(line: bytes) -> dict[str, Any]:
+    """The object on one line of a data file; empty for another JSON value.
+
+    Raises:
+        UndecodableValueError: the line is not JSON, or has more or deeper values than items have.
+    """
     check_marks(line)
     if is_deeper(line, MAX_DEPTH):
         raise UndecodableValueError("nested deeper than DynamoDB allows (32 levels)")
@@ -76,10 +88,7 @@ def exported_item(line: bytes) -> dict[str, Any]:
         document = json.loads(line, object_pairs_hook=_unique)
     except ValueError as error:
         raise UndecodableValueError(f"the line is not JSON: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get(ITEM), dict):
-        raise UndecodableValueError(f"the line holds no {ITEM}")
-    item: dict[str, Any] = document[ITEM]
-    return item
+    return document if isinstance(document, dict) else {}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ddb_pipeline.arrow_json import read_json_lines
@@ -41,6 +42,10 @@ _TAG_TYPES: Final = {
 }
 
 
+Numbers = npt.NDArray[np.int64]
+"""Numbers of lines in a block, from 0; lines that are blank have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The result of a block of lines.
@@ -49,11 +54,15 @@ class Rows:
         table: the rows, in no particular order.
         rejected: lines that could not be converted.
         exact_lines: number of lines that were read by the exact path.
+        numbers: for each row the number of its line.
+        rejected_numbers: for each rejected line its number.
     """
 
     table: pa.Table
     rejected: tuple[RejectedLine, ...]
     exact_lines: int
+    numbers: Numbers
+    rejected_numbers: tuple[int, ...]
 
     @property
     def lines(self) -> int:
@@ -80,26 +89,40 @@ class ExportReader:
 
     def rows(self, block: bytes) -> Rows:
         """The rows of a block of whole lines; the last line may lack its newline."""
-        tables: list[pa.Table] = []
-        rejected: list[RejectedLine] = []
-        exact_lines = 0
         if not len(self.schema):
             return self._without_columns(block)
+        tables = [self.schema.empty_table()]
+        numbers = [np.empty(0, np.int64)]
+        rejected: list[tuple[int, RejectedLine]] = []
+        exact_lines = count = 0
         for parsed in self._parser.parse(block):
-            lines: list[bytes] = []
+            left = np.zeros(0, np.int64)
             if parsed.items is None:
                 lines = parsed.lines()
+                read, left = len(lines), np.arange(len(lines))
             else:
+                lines, read = [], len(parsed.items)
                 table, unproven = self._table(parsed.items)
+                proven = np.arange(read)
                 if unproven is not None and unproven.any():
                     lines = parsed.lines_of(unproven)
                     table = table.filter(pa.array(~unproven))
+                    proven, left = np.flatnonzero(~unproven), np.flatnonzero(unproven)
                 tables.append(table)
+                numbers.append(proven + count)
             if lines:
                 exact_lines += len(lines)
-                tables.append(self._by_exact_path(lines, rejected))
-        table = pa.concat_tables(tables) if tables else self.schema.empty_table()
-        return Rows(table, tuple(rejected), exact_lines)
+                table, kept = self._by_exact_path(lines, left + count, rejected)
+                tables.append(table)
+                numbers.append(kept)
+            count += read
+        return Rows(
+            table=pa.concat_tables(tables),
+            rejected=tuple(line for _, line in rejected),
+            exact_lines=exact_lines,
+            numbers=np.concatenate(numbers),
+            rejected_numbers=tuple(number for number, _ in rejected),
+        )
 
     def _without_columns(self, block: bytes) -> Rows:
         """All lines rejected: a table without columns has no rows."""
@@ -111,7 +134,9 @@ class ExportReader:
                 rejected.append(RejectedLine(line, error.path, error.reason))
             else:
                 rejected.append(RejectedLine(line, "", "there is no column for the item"))
-        return Rows(self.schema.empty_table(), tuple(rejected), len(rejected))
+        none = np.empty(0, np.int64)
+        count = len(rejected)
+        return Rows(self.schema.empty_table(), tuple(rejected), count, none, tuple(range(count)))
 
     def _table(self, items: pa.StructArray) -> tuple[pa.Table, Mask | None]:
         arrays, unproven = members(items, self._kinds)
@@ -122,23 +147,29 @@ class ExportReader:
             unproven = either(unproven, some(unnameable(table, self._partition_by)))
         return table, unproven
 
-    def _by_exact_path(self, lines: Sequence[bytes], rejected: list[RejectedLine]) -> pa.Table:
+    def _by_exact_path(
+        self, lines: Sequence[bytes], numbers: Numbers, rejected: list[tuple[int, RejectedLine]]
+    ) -> tuple[pa.Table, Numbers]:
+        """The rows of lines, and their numbers; ``rejected`` is extended by the other lines."""
         rows, read = [], []
-        for line in lines:
+        for position, line in enumerate(lines):
             try:
                 rows.append(self._exact.line(line))
             except UndecodableValueError as error:
-                rejected.append(RejectedLine(line, error.path, error.reason))
+                refused_line = RejectedLine(line, error.path, error.reason)
+                rejected.append((int(numbers[position]), refused_line))
             else:
-                read.append(line)
+                read.append(position)
         table = pa.Table.from_pylist(rows, self.schema)
+        kept = numbers[read]
         by = self._partition_by
         if by is None:
-            return table
+            return table, kept
         refused = unnameable(table, by)
-        for position in np.flatnonzero(refused):
-            rejected.append(RejectedLine(read[position], by.column, UNNAMEABLE))
-        return table.filter(pa.array(~refused))
+        for row in np.flatnonzero(refused):
+            refused_line = RejectedLine(lines[read[row]], by.column, UNNAMEABLE)
+            rejected.append((int(kept[row]), refused_line))
+        return table.filter(pa.array(~refused)), kept[~refused]
 
 
 @dataclass(frozen=True, slots=True)
