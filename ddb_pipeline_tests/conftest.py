@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,11 +20,16 @@ settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")
-def embedded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the embedded AWS stores everything."""
+    return tmp_path_factory.mktemp("embedded-aws")
+
+
+@pytest.fixture(scope="session")
+def embedded_aws(embedded_home: Path) -> Iterator[Endpoint]:
     """The embedded AWS, empty at first; tests share it, so names are to be their own."""
-    home = tmp_path_factory.mktemp("embedded-aws")
-    yield connect(home)
-    stop(home)
+    yield connect(embedded_home)
+    stop(embedded_home)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ddb_pipeline.config.cron import checked_cron
+from ddb_pipeline.config.lake import CompactionConfig
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
 from ddb_pipeline.functions.environment import SettingsError
@@ -137,6 +138,7 @@ class PipelineConfig(BaseModel):
     relevance: RelevanceConfig | None = Field(
         default=None, description="Given where the table holds search logs to score."
     )
+    compaction: CompactionConfig = CompactionConfig()
     spark: SparkConfig = SparkConfig()
 
     @field_validator("start")

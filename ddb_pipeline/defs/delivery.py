@@ -1,5 +1,6 @@
-"""Delivery: the hours of Parquet that Firehose lands."""
+"""Delivery: the hours of Parquet that Firehose lands, compacted when they are closed."""
 
+import time
 from datetime import timezone
 
 import dagster as dg
@@ -8,12 +9,26 @@ from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.automation import RETRY
-from ddb_pipeline.glue.catalog import find_table
+from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
+from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
-from ddb_pipeline.lake.content import content_version
+from ddb_pipeline.glue.partitions import CatalogPartition, point_partition
+from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.lake.compaction import (
+    Compaction,
+    CompactionError,
+    CompactionOptions,
+    Lake,
+    compact_hour,
+)
+from ddb_pipeline.lake.content import content_version, processed_version
+from ddb_pipeline.lake.generations import Generation
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.parquet_objects import hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
+
+MIB = 1024 * 1024
 
 
 def hours(pipeline: PipelineConfig) -> dg.HourlyPartitionsDefinition:
@@ -23,7 +38,7 @@ def hours(pipeline: PipelineConfig) -> dg.HourlyPartitionsDefinition:
 
 
 def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
-    """``parquet_stream``: an hour's objects counted, and its partition added to the catalog."""
+    """``parquet_stream``: an hour counted and registered, and compacted once it is closed."""
 
     @dg.asset(
         key=asset_key(pipeline, PARQUET_STREAM),
@@ -32,31 +47,130 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         description=(
             "The table's changes as Parquet files, one partition for each hour of delivery (UTC). "
             "Firehose writes the files; a run counts their rows and registers the partition in "
-            "the lake table."
+            "the lake table. A run for an hour that is closed compacts it: few files, sorted by "
+            "key, without repeats, with the lake table's types, to which the partition is switched."
         ),
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         retry_policy=RETRY,
+        pool=f"stream_{pipeline.name}",
     )
     def parquet_stream(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         hour = DeliveryHour.from_partition_key(context.partition_key)
-        found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.bucket, hour)
         table = find_table(cloud.glue, lake_table(pipeline))
-        uri = f"s3://{pipeline.bucket}/{hour.prefix}"
-        if table is not None and found.objects:
-            partition = LakePartition((hour.date, hour.hour), uri)
-            if register_partitions(cloud.glue, table, [partition]):
-                context.log.info("Registered partition %s in %s.", hour, table.reference)
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/partition_row_count": found.rows,
-                "dagster/uri": uri,
-                "files": len(found.objects),
-                "bytes": found.size,
-            },
-            data_version=dg.DataVersion(content_version(found.objects)),
-        )
+        if table is None or not is_closed(pipeline, hour, time.time()):
+            return landed(context, cloud, pipeline, hour, table)
+        try:
+            done = compact(cloud, pipeline, hour)
+        except CompactionError as error:
+            context.log.warning("The hour is not compacted: %s", error)
+            result = landed(context, cloud, pipeline, hour, table)
+            return result._replace(
+                metadata={**(result.metadata or {}), "not_compacted": str(error)}
+            )
+        return compacted(pipeline, hour, done)
 
     return parquet_stream
+
+
+def is_closed(pipeline: PipelineConfig, hour: DeliveryHour, now: float) -> bool:
+    """Whether an hour is compacted at ``now``, epoch seconds: no more objects are expected."""
+    settings = pipeline.compaction
+    wait = pipeline.buffer_seconds + 60 * settings.after_minutes
+    return settings.enabled and now >= hour.ends_at + wait
+
+
+def wanted_version(pipeline: PipelineConfig, hour: DeliveryHour, content: str, now: float) -> str:
+    """The data version that a run of an hour with this content records at ``now``."""
+    return processed_version(content, compacted=is_closed(pipeline, hour, now))
+
+
+def landed(
+    context: dg.AssetExecutionContext,
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    hour: DeliveryHour,
+    table: CatalogTable | None,
+    **notes: str,
+) -> dg.MaterializeResult[None]:
+    """Count an hour's objects, and add its partition to the catalog; ``notes`` are metadata."""
+    found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.bucket, hour)
+    uri = f"s3://{pipeline.bucket}/{hour.prefix}"
+    if table is not None and found.objects:
+        partition = LakePartition((hour.date, hour.hour), uri)
+        if register_partitions(cloud.glue, table, [partition]):
+            context.log.info("Registered partition %s in %s.", hour, table.reference)
+    content = content_version(found.objects)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": found.rows,
+            "dagster/uri": uri,
+            "files": len(found.objects),
+            "bytes": found.size,
+            **notes,
+        },
+        data_version=dg.DataVersion(wanted_version(pipeline, hour, content, time.time())),
+    )
+
+
+def compact(
+    cloud: CloudResource, pipeline: PipelineConfig, hour: DeliveryHour
+) -> Compaction | None:
+    """Compact an hour, and have the catalog read the result.
+
+    Raises:
+        CompactionError: the hour cannot be compacted.
+        CatalogError: the catalog cannot be read or written.
+    """
+    reference, values = lake_table(pipeline), (hour.date, hour.hour)
+    keys = describe_table(cloud.dynamodb, pipeline.dynamodb_table).key_attributes
+    settings = pipeline.compaction
+
+    def switch(generation: Generation) -> None:
+        location = f"s3://{pipeline.bucket}/{generation.prefix(hour)}"
+        point_partition(
+            cloud.glue, reference, CatalogPartition(values, location, generation.columns)
+        )
+
+    return compact_hour(
+        Lake(cloud.s3, cloud.filesystem(), pipeline.bucket),
+        hour,
+        lambda: read_table(cloud.glue, reference).columns,
+        switch,
+        CompactionOptions(
+            key_columns=tuple(map(column_name, keys)),
+            file_bytes=settings.file_mb * MIB,
+            memory_bytes=settings.memory_mb * MIB,
+        ),
+    )
+
+
+def compacted(
+    pipeline: PipelineConfig, hour: DeliveryHour, done: Compaction | None
+) -> dg.MaterializeResult[None]:
+    """What a compaction did, for the asset's page; None where the hour has no objects."""
+    if done is None:
+        return dg.MaterializeResult(
+            metadata={"dagster/partition_row_count": 0, "files": 0, "bytes": 0},
+            data_version=dg.DataVersion(content_version(())),
+        )
+    generation = done.generation
+    content = processed_version(content_version(done.raw), compacted=True)
+    return dg.MaterializeResult(
+        metadata={
+            COLUMN_SCHEMA: column_schema(generation.columns),
+            "dagster/partition_row_count": generation.rows,
+            "dagster/uri": f"s3://{pipeline.bucket}/{generation.prefix(hour)}",
+            "files": len(generation.files),
+            "bytes": generation.size,
+            "generation": generation.number,
+            "repeats": generation.repeats,
+            "compacted_objects": done.objects,
+            "compacted_bytes": done.read_bytes,
+            "raw_objects": len(done.raw),
+            "raw_bytes": sum(stored.size for stored in done.raw),
+        },
+        data_version=dg.DataVersion(content),
+    )

@@ -5,9 +5,12 @@ the recent hours, into which Firehose delivers without a retry; hours named by e
 bucket, which include those of retried deliveries (Firehose retries for 24 hours), redelivery and
 deletions; and a slice of the older hours. The slices of a day pass over all hours, so that an hour
 is found although its event was lost.
+
+A closed hour needs a run once more, which compacts it; see ``delivery``.
 """
 
 import logging
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -16,8 +19,14 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_jobs
 from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.delivery import wanted_version
 from ddb_pipeline.defs.partition_requests import PartitionRequests, PipelinePartitions
-from ddb_pipeline.lake.content import NO_CONTENT, hour_version, versions_between
+from ddb_pipeline.lake.content import (
+    NO_CONTENT,
+    hour_version,
+    is_processed,
+    versions_between,
+)
 from ddb_pipeline.lake.layout import DeliveryHour, hour_of_key
 from ddb_pipeline.lake.object_events import object_key
 from ddb_pipeline.queues import MESSAGES_PER_QUEUE, Queue, QueueMissingError
@@ -45,7 +54,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         name="landing_sensor",
         description=(
             "Materialises each hour of parquet_stream in which Parquet files were added, "
-            "overwritten or removed."
+            "overwritten or removed, and once more when it is closed, to compact it."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
@@ -83,11 +92,9 @@ def compare_hours(
         partitions.open(hour.partition_key for hour in sorted(named))
     newest = [hour.partition_key for hour in recent.until(this_hour.plus(1))][::-1]
     listed = dict.fromkeys([*newest, *partitions.ready(MAX_LISTED_PER_TICK)])
-    found = {
-        key: hour_version(s3, pipeline.bucket, DeliveryHour.from_partition_key(key))
-        for key in listed
-    }
-    partitions.compare(found, absent=NO_CONTENT)
+    hours = map(DeliveryHour.from_partition_key, listed)
+    found = {hour: hour_version(s3, pipeline.bucket, hour) for hour in hours}
+    request_runs(partitions, found, now)
     compare_slice(cloud, partitions, start, recent, now)
 
 
@@ -122,6 +129,20 @@ def compare_slice(
         return
     end = min(end, first.plus(SLICE_HOURS))
     versions, end = versions_between(cloud.s3, partitions.pipeline.bucket, first, end)
-    found = {h.partition_key: versions.get(h, NO_CONTENT) for h in first.until(end)}
-    without_room = partitions.compare(found, absent=NO_CONTENT)
-    progress.position = without_room or end.partition_key
+    found = {hour: versions.get(hour, NO_CONTENT) for hour in first.until(end)}
+    progress.position = request_runs(partitions, found, now) or end.partition_key
+
+
+def request_runs(
+    partitions: PipelinePartitions, contents: Mapping[DeliveryHour, str], now: float
+) -> str | None:
+    """Request runs of the hours that were not processed as they are, with this content, at ``now``.
+
+    Returns the first partition for which there is no room, as ``PipelinePartitions.compare``.
+    """
+    pipeline = partitions.pipeline
+    wanted = {
+        hour.partition_key: wanted_version(pipeline, hour, content, now)
+        for hour, content in contents.items()
+    }
+    return partitions.compare(wanted, absent=NO_CONTENT, is_processed=is_processed)

@@ -12,8 +12,9 @@ partition that the cursor no longer stores are found by their keys.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import eq
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -224,12 +225,19 @@ class PipelinePartitions:
         ]
         return found[:limit]
 
-    def compare(self, versions: Mapping[str, str], *, absent: str = "") -> str | None:
+    def compare(
+        self,
+        versions: Mapping[str, str],
+        *,
+        absent: str = "",
+        is_processed: Callable[[str, str], bool] = eq,
+    ) -> str | None:
         """Request runs of those partitions whose content is not what Dagster recorded.
 
         Args:
             versions: the content found of each partition, by partition key; earlier ones first.
             absent: the version of a partition without content, which needs no first run.
+            is_processed: whether content found needs no run, given the recorded version.
 
         Returns the first partition that needs a run for which this tick has no room; None where
         all were compared.
@@ -238,7 +246,7 @@ class PipelinePartitions:
         needed = {}
         for partition, content in versions.items():
             record = known.get(partition)
-            if content == (record.data_version if record else absent):
+            if is_processed(content, record.data_version if record else absent):
                 self.settle(partition)
             else:
                 needed[partition] = f"{content}.{record.storage_id if record else 0}"

@@ -11,6 +11,7 @@ from ddb_pipeline.lake.objects import StoredObject, list_objects
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+COMPACTED_SUFFIX = "-compacted"
 SLICE_OBJECTS = 1000
 """The objects that one LIST request returns at most (S3 API reference, ListObjectsV2)."""
 
@@ -23,6 +24,19 @@ def content_version(objects: Iterable[StoredObject]) -> str:
 def hour_version(s3: "S3Client", bucket: str, hour: DeliveryHour) -> str:
     """The content version of one hour; that of an hour without objects is ``NO_CONTENT``."""
     return content_version(list_objects(s3, bucket, hour.prefix))
+
+
+def processed_version(content: str, *, compacted: bool) -> str:
+    """The version that a run records that processed an hour's content, compacted or not."""
+    return content + COMPACTED_SUFFIX if compacted and content != NO_CONTENT else content
+
+
+def is_processed(wanted: str, recorded: str) -> bool:
+    """Whether an hour, of which ``wanted`` would be recorded now, is in the recorded state.
+
+    The raw objects of a compacted hour may be removed: its rows stay where they are.
+    """
+    return wanted == recorded or (wanted == NO_CONTENT and recorded.endswith(COMPACTED_SUFFIX))
 
 
 def versions_between(

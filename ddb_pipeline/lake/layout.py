@@ -9,6 +9,8 @@ from ddb_pipeline.firehose.held import HELD_KIND
 
 STREAM_PREFIX = "stream/"
 """Parquet of the changes, written by the delivery stream and by redelivery, by delivery hour."""
+COMPACTED_PREFIX = "stream-compacted/"
+"""The same rows in few files: generations of the hours that are closed, by delivery hour."""
 SNAPSHOT_PREFIX = "snapshot/"
 """Parquet of the whole table, by export."""
 ERROR_PREFIX = "errors/"
@@ -31,6 +33,7 @@ SPARK_CODE_PREFIX = "spark-code/"
 RESERVED_PREFIXES = frozenset(
     (
         STREAM_PREFIX,
+        COMPACTED_PREFIX,
         SNAPSHOT_PREFIX,
         ERROR_PREFIX,
         DEAD_LETTER_PREFIX,
@@ -59,6 +62,16 @@ class DeliveryHour:
     def prefix(self) -> str:
         """The prefix of the hour's objects."""
         return f"{STREAM_PREFIX}delivery_date={self.date}/delivery_hour={self.hour}/"
+
+    @property
+    def compacted_prefix(self) -> str:
+        """The prefix of the hour's generations."""
+        return f"{COMPACTED_PREFIX}delivery_date={self.date}/delivery_hour={self.hour}/"
+
+    @property
+    def ends_at(self) -> float:
+        """When the next hour begins, epoch seconds."""
+        return datetime.fromisoformat(f"{self.date}T{self.hour}:00+00:00").timestamp() + 3600
 
     @property
     def partition_key(self) -> str:

@@ -34,8 +34,9 @@ from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.archive import archive, content_id
+from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.layout import STATE_PREFIX, DeliveryHour
-from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import file_columns
 
 if TYPE_CHECKING:
@@ -349,10 +350,10 @@ def _landed_events(
     if not events:
         return frozenset()
     keys = [
-        found.key
+        key
         for hour in sorted(hours)
-        for found in list_objects(s3, bucket, hour.prefix)
-        if not found.key.endswith(own_name)
+        for key in hour_objects(s3, bucket, hour).keys(hour)
+        if not key.endswith(own_name)
     ]
     landed: set[str] = set()
     for table in file_columns(filesystem, bucket, keys, [EVENT_ID]):

@@ -16,6 +16,7 @@ from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object, write_error_object
 from ddb_pipeline.firehose.held import HELD_CODE
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery, redeliver
@@ -175,6 +176,20 @@ def test_documents_that_firehose_delivered_of_a_packed_record_are_left_out(
     outcome = bucket.redeliver()
     assert outcome.landed_before == len(landed)
     assert bucket.events() == ["a", "b", "c"]
+
+
+def test_rows_of_a_compacted_hour_are_found_without_its_raw_objects(bucket: Bucket) -> None:
+    documents = [document(event, n=1) for event in "abc"]
+    hour = DeliveryHour.of(NOON / 1000)
+    key = f"{hour.prefix}delivered.parquet"
+    delivered = convert(documents[:1], COLUMNS).parquet
+    bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=delivered)
+    lake = Lake(bucket.s3, bucket.filesystem, bucket.name)
+    compact_hour(lake, hour, lambda: COLUMNS, lambda generation: None)
+    bucket.s3.delete_object(Bucket=bucket.name, Key=key)
+    bucket.put_errors(failed(*documents))
+    assert bucket.redeliver().landed_before == 1
+    assert bucket.events() == ["b", "c"]
 
 
 BAD_LINES = [
