@@ -22,6 +22,7 @@ from ddb_pipeline.export.convert import (
 )
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.manifest import Open
+from ddb_pipeline.export.rows.changes import CHANGE_COLUMNS
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
@@ -101,11 +102,14 @@ def convert_export_command(
 ) -> None:
     """Convert a DynamoDB export to Parquet.
 
-    SOURCE is the folder of a full export, the one with manifest-summary.json. DESTINATION is a
-    folder that is empty or does not exist. Both are local paths or s3:// URLs.
+    SOURCE is the folder of an export, the one with manifest-summary.json. DESTINATION is a folder
+    that is empty or does not exist. Both are local paths or s3:// URLs.
 
     Each item becomes a row with exact values. An item that does not fit the columns is written to
     the folder _rejected of the destination, with the reason; the exit status is then 1.
+
+    Each change of an incremental export becomes a row of the item's columns, only the key's for a
+    deleted item, and of ddb_keys, ddb_event_name (UPSERT or REMOVE) and ddb_write_time.
 
     A conversion that was interrupted continues when the same command is run again.
     """
@@ -124,6 +128,8 @@ def convert_export_command(
         converted = convert_export(
             *opened, columns, target, options=options, workers=workers, on_progress=bar
         )
+    if opened[1].summary.incremental:
+        columns = (*columns, *CHANGE_COLUMNS)
     report = ConversionReport(converted, destination, columns, notes, time.monotonic() - started)
     click.echo(report_json(report) if as_json else report_text(report))
     sys.exit(1 if converted.rejected else 0)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
 
 import click
 from botocore.exceptions import ClientError
@@ -9,11 +11,43 @@ from rich.console import Console
 
 from ddb_pipeline.cli.locations import S3
 from ddb_pipeline.config.settings import load_settings
-from ddb_pipeline.export.layout import DYNAMODB_JSON, ION
+from ddb_pipeline.export.layout import DYNAMODB_JSON, ION, NEW_AND_OLD_IMAGES, VIEWS
 from ddb_pipeline.export.request import ExportState, start_export, wait_for_export
 from ddb_pipeline.export.scan import scan_to_export
+from ddb_pipeline.export.window import Window
 from ddb_pipeline.glue.crawled_table import dynamodb_error
+from ddb_pipeline.hive.times import read_timestamp
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline.resources.cloud import CloudResource
+
+
+class UtcTime(click.ParamType[datetime]):
+    """A time in ISO 8601, to the second."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        """The time in UTC."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return read_timestamp(value).replace(tzinfo=timezone.utc)
+        except UndecodableValueError:
+            self.fail(f"{value!r} is not a time such as 2026-11-26T09:00:00Z.", param, ctx)
+
+
+def given_window(from_time: datetime | None, to_time: datetime | None) -> Window | None:
+    """The window that the options give; None if they give none.
+
+    Raises:
+        click.UsageError: only one of the times is given.
+        WindowRefusedError: DynamoDB makes no exports of such windows.
+    """
+    if from_time is None and to_time is None:
+        return None
+    if from_time is None or to_time is None:
+        raise click.UsageError("Give --from and --to, or neither.")
+    return Window(from_time, to_time)
 
 
 @click.command("export")
@@ -33,8 +67,29 @@ from ddb_pipeline.resources.cloud import CloudResource
     show_default=True,
     help="Format of the data files; a scan writes DYNAMODB_JSON.",
 )
+@click.option(
+    "--from",
+    "from_time",
+    type=UtcTime(),
+    help="Export the changes from this time on: 2026-11-26T09:00:00Z, UTC without a zone.",
+)
+@click.option("--to", "to_time", type=UtcTime(), help="The time up to which, exclusive.")
+@click.option(
+    "--view",
+    type=click.Choice(VIEWS),
+    default=NEW_AND_OLD_IMAGES,
+    show_default=True,
+    help="Images of the changed items.",
+)
 def export_command(
-    table: str, destination: str, scan: bool, scan_rate: float | None, output_format: str
+    table: str,
+    destination: str,
+    scan: bool,
+    scan_rate: float | None,
+    output_format: str,
+    from_time: datetime | None,
+    to_time: datetime | None,
+    view: str,
 ) -> None:
     """Export a DynamoDB table to S3.
 
@@ -43,7 +98,13 @@ def export_command(
 
     DynamoDB exports tables that have point-in-time recovery; this uses no read capacity. With
     --scan the table is read with a share of its read capacity and written in the same layout.
+
+    With --from and --to the export is incremental: it has the items that changed in this window of
+    15 minutes to 24 hours, each as it was at the window's end.
     """
+    window = given_window(from_time, to_time)
+    if window is not None and scan:
+        raise click.UsageError("A scan cannot read the changes of a window.")
     if not destination.startswith(S3):
         raise click.UsageError(f"{destination} is not an s3:// URL.")
     bucket, _, prefix = destination[len(S3) :].strip("/").partition("/")
@@ -54,7 +115,9 @@ def export_command(
             folder, items = (
                 scanned(cloud, table, bucket, prefix, scan_rate, status.update)
                 if scan
-                else exported(cloud, table, bucket, prefix, output_format, status.update)
+                else exported(
+                    cloud, table, bucket, prefix, output_format, window, view, status.update
+                )
             )
         except ClientError as error:
             if error.operation_name in ("DescribeTable", "Scan"):
@@ -90,11 +153,15 @@ def exported(
     bucket: str,
     prefix: str,
     output_format: str,
+    window: Window | None,
+    view: str,
     show: Callable[[str], None],
 ) -> tuple[str, int]:
     """Let DynamoDB export the table; returns ``bucket/prefix`` of the export and the items."""
     arn = cloud.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
-    started = start_export(cloud.dynamodb, arn, bucket, prefix, output_format=output_format)
+    started = start_export(
+        cloud.dynamodb, arn, bucket, prefix, window=window, output_format=output_format, view=view
+    )
 
     def on_progress(state: ExportState, seconds: float) -> None:
         show(f"Export of {table} is {state.status} after {seconds:.0f} s")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -11,13 +11,10 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import DYNAMODB_JSON, NEW_AND_OLD_IMAGES
+from ddb_pipeline.export.window import RecoveryPeriod, Window, check_window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-SHORTEST_WINDOW = timedelta(minutes=15)
-LONGEST_WINDOW = timedelta(hours=24)
-"""Limits of an incremental export (DynamoDB developer guide, "DynamoDB data export to S3")."""
 
 EXPORT_TIMEOUT_SECONDS = 24 * 3600.0
 
@@ -28,25 +25,6 @@ class ExportRequestError(DdbPipelineError):
 
 class PointInTimeRecoveryOffError(ExportRequestError):
     """The table has no point-in-time recovery, so that only a scan can read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The time window of an incremental export: ``from_time`` inclusive, ``to_time`` exclusive.
-
-    Raises:
-        ExportRequestError: it is shorter than 15 minutes or longer than 24 hours.
-    """
-
-    from_time: datetime
-    to_time: datetime
-
-    def __post_init__(self) -> None:
-        if not SHORTEST_WINDOW <= self.to_time - self.from_time <= LONGEST_WINDOW:
-            raise ExportRequestError(
-                f"An incremental export covers 15 minutes to 24 hours, not {self.from_time} to "
-                f"{self.to_time}."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +59,17 @@ def start_export(
     output_format: str = DYNAMODB_JSON,
     view: str = NEW_AND_OLD_IMAGES,
     client_token: str = "",
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> ExportState:
     """Start a full export, or with ``window`` an incremental one.
 
     Within eight hours, a request with the same ``client_token`` starts no second export.
 
+    Args:
+        view: the images of an incremental export, one of ``layout.VIEWS``.
+
     Raises:
+        WindowRefusedError: DynamoDB would refuse the window; nothing was requested.
         PointInTimeRecoveryOffError: the table has no point-in-time recovery.
         ExportRequestError: DynamoDB refused.
     """
@@ -98,6 +81,7 @@ def start_export(
         **({"ClientToken": client_token} if client_token else {}),
     }
     if window is not None:
+        check_window(window, now(), recovery_period(dynamodb, table_arn))
         request |= {
             "ExportType": "INCREMENTAL_EXPORT",
             "IncrementalExportSpecification": {
@@ -113,15 +97,43 @@ def start_export(
     return export_state(answer["ExportDescription"])
 
 
+def recovery_period(dynamodb: "DynamoDBClient", table_arn: str) -> RecoveryPeriod | None:
+    """The times to which a table can be restored; None where they may not be read.
+
+    Raises:
+        PointInTimeRecoveryOffError: the table has no point-in-time recovery.
+        ExportRequestError: the table cannot be described.
+    """
+    try:
+        answer = dynamodb.describe_continuous_backups(TableName=table_arn)
+    except ClientError as error:
+        if error_code(error) in DENIED_CODES:
+            return None
+        raise ExportRequestError(
+            f"The point-in-time recovery of {table_arn} cannot be described: {error}"
+        ) from error
+    found = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if found.get("PointInTimeRecoveryStatus") != "ENABLED":
+        raise recovery_off(table_arn)
+    earliest = found.get("EarliestRestorableDateTime")
+    latest = found.get("LatestRestorableDateTime")
+    return RecoveryPeriod(earliest, latest) if earliest and latest else None
+
+
+def recovery_off(table_arn: str) -> PointInTimeRecoveryOffError:
+    """The error of a table without point-in-time recovery."""
+    return PointInTimeRecoveryOffError(
+        f"Table {table_arn.rpartition('/')[2]!r} has no point-in-time recovery, which DynamoDB "
+        "requires for exports. Enable it, or scan the table."
+    )
+
+
 def refusal(error: ClientError, table_arn: str, bucket: str) -> ExportRequestError:
     """The error of a refused request, with what to do."""
     table = table_arn.rpartition("/")[2]
     code = error_code(error)
     if code == "PointInTimeRecoveryUnavailableException":
-        return PointInTimeRecoveryOffError(
-            f"Table {table!r} has no point-in-time recovery, which DynamoDB requires for exports. "
-            "Enable it, or scan the table."
-        )
+        return recovery_off(table_arn)
     if code in DENIED_CODES:
         return ExportRequestError(
             f"Table {table!r} may not be exported to bucket {bucket!r}: {error}. This requires "

@@ -9,17 +9,18 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from ddb_pipeline.export.layout import VIEWS
 from ddb_pipeline.export.manifest import read_export
 from ddb_pipeline.export.read import read_items
 from ddb_pipeline.export.request import (
     ExportRequestError,
     ExportState,
     PointInTimeRecoveryOffError,
-    Window,
     start_export,
     wait_for_export,
 )
 from ddb_pipeline.export.scan import scan_to_export
+from ddb_pipeline.export.window import Window, WindowRefusedError
 from ddb_pipeline_tests.support.export_bucket import s3_objects
 
 ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/logs"
@@ -101,9 +102,31 @@ def stubbed() -> tuple[Any, Stubber]:
     return client, Stubber(client)
 
 
-def test_an_incremental_export_in_ion() -> None:
+def add_recovery(stub: Stubber, earliest: datetime | None) -> None:
+    status: dict[str, Any] = {"PointInTimeRecoveryStatus": "DISABLED"}
+    if earliest is not None:
+        status = {
+            "PointInTimeRecoveryStatus": "ENABLED",
+            "EarliestRestorableDateTime": earliest,
+            "LatestRestorableDateTime": NOON,
+        }
+    stub.add_response(
+        "describe_continuous_backups",
+        {
+            "ContinuousBackupsDescription": {
+                "ContinuousBackupsStatus": "ENABLED",
+                "PointInTimeRecoveryDescription": status,
+            }
+        },
+        {"TableName": ARN},
+    )
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_incremental_export_in_ion(view: str) -> None:
     client, stub = stubbed()
     window = Window(NOON - timedelta(hours=1), NOON)
+    add_recovery(stub, window.from_time)
     stub.add_response(
         "export_table_to_point_in_time",
         {"ExportDescription": {"ExportArn": f"{ARN}/export/e", "ExportStatus": "IN_PROGRESS"}},
@@ -116,21 +139,56 @@ def test_an_incremental_export_in_ion() -> None:
             "IncrementalExportSpecification": {
                 "ExportFromTime": NOON - timedelta(hours=1),
                 "ExportToTime": NOON,
-                "ExportViewType": "NEW_AND_OLD_IMAGES",
+                "ExportViewType": view,
             },
         },
     )
     with stub:
         state = start_export(
-            client, ARN, "b", window=window, output_format="ION", client_token="once"
+            client,
+            ARN,
+            "b",
+            window=window,
+            output_format="ION",
+            view=view,
+            client_token="once",
+            now=lambda: NOON,
         )
     assert (state.export_id, state.status) == ("e", "IN_PROGRESS")
 
 
-@pytest.mark.parametrize("minutes", [0, 14, 24 * 60 + 1])
-def test_windows_that_dynamodb_refuses(minutes: int) -> None:
-    with pytest.raises(ExportRequestError, match="15 minutes to 24 hours"):
-        Window(NOON, NOON + timedelta(minutes=minutes))
+def test_the_views_are_those_of_the_service_model() -> None:
+    client, _ = stubbed()
+    shape: Any = client.meta.service_model.shape_for("ExportViewType")
+    assert set(VIEWS) == set(shape.enum)
+
+
+@pytest.mark.parametrize(
+    ("earliest", "now", "error", "reason"),
+    [
+        (NOON - timedelta(minutes=59), NOON, WindowRefusedError, "a full export has the table"),
+        (NOON - timedelta(days=9), NOON - timedelta(seconds=1), WindowRefusedError, "the future"),
+        (None, NOON, PointInTimeRecoveryOffError, "has no point-in-time recovery"),
+    ],
+)
+def test_windows_are_refused_before_the_request(
+    earliest: datetime | None, now: datetime, error: type[Exception], reason: str
+) -> None:
+    client, stub = stubbed()
+    add_recovery(stub, earliest)
+    window = Window(NOON - timedelta(hours=1), NOON)
+    with stub, pytest.raises(error, match=reason):
+        start_export(client, ARN, "b", window=window, now=lambda: now)
+    stub.assert_no_pending_responses()
+
+
+def test_a_recovery_period_that_may_not_be_read_refuses_nothing() -> None:
+    client, stub = stubbed()
+    stub.add_client_error("describe_continuous_backups", "AccessDeniedException", "no")
+    stub.add_client_error("export_table_to_point_in_time", "ValidationException", "too early")
+    window = Window(NOON - timedelta(hours=1), NOON)
+    with stub, pytest.raises(ExportRequestError, match="too early"):
+        start_export(client, ARN, "b", window=window, now=lambda: NOON)
 
 
 def test_a_missing_permission_is_named() -> None:
