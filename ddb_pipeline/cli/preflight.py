@@ -28,7 +28,8 @@ from ddb_pipeline.dynamodb.stream import (
     UndecodableRecordError,
     change_document,
 )
-from ddb_pipeline.dynamodb.values import Item, item_json
+from ddb_pipeline.dynamodb.targets import Target
+from ddb_pipeline.dynamodb.values import Item, Writing, item_json
 from ddb_pipeline.export.lines import whole_lines
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.read import read_items
@@ -37,7 +38,7 @@ from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.stream_settings import read_redaction
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes
-from ddb_pipeline.hive.coverage import covered_fields, map_columns
+from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource
@@ -152,7 +153,7 @@ def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
     """Writes documents of items as the streaming function does for a table with these columns."""
     names = {column.name for column in columns}
     options = DocumentOptions(metadata=names.issuperset(DELIVERY_NAMES))
-    maps = map_columns(covered_fields(columns))
+    writing = Writing(Target(covered_fields(columns)))
 
     def write(item: Item) -> bytes:
         change = StreamRecord(
@@ -166,7 +167,7 @@ def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
             new_image=item,
             old_image=None,
         )
-        return change_document(change, options, maps=maps) or b""
+        return change_document(change, options, writing) or b""
 
     return write
 

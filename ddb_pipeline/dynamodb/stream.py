@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
-from ddb_pipeline.dynamodb.values import Item, Numbers, item_json, item_members
-from ddb_pipeline.hive.coverage import NO_FIELDS, Node, node_of
+from ddb_pipeline.dynamodb.targets import ANY
+from ddb_pipeline.dynamodb.values import Item, Writing, item_json
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.undecodable import UndecodableValueError
@@ -39,6 +39,7 @@ _YEAR_10000 = 253_402_300_800
 """Epoch seconds at which the years that datetime and Hive have end."""
 
 _METADATA = ",".join(f'"{name}":%s' for name in DELIVERY_NAMES)
+_METADATA_NAMES = frozenset(DELIVERY_NAMES)
 
 
 class Images(Enum):
@@ -199,8 +200,7 @@ def lambda_record(record: StreamRecord) -> dict[str, Any]:
 def change_document(
     record: StreamRecord,
     options: DocumentOptions = DocumentOptions(),
-    numbers: Numbers = None,
-    maps: Node = NO_FIELDS,
+    writing: Writing | None = None,
 ) -> bytes | None:
     """The record as one JSON object in UTF-8.
 
@@ -212,8 +212,7 @@ def change_document(
     Args:
         record: the change.
         options: which images and metadata the document has.
-        numbers: see ``dynamodb.values.item_json``.
-        maps: see there; the path of ``OLD_IMAGE_COLUMN`` begins with its name.
+        writing: the table's columns; collects what is found.
 
     Returns:
         The document, or None for a change that has none under these options.
@@ -225,11 +224,12 @@ def change_document(
     primary = _primary_image(record, options)
     if primary is None:
         return None
+    writing = writing or Writing()
     try:
-        members = [metadata_members(record, numbers)] if options.metadata else []
-        members.append(item_members(primary, numbers, maps))
+        members = [_metadata_members(record, writing)] if options.metadata else []
+        members.append(item_json(primary, writing)[1:-1])
         if options.images is Images.BOTH:
-            members.append(_old_image_member(record, numbers, maps))
+            members.append(_old_image_member(record, writing))
     except UndecodableValueError as error:
         raise UndecodableRecordError(record.event_id, error.reason, error.path) from None
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
@@ -248,8 +248,11 @@ def _primary_image(record: StreamRecord, options: DocumentOptions) -> Item | Non
     return record.keys if options.metadata else None
 
 
-def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:
+def _metadata_members(record: StreamRecord, writing: Writing) -> str:
     """The metadata columns as members of a JSON object, without braces."""
+    fields = writing.columns.fields
+    if fields is not None and not fields.keys() >= _METADATA_NAMES:
+        writing.lacks_column = True
     keys = record.keys
     if len(keys) > 1:
         keys = dict(sorted(keys.items()))
@@ -258,7 +261,7 @@ def metadata_members(record: StreamRecord, numbers: Numbers = None) -> str:
         quoted(record.event_name),
         quoted(record.sequence_number),
         "null" if record.event_time is None else record.event_time,
-        quoted(item_json(keys, numbers)),
+        quoted(item_json(keys, writing, ANY)),
         "true" if record.expired else "false",
     )
 
@@ -345,12 +348,12 @@ def event_id_of(record: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _old_image_member(record: StreamRecord, numbers: Numbers, maps: Node) -> str:
+def _old_image_member(record: StreamRecord, writing: Writing) -> str:
     if record.old_image is None:
         if record.event_name != "INSERT":
             raise _missing_image(record, "OldImage")
         return ""
-    image = item_json(record.old_image, numbers, node_of(maps, OLD_IMAGE_COLUMN))
+    image = item_json(record.old_image, writing, writing.column(OLD_IMAGE_COLUMN))
     return f'"{OLD_IMAGE_COLUMN}":{image}'
 
 

@@ -5,7 +5,7 @@ digits, more than a float or ``json.dumps`` preserves.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 from ddb_pipeline.dynamodb.scalars import (
@@ -17,8 +17,7 @@ from ddb_pipeline.dynamodb.scalars import (
     quoted,
     string_text,
 )
-from ddb_pipeline.hive.coverage import NAMES_AS_WRITTEN, Elements, Fields, Node, node_of
-from ddb_pipeline.hive.names import column_names
+from ddb_pipeline.dynamodb.targets import ANY, Target
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 AttributeValue = Mapping[str, Any]
@@ -26,10 +25,33 @@ AttributeValue = Mapping[str, Any]
 Item = Mapping[str, AttributeValue]
 """One item in DynamoDB's typed form, ``{"id": {"S": "a"}, ...}``."""
 
-Numbers = list[str] | None
-"""The texts of numbers that were written unchecked, or None to check each number."""
 
-Writer = Callable[[Any, Numbers], str]
+@dataclass(slots=True)
+class Writing:
+    """What is known of the items being written, and what was found in them.
+
+    Attributes:
+        columns: the table's columns. The keys of a map in a column of type ``map`` are data, and
+            stay as they are.
+        numbers: the texts of the numbers written so far, which were not checked. What was written
+            is valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers
+            of many items at once in a fraction of the time. None checks each number.
+        lacks_column: whether an attribute other than NULL was written that no column holds; it may
+            be empty, and then needs none (``hive.coverage.attributes_without_column``).
+    """
+
+    columns: Target = ANY
+    numbers: list[str] | None = None
+    lacks_column: bool = False
+
+    def column(self, name: str) -> Target:
+        """The column of this name."""
+        found = ANY if self.columns.fields is None else self.columns.fields.get(name)
+        self.lacks_column = self.lacks_column or found is None
+        return found or ANY
+
+
+Writer = Callable[[Any, Writing, Target], str]
 """Writes the content under a type tag as JSON text."""
 
 ARRAYS = (list, tuple, set, frozenset)
@@ -38,9 +60,6 @@ _UNWRITABLE = (AttributeError, KeyError, TypeError, ValueError)
 
 TOO_DEEP = "nested deeper than DynamoDB allows (32 levels)"
 """The reason to refuse a value that exhausts the stack."""
-
-MAX_CACHED_NAMES = 200
-"""The template of a map with more names is not cached: its names are probably data."""
 
 
 def json_text(value: AttributeValue) -> str:
@@ -54,52 +73,41 @@ def json_text(value: AttributeValue) -> str:
     Raises:
         UndecodableValueError: not exactly one known type tag, or its content is of another type.
     """
-    return _bounded(_value, value, None)
+    return _bounded(_value, value, Writing(), ANY)
 
 
-def item_json(item: Item, numbers: Numbers = None, maps: Node = None) -> str:
+def item_json(item: Item, writing: Writing | None = None, target: Target | None = None) -> str:
     """An item as JSON text, attribute names turned into column names.
 
     Args:
         item: attributes by name.
-        numbers: the texts of the item's numbers are appended, and written unchecked. The text is
-            valid only if ``scalars.all_json_numbers`` holds for them, which checks the numbers of
-            many items at once in a fraction of the time. Without it each number is checked.
-        maps: where the table has columns of type ``map`` (``hive.coverage.map_columns``). The keys
-            of a map there are data, and stay as they are. With ``NAMES_AS_WRITTEN`` all names
-            below the first level stay.
+        writing: the table's columns; collects what is found. Without it any attribute is accepted.
+        target: where the item goes, unless it is a row of the table.
 
     Raises:
         UndecodableValueError: a value is not one of DynamoDB's; the error names its path.
     """
-    if isinstance(maps, Fields) and not maps.by_name:
-        maps = None
-    if maps is NAMES_AS_WRITTEN:
-        # Of an array, so that the first level is none of the maps.
-        maps = Elements(maps, of_map=False)
-    if maps is None:
-        return _bounded(_map, item, numbers)
-    return _bounded(lambda item, numbers: _map_at(item, numbers, maps), item, numbers)
+    writing = writing or Writing()
+    return _bounded(_map, item, writing, target or writing.columns)
 
 
-def item_members(item: Item, numbers: Numbers = None, maps: Node = None) -> str:
-    """The members of ``item_json`` without the braces, to stand among others in one object."""
-    return item_json(item, numbers, maps)[1:-1]
-
-
-def _bounded(write: Callable[[Any, Numbers], str], value: Any, numbers: Numbers) -> str:
+def _bounded(write: Writer, value: Any, writing: Writing, target: Target) -> str:
     try:
-        return write(value, numbers)
+        return write(value, writing, target)
     except RecursionError:
         raise UndecodableValueError(TOO_DEEP) from None
 
 
-def _map(item: Any, numbers: Numbers) -> str:
-    names: tuple[str, ...] = ()
+def _map(item: Any, writing: Writing, target: Target) -> str:
+    # The test of an abstract class alone takes a tenth of the time of writing a map.
+    if not isinstance(item, (dict, Mapping)):
+        raise UndecodableValueError(f"expected an object, not {kind_of(item)}")
+    names = tuple(item)
+    layout = target.as_map.layout(names)
+    targets, numbers = layout.targets, writing.numbers
     texts: list[str] = []
     value: Any = None
     try:
-        names = tuple(item)
         for value in item.values():
             [tag] = value
             if tag == "N" and numbers is not None:
@@ -109,71 +117,20 @@ def _map(item: Any, numbers: Numbers) -> str:
             elif tag == "S":
                 texts.append(quoted(value["S"]))
             else:
-                texts.append(_WRITERS[tag](value[tag], numbers))
+                texts.append(_WRITERS[tag](value[tag], writing, targets[len(texts)]))
     except _UNWRITABLE as error:
-        if not isinstance(item, Mapping):
-            raise UndecodableValueError(f"expected an object, not {kind_of(item)}") from None
         raise _undecodable(error, value).within(names[len(texts)]) from None
-    template = _cached_template(names) if len(names) <= MAX_CACHED_NAMES else _template(names)
-    return template % tuple(texts)
+    if layout.without_column and not writing.lacks_column:
+        writing.lacks_column = any("NULL" not in item[name] for name in layout.without_column)
+    return layout.template % tuple(texts)
 
 
-def _template(names: tuple[str, ...]) -> str:
-    """A JSON object of these attribute names, ``%s`` in place of each value.
-
-    Column names have no character that JSON escapes or ``%`` formatting takes as its own.
-    """
-    if not all(isinstance(name, str) for name in names):
-        raise UndecodableValueError("an attribute's name is not a string")
-    columns = column_names(names)
-    return "{" + ",".join([f'"{columns[name]}":%s' for name in names]) + "}"
-
-
-_cached_template = lru_cache(maxsize=1024)(_template)
-
-
-def _value(value: Any, numbers: Numbers) -> str:
+def _value(value: Any, writing: Writing, target: Target) -> str:
     try:
         [tag] = value
-        return _WRITERS[tag](value[tag], numbers)
+        return _WRITERS[tag](value[tag], writing, target)
     except _UNWRITABLE as error:
         raise _undecodable(error, value) from None
-
-
-def _map_at(item: Any, numbers: Numbers, node: Node) -> str:
-    """Write a map as ``_map`` does, where there are maps with data keys in it, or it is one."""
-    if not isinstance(item, Mapping) or not all(isinstance(name, str) for name in item):
-        return _map(item, numbers)
-    is_data = isinstance(node, Elements) and node.of_map
-    names = {name: name for name in item} if is_data else column_names(item)
-    members = []
-    for name, value in item.items():
-        inner = node_of(node, names[name])
-        try:
-            text = _value(value, numbers) if inner is None else _value_at(value, numbers, inner)
-        except UndecodableValueError as error:
-            raise error.within(name) from None
-        members.append(f"{quoted(names[name])}:{text}")
-    return "{" + ",".join(members) + "}"
-
-
-def _value_at(value: Any, numbers: Numbers, node: Node) -> str:
-    if isinstance(value, Mapping) and len(value) == 1:
-        if "M" in value:
-            # An object where the column has an array is the array's one element.
-            is_element = isinstance(node, Elements) and not node.of_map
-            return _map_at(value["M"], numbers, node_of(node, "") if is_element else node)
-        is_list = isinstance(node, Elements) and (not node.of_map or node is NAMES_AS_WRITTEN)
-        if "L" in value and is_list:
-            texts: list[str] = []
-            each = node_of(node, "")
-            for element in _array("L", value["L"]):
-                try:
-                    texts.append(_value_at(element, numbers, each))
-                except UndecodableValueError as error:
-                    raise error.within(f"[{len(texts)}]") from None
-            return "[" + ",".join(texts) + "]"
-    return _value(value, numbers)
 
 
 def _undecodable(error: Exception, value: Any) -> UndecodableValueError:
@@ -188,41 +145,42 @@ def _undecodable(error: Exception, value: Any) -> UndecodableValueError:
     if tag not in _WRITERS:
         return UndecodableValueError(f"its type tag is none of {', '.join(_WRITERS)}")
     try:
-        _WRITERS[tag](content, None)
+        _WRITERS[tag](content, Writing(), ANY)
     except UndecodableValueError as exact:
         return exact
     raise error
 
 
-def _list(content: Any, numbers: Numbers) -> str:
+def _list(content: Any, writing: Writing, target: Target) -> str:
     elements = _array("L", content)
+    inner = target.elements
     texts: list[str] = []
     element: Any = None
     try:
         for element in elements:
             [tag] = element
-            texts.append(_WRITERS[tag](element[tag], numbers))
+            texts.append(_WRITERS[tag](element[tag], writing, inner))
     except _UNWRITABLE as error:
         raise _undecodable(error, element).within(f"[{len(texts)}]") from None
     return "[" + ",".join(texts) + "]"
 
 
-def _number(content: Any, numbers: Numbers) -> str:
-    if numbers is None or not isinstance(content, str):
+def _number(content: Any, writing: Writing, target: Target) -> str:
+    if writing.numbers is None or not isinstance(content, str):
         return number_text(content)
-    numbers.append(content)
+    writing.numbers.append(content)
     return content
 
 
-def _number_set(content: Any, numbers: Numbers) -> str:
-    if numbers is None:
-        return _checked_number_set(content, None)
-    numbers += _array("NS", content)
+def _number_set(content: Any, writing: Writing, target: Target) -> str:
+    if writing.numbers is None:
+        return _checked_number_set(content, writing, target)
+    writing.numbers += _array("NS", content)
     return "[" + ",".join(content) + "]"
 
 
 def _set(tag: str, write: Callable[[Any], str]) -> Writer:
-    def write_set(content: Any, numbers: Numbers) -> str:
+    def write_set(content: Any, writing: Writing, target: Target) -> str:
         elements = _array(tag, content)
         try:
             return "[" + ",".join(map(write, elements)) + "]"
@@ -248,7 +206,7 @@ def _array(tag: str, content: Any) -> Collection[Any]:
 
 
 def _scalar(write: Callable[[Any], str]) -> Writer:
-    return lambda content, numbers: write(content)
+    return lambda content, writing, target: write(content)
 
 
 _checked_number_set = _set("NS", number_text)

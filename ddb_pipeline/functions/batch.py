@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ddb_pipeline.dynamodb.targets import ANY, Target
 from ddb_pipeline.firehose.delivery import DeliveryRefusedError, Outcome, deliver
 from ddb_pipeline.functions.changes import (
     Change,
@@ -18,7 +19,6 @@ from ddb_pipeline.functions.dead_letters import DeadLetterError, write_dead_lett
 from ddb_pipeline.functions.held import DeliveryTable, write_held_changes
 from ddb_pipeline.functions.report import Report
 from ddb_pipeline.functions.rules import Rules
-from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose.client import FirehoseClient
@@ -65,13 +65,13 @@ def process(
         DeadLetterError: a record without a sequence number could not be written.
     """
     changes = decode(event.get("Records") or ())
-    maps = clients.table.maps() if changes and clients.table else NO_FIELDS
-    decide(changes, rules, maps)
+    columns = clients.table.columns() if changes and clients.table else ANY
+    decide(changes, rules, columns)
     report.received = len(changes)
     report.filtered = sum(change.filtered for change in changes)
     report.oldest_age_seconds = max(0.0, time.time() - oldest_seconds(changes))
     batch = _Batch(changes, rules, clients, report)
-    batch.hold(maps)
+    batch.hold(columns)
     batch.deliver(deadline)
     batch.store_dead_letters()
     batch.store_held()
@@ -90,24 +90,26 @@ class _Batch:
         self._report = report
         self._first_failed: Change | None = None
 
-    def hold(self, maps: Fields) -> None:
+    def hold(self, columns: Target) -> None:
         """Find the changes with attributes that the delivery table has no column for.
 
-        ``maps`` are those that the documents were written with. Where a column of type ``map`` was
-        found meanwhile, the documents are written again.
+        ``columns`` are those that the documents were written with. Where the table has others by
+        now, the documents are written again: the keys of a map are data as soon as it has a column.
         """
         table = self._clients.table
         if table is None or not self._changes:
             return
         self._find_missing(table)
-        if table.known_maps != maps:
-            write_documents(self._changes, self._rules, table.known_maps)
+        while table.known_columns is not columns:
+            columns = table.known_columns
+            write_documents(self._changes, self._rules, columns)
             self._find_missing(table)
 
     def _find_missing(self, table: DeliveryTable) -> None:
         for change in self._changes:
             if change.document is not None:
-                change.missing = table.missing(change.document)
+                lacks = change.lacks_column
+                change.missing = table.missing(change.document) if lacks else ()
 
     def deliver(self, deadline: float) -> None:
         """Send the documents, one delivery stream after another."""

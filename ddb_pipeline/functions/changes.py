@@ -16,9 +16,10 @@ from ddb_pipeline.dynamodb.stream import (
     read_kinesis_record,
     read_record,
 )
+from ddb_pipeline.dynamodb.targets import ANY, Target
+from ddb_pipeline.dynamodb.values import Writing
 from ddb_pipeline.functions.redacted_records import decided_before
 from ddb_pipeline.functions.rules import Rules, destination, edited
-from ddb_pipeline.hive.coverage import NO_FIELDS, Fields
 from ddb_pipeline.hive.epoch import epoch_seconds
 
 
@@ -44,6 +45,8 @@ class Change:
         edited: the decoded record after redaction and transformer, from which the document is
             written.
         document: the JSON document to deliver.
+        lacks_column: whether the document may have attributes without a column
+            (``dynamodb.values.Writing``).
         missing: paths of the document's attributes without a column: the change is held.
         failed: whether the change was neither delivered nor stored, and has to come again.
     """
@@ -55,6 +58,7 @@ class Change:
     delivery_stream: str = ""
     edited: StreamRecord | None = None
     document: bytes | None = None
+    lacks_column: bool = False
     missing: Sequence[str] = ()
     failed: bool = False
 
@@ -107,13 +111,13 @@ def decode(records: Sequence[Any]) -> list[Change]:
     return changes
 
 
-def decide(changes: Sequence[Change], rules: Rules, maps: Fields = NO_FIELDS) -> None:
+def decide(changes: Sequence[Change], rules: Rules, columns: Target = ANY) -> None:
     """Give each change its delivery stream and its document, unless the settings filter it out.
 
     Args:
         changes: the decoded changes.
         rules: the settings.
-        maps: the columns of type ``map``, whose keys are data (``hive.coverage.map_columns``).
+        columns: the delivery table's columns.
 
     Raises:
         SettingsError: the settings do not fit the records (no route, a key attribute dropped).
@@ -128,30 +132,26 @@ def decide(changes: Sequence[Change], rules: Rules, maps: Fields = NO_FIELDS) ->
                     change.edited = edited(change.decoded, rules, before.pseudonyms)
             except UndecodableRecordError as error:
                 change.problem = Problem("undecodable", str(error))
-    write_documents(changes, rules, maps)
+    write_documents(changes, rules, columns)
 
 
-def write_documents(changes: Sequence[Change], rules: Rules, maps: Fields) -> None:
+def write_documents(changes: Sequence[Change], rules: Rules, columns: Target) -> None:
     """Write the documents of decided changes; arguments as for :func:`decide`."""
     to_write = [change for change in changes if change.edited is not None]
     numbers: list[str] = []
     options = rules.settings.options
-    _write_documents(to_write, options, numbers, maps)
+    _write_documents(to_write, options, Writing(columns, numbers))
     if not all_json_numbers(numbers):
-        _write_documents(to_write, options, None, maps)
+        _write_documents(to_write, options, Writing(columns))
 
 
-def _write_documents(
-    changes: Sequence[Change],
-    options: DocumentOptions,
-    numbers: list[str] | None,
-    maps: Fields,
-) -> None:
-    """Write the documents; ``numbers`` as ``dynamodb.values.item_json`` has it."""
+def _write_documents(changes: Sequence[Change], options: DocumentOptions, writing: Writing) -> None:
     for change in changes:
         assert change.edited is not None
+        writing.lacks_column = False
         try:
-            change.document = change_document(change.edited, options, numbers, maps)
+            change.document = change_document(change.edited, options, writing)
+            change.lacks_column = writing.lacks_column
         except UndecodableRecordError as error:
             change.document = None
             change.problem = Problem("undecodable", str(error))

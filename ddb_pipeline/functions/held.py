@@ -9,19 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ddb_pipeline.dynamodb.stream import DocumentOptions, change_document
+from ddb_pipeline.dynamodb.targets import ANY, AS_WRITTEN, Target
+from ddb_pipeline.dynamodb.values import Writing
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.firehose.held import HELD_KIND, held_record, paths_without_column
 from ddb_pipeline.functions.changes import Change
 from ddb_pipeline.functions.dead_letters import day_and_digest, put_object
 from ddb_pipeline.functions.rules import Rules
 from ddb_pipeline.glue.catalog import TableReference, find_table
-from ddb_pipeline.hive.coverage import (
-    NAMES_AS_WRITTEN,
-    NO_FIELDS,
-    Fields,
-    covered_fields,
-    map_columns,
-)
+from ddb_pipeline.hive.coverage import Fields, covered_fields
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -50,7 +46,7 @@ class DeliveryTable:
         self._reference = reference
         self._clock = clock
         self._fields: Fields | None = None
-        self._maps = NO_FIELDS
+        self._columns = ANY
         self._read_at = float("-inf")
 
     def missing(self, document: bytes) -> Sequence[str]:
@@ -67,19 +63,19 @@ class DeliveryTable:
             paths = self._paths(document)
         return paths
 
-    def maps(self) -> Fields:
-        """The columns of type ``map`` (``hive.coverage.map_columns``).
+    def columns(self) -> Target:
+        """The columns, for writing documents.
 
         Raises:
             CatalogError: the table cannot be read.
         """
         self._read_if_old()
-        return self.known_maps
+        return self.known_columns
 
     @property
-    def known_maps(self) -> Fields:
-        """The columns of type ``map``, as they were last read."""
-        return self._maps
+    def known_columns(self) -> Target:
+        """The columns as they were last read; another object once they have changed."""
+        return self._columns
 
     def _read_if_old(self) -> float:
         now = self._clock()
@@ -89,8 +85,9 @@ class DeliveryTable:
 
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
-        self._fields = None if table is None else covered_fields(table.columns)
-        self._maps = map_columns(self._fields or NO_FIELDS)
+        fields = None if table is None else covered_fields(table.columns)
+        if fields != self._fields:
+            self._fields, self._columns = fields, ANY if fields is None else Target(fields)
         self._read_at = now
 
     def _paths(self, document: bytes) -> Sequence[str]:
@@ -103,7 +100,7 @@ def _document(change: Change, options: DocumentOptions) -> bytes:
     The columns to come decide which of them are keys of maps.
     """
     assert change.edited is not None
-    return change_document(change.edited, options, maps=NAMES_AS_WRITTEN) or b""
+    return change_document(change.edited, options, Writing(AS_WRITTEN)) or b""
 
 
 def write_held_changes(s3: "S3Client", rules: Rules, changes: Sequence[Change]) -> str:

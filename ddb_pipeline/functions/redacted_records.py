@@ -65,7 +65,7 @@ def decided_before(record: Any, routing: Routing) -> DecidedBefore:
 
 
 def _mark(record: Any) -> DecidedBefore:
-    mark = record.get(MARK) if isinstance(record, Mapping) else None
+    mark = record.get(MARK) if isinstance(record, (dict, Mapping)) else None
     if not isinstance(mark, Mapping):
         return NOTHING
     paths, stream = mark.get("pseudonymised"), mark.get("delivery_stream")

@@ -35,11 +35,6 @@ Node: TypeAlias = "Fields | Elements | None"
 """None holds any value: a scalar column, or a string that holds an object as JSON text."""
 
 
-NO_FIELDS = Fields({})
-NAMES_AS_WRITTEN = Elements(None, of_map=True)
-"""Values whose names all are data, at any depth: the columns for them are not known yet."""
-
-
 def covered_fields(columns: Sequence[Column]) -> Fields:
     """The names that a table's columns have. A column whose type is not valid holds any value."""
     return Fields({column.name.lower(): _column_node(column.type) for column in columns})
@@ -47,15 +42,13 @@ def covered_fields(columns: Sequence[Column]) -> Fields:
 
 def map_columns(fields: Fields) -> Fields:
     """The columns in which there are maps, with the path to each map and nothing else."""
-    return _with_maps(fields) or NO_FIELDS
+    return _with_maps(fields) or Fields({})
 
 
 def node_of(node: Node, name: str) -> Node:
     """The node of a member; None for one without maps or without column."""
     if isinstance(node, Fields):
         return node.by_name.get(name)
-    if node is NAMES_AS_WRITTEN:
-        return node
     return node.each if node is not None else None
 
 

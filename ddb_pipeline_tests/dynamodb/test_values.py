@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.dynamodb.scalars import all_json_numbers
-from ddb_pipeline.dynamodb.values import (
-    MAX_CACHED_NAMES,
-    item_json,
-    item_members,
-    json_text,
-)
-from ddb_pipeline.hive.coverage import NAMES_AS_WRITTEN, covered_fields, map_columns
+from ddb_pipeline.dynamodb.targets import MAX_CACHED_NAMES
+from ddb_pipeline.dynamodb.values import Writing, item_json, json_text
 from ddb_pipeline.hive.names import column_names
-from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 DIGITS_38 = "12345678901234567890123456789012345678"
@@ -135,11 +129,11 @@ def test_undecodable_with_numbers_checked_together(item: Any, path: str, reason:
     """A bad value is found at once, or its number fails the check of all numbers."""
     numbers: list[str] = []
     if reason == "not a number" or reason.startswith("N holds"):
-        item_members(item, numbers)
+        item_json(item, Writing(numbers=numbers))
         assert not all_json_numbers(numbers)
         return
     with pytest.raises(UndecodableValueError, match="cannot be decoded") as raised:
-        item_members(item, numbers)
+        item_json(item, Writing(numbers=numbers))
     assert raised.value.path == path
     assert reason in raised.value.reason
 
@@ -235,9 +229,9 @@ def test_json_means_the_item(item: Any) -> None:
 @settings(max_examples=150)
 def test_numbers_checked_together_are_written_as_those_checked_individually(item: Any) -> None:
     numbers: list[str] = []
-    text = item_members(item, numbers)
+    text = item_json(item, Writing(numbers=numbers))
     assert all_json_numbers(numbers)
-    assert text == item_members(item)
+    assert text == item_json(item)
 
 
 JSON_NUMBER_PIECES = st.lists(
@@ -259,75 +253,3 @@ def test_all_json_numbers(texts: list[str]) -> None:
         return type(found) in (int, float) and text == text.strip()
 
     assert all_json_numbers(texts) == all(map(is_number, texts))
-
-
-DAYS = {"2024-01-01": {"N": "1"}, "User-0001": {"N": "4"}}
-DATA = {"M": DAYS}
-KEPT = {"2024-01-01": 1, "User-0001": 4}
-FOLDED = {"2024_01_01": 1, "user_0001": 4}
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "expected"),
-    [
-        ("map<string,bigint>", DATA, KEPT),
-        ("struct<x:bigint>", DATA, FOLDED),
-        ("string", DATA, FOLDED),
-        ("map<string,map<string,bigint>>", {"M": {"A b": DATA}}, {"A b": KEPT}),
-        ("map<string,struct<x:bigint>>", {"M": {"A b": DATA}}, {"A b": FOLDED}),
-        ("struct<a_b:map<string,bigint>>", {"M": {"A b": DATA}}, {"a_b": KEPT}),
-        ("array<map<string,bigint>>", {"L": [DATA, {"S": "x"}]}, [KEPT, "x"]),
-        ("array<map<string,bigint>>", DATA, KEPT),
-        ("array<struct<a:map<string,bigint>>>", {"L": [{"M": {"A": DATA}}]}, [{"a": KEPT}]),
-        ("array<array<map<string,bigint>>>", {"L": [{"L": [DATA]}]}, [[KEPT]]),
-        ("map<string,bigint>", {"L": [DATA]}, [FOLDED]),
-        ("map<string,bigint>", {"S": "x"}, "x"),
-        ("map<string,bigint>", {"M": {}}, {}),
-    ],
-)
-def test_keys_of_a_map_stay(kind: str, value: Any, expected: Any) -> None:
-    maps = map_columns(covered_fields([Column("m", kind), Column("other", "string")]))
-    without: list[str] | None = None
-    for numbers in (without, []):
-        text = item_json({"id": {"S": "k"}, "M": value, "Other": DATA}, numbers, maps)
-        assert json.loads(text) == {"id": "k", "m": expected, "other": FOLDED}
-
-
-def test_keys_that_differ_in_case_only_stay() -> None:
-    maps = map_columns(covered_fields([Column("m", "map<string,bigint>")]))
-    found = json.loads(item_json({"m": {"M": {"A": {"N": "1"}, "a": {"N": "2"}}}}, None, maps))
-    assert found == {"m": {"A": 1, "a": 2}}
-
-
-def test_names_as_written() -> None:
-    inner = {"M": {"A b": {"L": [{"M": {"ddb_X": {"S": "x"}}}, {"L": [DATA]}]}}}
-    found = json.loads(item_json({"The M": inner, "ddb_id": {"S": "k"}}, None, NAMES_AS_WRITTEN))
-    assert found == {"the_m": {"A b": [{"ddb_X": "x"}, [KEPT]]}, "item_ddb_id": "k"}
-
-
-@pytest.mark.parametrize(
-    ("value", "path"),
-    [
-        ({"M": {"A b": {"N": "x"}}}, "m.A b"),
-        ({"M": []}, "m"),
-        ({"M": {"a": {}}}, "m.a"),
-        ({"L": [{"M": {"a": 5}}]}, "m[0].a"),
-        ({"M": {5: {"S": "x"}}}, "m"),
-        ({"M": {"a": {"M": {"b": {"Q": 1}}}}}, "m.a.b"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["map<string,map<string,string>>", "array<map<string,string>>"])
-def test_undecodable_values_in_a_map(kind: str, value: Any, path: str) -> None:
-    maps = map_columns(covered_fields([Column("m", kind)]))
-    with pytest.raises(UndecodableValueError) as raised:
-        item_json({"m": value}, None, maps)
-    assert raised.value.path == path
-
-
-def test_a_value_nested_too_deep_in_a_map() -> None:
-    value: Any = {"S": "x"}
-    for _ in range(100_000):
-        value = {"M": {"a": value}}
-    maps = map_columns(covered_fields([Column("m", "map<string,string>")]))
-    with pytest.raises(UndecodableValueError, match="32 levels"):
-        item_json({"m": value}, None, maps)
