@@ -5,7 +5,7 @@ open-source class and the probed service differ (the service parses strict JSON 
 reads timestamps and objects in string columns in its own way), these modules follow the service.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import JSONDecoder
 from typing import Any
 
@@ -23,7 +23,7 @@ from ddb_pipeline.conversion.serde.json_documents import (
     JsonSyntaxError,
     read_documents,
 )
-from ddb_pipeline.hive.types import HiveType, HiveTypeError, parse_type
+from ddb_pipeline.hive.types import HiveType, HiveTypeError, PrimitiveType, parse_type
 
 Convert = Callable[[Any], Any]
 """Makes a column value of a JSON value that is not null. Raises JavaError."""
@@ -46,6 +46,25 @@ def parse_columns(columns: Sequence[tuple[str, str]]) -> list[tuple[str, HiveTyp
         except HiveTypeError as error:
             raise invalid_schema(f"Error parsing the schema: {error}") from error
     return parsed
+
+
+def key_conversion(
+    kind: HiveType, by_type: Mapping[str, Convert], value: Callable[[HiveType], Convert]
+) -> Convert:
+    """Return the conversion of a map's keys, which are text in JSON.
+
+    Args:
+        kind: the keys' type.
+        by_type: conversions of keys by primitive type.
+        value: returns the conversion of values of a type, for the types that ``by_type`` lacks.
+    """
+    name = kind.name if isinstance(kind, PrimitiveType) else ""
+    return by_type[name] if name in by_type else value(kind)
+
+
+def convert_members(key: Convert, item: Convert, members: dict[str, Any]) -> dict[Any, Any]:
+    """Convert the members of a JSON object to the entries of a map."""
+    return {key(name): None if found is None else item(found) for name, found in members.items()}
 
 
 class JsonSerDe:

@@ -12,7 +12,14 @@ from functools import partial
 from typing import Any, Final
 
 from ddb_pipeline.conversion.serde import java
-from ddb_pipeline.conversion.serde.base import Convert, Fields, JsonSerDe, parse_columns
+from ddb_pipeline.conversion.serde.base import (
+    Convert,
+    Fields,
+    JsonSerDe,
+    convert_members,
+    key_conversion,
+    parse_columns,
+)
 from ddb_pipeline.conversion.serde.errors import invalid_schema, unsupported_types
 from ddb_pipeline.conversion.serde.joda_time import TimestampFormat
 from ddb_pipeline.conversion.serde.json_documents import (
@@ -90,16 +97,14 @@ class _Compiler:
         if isinstance(hive_type, ArrayType):
             return partial(_array, self.value(hive_type.element))
         if isinstance(hive_type, MapType):
-            return partial(_map, self._key(hive_type.key), self.value(hive_type.value))
+            return partial(
+                _map, key_conversion(hive_type.key, _KEYS, self.value), self.value(hive_type.value)
+            )
         if isinstance(hive_type, StructType):
             return self.struct([(field.name, field.type) for field in hive_type.fields])
         if isinstance(hive_type, PrimitiveType) and hive_type.name in self._primitives:
             return self._primitives[hive_type.name]
         raise unsupported_types("org.apache.hive.hcatalog.data.JsonSerDe")
-
-    def _key(self, hive_type: HiveType) -> Convert:
-        name = hive_type.name if isinstance(hive_type, PrimitiveType) else ""
-        return _KEYS[name] if name in _KEYS else self.value(hive_type)
 
 
 def _struct(fields: Fields, value: Any) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def _array(element: Convert, value: Any) -> list[Any]:
 def _map(key: Convert, item: Convert, value: Any) -> dict[Any, Any]:
     if type(value) is not dict:
         raise java.JavaError("java.io.IOException: Start of Object expected")
-    return {key(name): None if found is None else item(found) for name, found in value.items()}
+    return convert_members(key, item, value)
 
 
 def _token(value: Any) -> str:

@@ -11,7 +11,14 @@ from functools import partial
 from typing import Any, Final
 
 from ddb_pipeline.conversion.serde import java
-from ddb_pipeline.conversion.serde.base import Convert, Fields, JsonSerDe, parse_columns
+from ddb_pipeline.conversion.serde.base import (
+    Convert,
+    Fields,
+    JsonSerDe,
+    convert_members,
+    key_conversion,
+    parse_columns,
+)
 from ddb_pipeline.conversion.serde.errors import unsupported_types
 from ddb_pipeline.conversion.serde.json_documents import (
     JsonInteger,
@@ -142,17 +149,15 @@ class _Compiler:
         if isinstance(hive_type, ArrayType):
             return partial(_array, self.value(hive_type.element))
         if isinstance(hive_type, MapType):
-            return partial(_map, self._key(hive_type.key), self.value(hive_type.value))
+            return partial(
+                _map, key_conversion(hive_type.key, _KEYS, self.value), self.value(hive_type.value)
+            )
         if isinstance(hive_type, StructType):
             fields = self._fields([(field.name, field.type) for field in hive_type.fields])
             return partial(_struct, fields, self.convert_dots)
         if isinstance(hive_type, UnionType):
             return partial(_union, tuple(self.value(member) for member in hive_type.members))
         raise unsupported_types("org.openx.data.JsonSerDe")
-
-    def _key(self, hive_type: HiveType) -> Convert:
-        name = hive_type.name if isinstance(hive_type, PrimitiveType) else ""
-        return _KEYS[name] if name in _KEYS else self.value(hive_type)
 
 
 def _row(fields: Fields, document: Any) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def _map(key: Convert, item: Convert, value: Any) -> dict[Any, Any] | None:
         if isinstance(value, str) and not java.java_trim(value):
             return None
         raise class_cast(value, _OBJECT)
-    return {key(name): None if found is None else item(found) for name, found in value.items()}
+    return convert_members(key, item, value)
 
 
 def _union(members: tuple[Convert, ...], value: Any) -> dict[str, Any]:
