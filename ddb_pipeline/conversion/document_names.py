@@ -53,7 +53,7 @@ def _named(value: Any, node: Node) -> Any:
         return [_named(element, each) for element in value]
     if not isinstance(value, dict):
         return value
-    if isinstance(node, Elements) and not node.of_map:
+    while isinstance(node, Elements) and not node.of_map:
         # An object where the column has an array is the array's one element.
         node = node.each
     is_data = isinstance(node, Elements) and node.of_map

@@ -87,7 +87,7 @@ def _target(node: Node) -> Target:
 ANY: Final = Target()
 """The target of a table whose columns are not known, and of a column that holds any value."""
 AS_WRITTEN: Final = Target.as_written()
-"""A row of a table whose columns are not known yet, nor which of the names in its values are data."""
+"""A row of a table whose columns, and whose maps with data keys, are not known yet."""
 
 
 def _layout(target: Target, names: tuple[str, ...]) -> Layout:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_pipeline.conversion.document_names import with_column_names
-from ddb_pipeline.dynamodb.values import item_json
-from ddb_pipeline.hive.coverage import NAMES_AS_WRITTEN, covered_fields, map_columns
+from ddb_pipeline.dynamodb.targets import AS_WRITTEN, Target
+from ddb_pipeline.dynamodb.values import Writing, item_json
+from ddb_pipeline.hive.coverage import covered_fields, map_columns
 from ddb_pipeline.hive.types import Column
 
 KEYS = {"2024-01-01": 1, "User-0001": 4, "user-0001": 5}
@@ -97,9 +98,10 @@ VALUES = st.recursive(
 
 @given(value=VALUES, kind=st.sampled_from(TYPES))
 def test_held_documents_get_the_names_that_delivered_ones_have(value: Any, kind: str) -> None:
-    maps = map_columns(covered_fields([Column("m", kind)]))
+    fields = covered_fields([Column("m", kind)])
+    maps = map_columns(fields)
     item = {"M": value, "id": {"S": "k"}}
-    delivered = item_json(item, None, maps).encode("utf-8", "backslashreplace")
-    held = item_json(item, None, NAMES_AS_WRITTEN).encode("utf-8", "backslashreplace")
+    delivered = item_json(item, Writing(Target(fields))).encode("utf-8", "backslashreplace")
+    held = item_json(item, Writing(AS_WRITTEN)).encode("utf-8", "backslashreplace")
     assert json.loads(with_column_names(held, maps)) == json.loads(delivered)
     assert json.loads(with_column_names(delivered, maps)) == json.loads(delivered)

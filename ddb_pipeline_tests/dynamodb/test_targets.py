@@ -60,7 +60,7 @@ def test_keys_that_differ_in_case_only_stay() -> None:
 
 def test_names_as_written() -> None:
     inner = {"M": {"A b": {"L": [{"M": {"ddb_X": {"S": "x"}}}, {"L": [DATA]}]}}}
-    item = {"The M": inner, "ddb_id": {"S": "k"}}
+    item: dict[str, Any] = {"The M": inner, "ddb_id": {"S": "k"}}
     found = json.loads(item_json(item, Writing(AS_WRITTEN)))
     assert found == {"the_m": {"A b": [{"ddb_X": "x"}, [KEPT]]}, "item_ddb_id": "k"}
 
