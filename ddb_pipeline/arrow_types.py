@@ -1,4 +1,4 @@
-"""Hive column types as Arrow types, and how Parquet files are written from them.
+"""Hive column types as Arrow types and back, and how Parquet files are written from them.
 
 A file written by pyarrow with :func:`parquet_write_options` has the physical and logical types
 of Hive 2.3's Parquet schema, and Spark, Athena and Hive read it with the same column types.
@@ -20,7 +20,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.types import (
+    MAX_DECIMAL_PRECISION,
     ArrayType,
     CharType,
     Column,
@@ -28,6 +30,7 @@ from ddb_pipeline.hive.types import (
     HiveType,
     MapType,
     PrimitiveType,
+    StructField,
     StructType,
     UnionType,
     VarcharType,
@@ -57,6 +60,21 @@ _PRIMITIVES: Final[dict[str, pa.DataType]] = {
     "timestamp": pa.timestamp("us"),
     "binary": pa.binary(),
 }
+
+_HIVE_NAMES: Final[dict[str, str]] = {
+    **{str(arrow): name for name, arrow in _PRIMITIVES.items()},
+    "uint8": "smallint",
+    "uint16": "int",
+    "uint32": "bigint",
+    "uint64": "uint64",
+    "halffloat": "float",
+    "large_string": "string",
+    "string_view": "string",
+    "large_binary": "binary",
+    "binary_view": "binary",
+    "date64[ms]": "date",
+}
+"""Names of Hive types by the text of Arrow types; ``uint64`` stands for a decimal."""
 
 _NO_FORM: Final[dict[str, str]] = {
     "void": "Void type not implemented",
@@ -108,6 +126,72 @@ def arrow_schema(columns: Iterable[Column | tuple[str, str]]) -> pa.Schema:
         except NoParquetTypeError as error:
             raise NoParquetTypeError(type_text, error.reason, name) from None
     return pa.schema(fields)
+
+
+class NoHiveTypeError(DdbPipelineError):
+    """An Arrow type, or a part of it, for which the catalog has no type.
+
+    Attributes:
+        path: the column and, inside of it, ``.field``, ``[]``, ``{}`` and ``{key}``.
+        arrow_type: the type there.
+    """
+
+    def __init__(self, path: str, arrow_type: pa.DataType) -> None:
+        self.path = path
+        self.arrow_type = arrow_type
+        hint = (
+            "It has no values from which a type follows; give it a type"
+            if pa.types.is_null(arrow_type)
+            else "Cast it to another type, for example to text"
+        )
+        super().__init__(f"{path} is of type {arrow_type}, which no catalog table holds. {hint}.")
+
+
+def hive_type(arrow: pa.DataType, path: str) -> HiveType:
+    """The narrowest Hive type that holds all values of an Arrow type; inverts :func:`arrow_type`.
+
+    Unsigned integers become the next larger type, and a timestamp loses the name of its time zone,
+    not the instant.
+
+    Args:
+        arrow: the type.
+        path: names the column in an error.
+
+    Raises:
+        NoHiveTypeError: there is none: a null type, a time of day, a duration, a union.
+    """
+    types = pa.types
+    if types.is_dictionary(arrow) or types.is_run_end_encoded(arrow):
+        return hive_type(arrow.value_type, path)
+    if isinstance(arrow, pa.BaseExtensionType):
+        return hive_type(arrow.storage_type, path)
+    if types.is_decimal(arrow):
+        if arrow.precision > MAX_DECIMAL_PRECISION or not 0 <= arrow.scale <= arrow.precision:
+            raise NoHiveTypeError(path, arrow)
+        return DecimalType(arrow.precision, arrow.scale)
+    if types.is_struct(arrow) and arrow.num_fields:
+        fields = (StructField(f.name, hive_type(f.type, f"{path}.{f.name}")) for f in arrow)
+        return StructType(tuple(fields))
+    if types.is_map(arrow):
+        key = hive_type(arrow.key_type, f"{path}{{key}}")
+        return MapType(key, hive_type(arrow.item_type, f"{path}{{}}"))
+    if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
+        return ArrayType(hive_type(arrow.value_type, f"{path}[]"))
+    if types.is_timestamp(arrow):
+        return PrimitiveType("timestamp")
+    name = "binary" if types.is_fixed_size_binary(arrow) else _HIVE_NAMES.get(str(arrow))
+    if name is None:
+        raise NoHiveTypeError(path, arrow)
+    return DecimalType(20, 0) if name == "uint64" else PrimitiveType(name)
+
+
+def hive_columns(schema: pa.Schema) -> tuple[Column, ...]:
+    """The catalog columns of an Arrow schema, with its order and names.
+
+    Raises:
+        NoHiveTypeError: the catalog has no type for a column.
+    """
+    return tuple(Column(field.name, str(hive_type(field.type, field.name))) for field in schema)
 
 
 def parquet_write_options() -> dict[str, Any]:

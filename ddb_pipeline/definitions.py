@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from ddb_pipeline.config.names import asset_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
+from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
 from ddb_pipeline.defs.checks import nothing_lost_check, nothing_lost_schedule, type_conflicts_check
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
@@ -21,12 +23,14 @@ from ddb_pipeline.defs.snapshot import snapshot_asset
 from ddb_pipeline.defs.source import source_sensor, source_specs
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
     """The definitions for these settings. Starts nothing and makes no request."""
     export = export_job(settings)
     nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
+    cloud = CloudResource.of(settings)
     return dg.Definitions(
         assets=[
             *source_specs(settings),
@@ -43,7 +47,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
                 for pipeline, check in zip(settings.pipelines, nothing_lost, strict=True)
             ),
         ],
-        resources={"cloud": CloudResource.of(settings)},
+        resources={
+            "cloud": cloud,
+            PARQUET_IO_MANAGER: ParquetIOManager(
+                root=asset_location(settings.pipelines[0]), cloud=cloud
+            ),
+        },
         # Runs are short: a process for each step would cost more time than it saves.
         executor=dg.in_process_executor,
     )

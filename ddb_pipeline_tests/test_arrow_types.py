@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.arrow_types import (
+    NoHiveTypeError,
     NoParquetTypeError,
     arrow_schema,
     arrow_type,
+    hive_type,
     parquet_write_options,
 )
 from ddb_pipeline.hive.types import parse_type
@@ -171,3 +173,49 @@ def test_timestamps_hive_cannot_read_are_never_written() -> None:
 def test_dates_are_days() -> None:
     array = pa.array([date(1, 1, 1), date(9999, 12, 31)], arrow_type(parse_type("date")))
     assert array.cast(pa.int32()).to_pylist() == [-719162, 2932896]
+
+
+@pytest.mark.parametrize(
+    ("arrow", "expected"),
+    [
+        (pa.float16(), "float"),
+        (pa.uint8(), "smallint"),
+        (pa.uint64(), "decimal(20,0)"),
+        (pa.date64(), "date"),
+        (pa.binary(16), "binary"),
+        (pa.large_string(), "string"),
+        (pa.string_view(), "string"),
+        (pa.timestamp("ns", "UTC"), "timestamp"),
+        (pa.decimal256(38, 2), "decimal(38,2)"),
+        (pa.dictionary(pa.int8(), pa.large_string()), "string"),
+        (pa.large_list(pa.int8()), "array<tinyint>"),
+        (pa.list_(pa.int8(), 2), "array<tinyint>"),
+        (pa.map_(pa.string(), pa.struct([("a", pa.bool_())])), "map<string,struct<a:boolean>>"),
+    ],
+    ids=str,
+)
+def test_hive_types_of_arrow_types(arrow: pa.DataType, expected: str) -> None:
+    assert str(hive_type(arrow, "c")) == expected
+
+
+@pytest.mark.parametrize("case", WITH_FORM, ids=lambda case: case["type"])
+def test_hive_types_survive_arrow(case: dict[str, Any]) -> None:
+    written = arrow_type(parse_type(case["type"]))
+    again = arrow_type(hive_type(written, "c"))
+    assert again.equals(written)
+
+
+@pytest.mark.parametrize(
+    ("arrow", "message"),
+    [
+        (pa.null(), "c is of type null, .* give it a type"),
+        (pa.list_(pa.struct([("a", pa.null())])), r"c\[\]\.a is of type null"),
+        (pa.map_(pa.string(), pa.time32("s")), r"c\{\} is of type time32"),
+        (pa.decimal256(50, 2), "c is of type decimal256"),
+        (pa.struct([]), "c is of type struct<>"),
+    ],
+    ids=str,
+)
+def test_arrow_types_without_hive_type(arrow: pa.DataType, message: str) -> None:
+    with pytest.raises(NoHiveTypeError, match=message):
+        hive_type(arrow, "c")

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.crawled_table import catalog_table_name
-from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, SNAPSHOT_PREFIX, STREAM_PREFIX
+from ddb_pipeline.lake.layout import (
+    ASSET_PREFIX,
+    RELEVANCE_PREFIX,
+    SNAPSHOT_PREFIX,
+    STREAM_PREFIX,
+)
 
 if TYPE_CHECKING:
     from ddb_pipeline.config.pipeline import PipelineConfig
@@ -77,6 +82,11 @@ def snapshot_location(pipeline: "PipelineConfig") -> str:
 def relevance_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the relevance job's statistics, scores and manifest."""
     return f"s3://{pipeline.bucket}/{RELEVANCE_PREFIX}"
+
+
+def asset_location(pipeline: "PipelineConfig") -> str:
+    """The ``s3://`` URI of the assets that are built on the pipeline's."""
+    return f"s3://{pipeline.bucket}/{ASSET_PREFIX}"
 
 
 def stream_function(pipeline: "PipelineConfig") -> str:

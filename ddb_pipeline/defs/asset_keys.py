@@ -16,6 +16,9 @@ REDELIVERED_RECORDS = "redelivered_records"
 PARQUET_SNAPSHOT = "parquet_snapshot"
 RELEVANCE_SCORES = "relevance_scores"
 
+PARQUET_IO_MANAGER = "parquet_io_manager"
+"""The resource that loads the datasets as inputs of other assets."""
+
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"
 ATTEMPT_TAG = "ddb_pipeline/attempt"

@@ -14,7 +14,6 @@ from ddb_pipeline.defs.asset_keys import (
     run_tags,
 )
 from ddb_pipeline.defs.automation import schedule_status
-from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
@@ -26,6 +25,7 @@ from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_s
 from ddb_pipeline.hive.names import EVENT_ID, column_name
 from ddb_pipeline.lake.reconcile import Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.table_metadata import markdown_table
 
 CHECK_STAGE = "check"
 ARRIVAL_SECONDS = 60.0

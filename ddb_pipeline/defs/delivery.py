@@ -7,9 +7,8 @@ import dagster as dg
 
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.automation import RETRY
-from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
@@ -27,6 +26,9 @@ from ddb_pipeline.lake.generations import Generation
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.parquet_objects import hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.parquet_io_manager import ALLOW_MISSING
+from ddb_pipeline.resources.partition_values import PARTITION_EXPR
+from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, TABLE_NAME, column_schema
 
 MIB = 1024 * 1024
 
@@ -54,6 +56,13 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         retry_policy=RETRY,
         pool=f"stream_{pipeline.name}",
+        io_manager_key=PARQUET_IO_MANAGER,
+        metadata={
+            TABLE_NAME: str(lake_table(pipeline)),
+            PARTITION_EXPR: {"delivery_date": "%Y-%m-%d", "delivery_hour": "%H"},
+            # No delivery makes a partition of an hour without changes.
+            ALLOW_MISSING: True,
+        },
     )
     def parquet_stream(
         context: dg.AssetExecutionContext, cloud: CloudResource
@@ -105,6 +114,7 @@ def landed(
     content = content_version(found.objects)
     return dg.MaterializeResult(
         metadata={
+            TABLE_NAME: str(lake_table(pipeline)),
             "dagster/partition_row_count": found.rows,
             "dagster/uri": uri,
             "files": len(found.objects),
@@ -161,6 +171,7 @@ def compacted(
     return dg.MaterializeResult(
         metadata={
             COLUMN_SCHEMA: column_schema(generation.columns),
+            TABLE_NAME: str(lake_table(pipeline)),
             "dagster/partition_row_count": generation.rows,
             "dagster/uri": f"s3://{pipeline.bucket}/{generation.prefix(hour)}",
             "files": len(generation.files),

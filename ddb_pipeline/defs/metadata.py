@@ -1,4 +1,4 @@
-"""Metadata on the assets' pages: column schemas, and tables of changes."""
+"""Metadata on the assets' pages: catalog tables, and tables of changes."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,14 @@ import dagster as dg
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.hive.normalize import ColumnChange
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.resources.table_metadata import (
+    COLUMN_SCHEMA,
+    TABLE_NAME,
+    column_schema,
+    markdown_table,
+)
 
 LONGEST_TYPE = 200
-COLUMN_SCHEMA = "dagster/column_schema"
-"""The metadata key under which Dagster's UI finds an asset's columns."""
-
-
-def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
-    """Columns as Dagster shows them."""
-    return dg.TableSchema(columns=[dg.TableColumn(c.name, type=c.type) for c in columns])
 
 
 def schema_metadata(
@@ -24,7 +23,7 @@ def schema_metadata(
     """The metadata of every asset that is a catalog table."""
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
-        "dagster/table_name": dg.MetadataValue.text(str(table)),
+        TABLE_NAME: dg.MetadataValue.text(str(table)),
         "table_version": dg.MetadataValue.text(version),
         "columns": dg.MetadataValue.int(len(columns)),
     }
@@ -51,16 +50,6 @@ def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.Met
     return dg.MetadataValue.md(markdown_table(("column", "before", "after"), rows))
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, with special characters in the cells escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
 def _code(text: str) -> str:
     short = text if len(text) <= LONGEST_TYPE else f"{text[:LONGEST_TYPE]}…"
     return f"`{short}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

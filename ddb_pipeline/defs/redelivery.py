@@ -10,7 +10,6 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_key, selection
 from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
-from ddb_pipeline.defs.metadata import markdown_table
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
 from ddb_pipeline.glue.watch import TableState, read_states
@@ -19,6 +18,7 @@ from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
 from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, Untried, untried
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.table_metadata import markdown_table
 
 STAGE = "redelivery"
 SHOWN_OBJECTS = 20

@@ -8,15 +8,21 @@ from ddb_pipeline.config.names import relevance_location, scores_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, RELEVANCE_SCORES, asset_key, selection
+from ddb_pipeline.defs.asset_keys import (
+    PARQUET_IO_MANAGER,
+    PARQUET_STREAM,
+    RELEVANCE_SCORES,
+    asset_key,
+    selection,
+)
 from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
-from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import SparkRunner, spark_runner
+from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, TABLE_NAME, column_schema
 from ddb_pipeline.spark.arguments import LogColumns, RelevanceArguments
 from ddb_pipeline.spark.java import SparkMissingError, require_pyspark
 from ddb_pipeline.spark.manifest import MANIFEST, from_text
@@ -48,6 +54,8 @@ def relevance_asset(
         kinds={"spark", "parquet", "s3"},
         retry_policy=RETRY,
         pool=f"relevance_{pipeline.name}",
+        io_manager_key=PARQUET_IO_MANAGER,
+        metadata={TABLE_NAME: str(scores_table(pipeline))},
     )
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource
@@ -75,7 +83,7 @@ def compute_scores(
         metadata={
             **(found.metadata or {}),
             COLUMN_SCHEMA: column_schema(SCORES_COLUMNS),
-            "dagster/table_name": str(table.reference),
+            TABLE_NAME: str(table.reference),
             "dagster/uri": location,
         },
         data_version=found.data_version,

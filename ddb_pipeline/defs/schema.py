@@ -13,13 +13,14 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.defs.automation import RETRY
-from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, changes_table, schema_metadata
+from ddb_pipeline.defs.metadata import changes_table, schema_metadata
 from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.repair import fix_table, pending_changes
 from ddb_pipeline.hive.evolve import SchemaDiff, narrowings, render_markdown
 from ddb_pipeline.hive.types import Column, HiveTypeError, parse_type
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA
 
 
 def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:

@@ -9,9 +9,8 @@ from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_table, stream_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_SNAPSHOT, asset_key
+from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
 from ddb_pipeline.defs.automation import RETRY
-from ddb_pipeline.defs.metadata import COLUMN_SCHEMA, column_schema
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
     Converter,
@@ -31,6 +30,7 @@ from ddb_pipeline.parquet.footers import differing_schemas
 from ddb_pipeline.parquet.partition_by import PartitionError
 from ddb_pipeline.parquet.publish import Destination, PublishError
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, TABLE_NAME, column_schema
 
 
 def exports(pipeline: PipelineConfig) -> dg.DynamicPartitionsDefinition:
@@ -55,6 +55,8 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
         kinds={"parquet", "s3"},
         retry_policy=RETRY,
         pool=f"snapshot_{pipeline.name}",
+        io_manager_key=PARQUET_IO_MANAGER,
+        metadata={TABLE_NAME: str(snapshot_table(pipeline))},
         check_specs=[
             dg.AssetCheckSpec(
                 name="every_item_counted",
@@ -153,7 +155,7 @@ def snapshot_metadata(
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
         "dagster/uri": dg.MetadataValue.text(snapshot.uri),
-        "dagster/table_name": dg.MetadataValue.text(str(snapshot_table(snapshot.pipeline))),
+        TABLE_NAME: dg.MetadataValue.text(str(snapshot_table(snapshot.pipeline))),
         "export_time": dg.MetadataValue.text(snapshot.export.summary.export_time),
         "dagster/partition_row_count": dg.MetadataValue.int(conversion.rows),
         "rejected": dg.MetadataValue.int(conversion.rejected),

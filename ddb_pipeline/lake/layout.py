@@ -23,6 +23,8 @@ REDELIVERED_PREFIX = "redelivered/"
 """Copies of error objects and dead letters from before their redelivery."""
 RELEVANCE_PREFIX = "relevance/"
 """Output of the relevance job: statistics, scores, the manifest of their current versions."""
+ASSET_PREFIX = "assets/"
+"""Parquet of assets that are built on the pipeline's, by asset key."""
 STATE_PREFIX = "pipeline-state/"
 """What redelivery and reconciliation store from one run to the next."""
 SPARK_COLUMNS_PREFIX = "spark-columns/"
@@ -39,6 +41,7 @@ RESERVED_PREFIXES = frozenset(
         DEAD_LETTER_PREFIX,
         REDELIVERED_PREFIX,
         RELEVANCE_PREFIX,
+        ASSET_PREFIX,
         STATE_PREFIX,
         SPARK_COLUMNS_PREFIX,
         SPARK_CODE_PREFIX,

@@ -19,6 +19,7 @@ DICTIONARY_SHARE: Final = 0.5
 """A column is dictionary-encoded if at most this share of a sample's values are distinct. For other
 columns Parquet would build a dictionary and then discard it."""
 SAMPLE_ROWS: Final = 5_000
+_LISTS: Final = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,15 @@ class PartOptions:
         row_group_bytes: Arrow data, before encoding, that a writer holds in memory over all its
             files before it writes a row group; with many partitions row groups are smaller.
         partition_by: how rows are distributed to directories; None for no directories.
+        arrow_types: write Arrow's own types, which only Arrow's readers restore (time zones,
+            nanoseconds, dictionaries), instead of those that every reader of the lake has.
     """
 
     compression: str = "zstd"
     file_bytes: int = 256 * 1024 * 1024
     row_group_bytes: int = 48 * 1024 * 1024
     partition_by: PartitionBy | None = None
+    arrow_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ class _OpenPart:
         return {
             "compression": self._options.compression,
             "use_dictionary": repeating_columns(table.slice(0, SAMPLE_ROWS)),
-            **parquet_write_options(),
+            **({} if self._options.arrow_types else parquet_write_options()),
         }
 
 
@@ -198,7 +202,7 @@ def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     elif pa.types.is_map(kind):
         yield from leaves(f"{path}.key_value.key", array.keys)
         yield from leaves(f"{path}.key_value.value", array.items)
-    elif pa.types.is_list(kind):
+    elif isinstance(kind, _LISTS):
         yield from leaves(f"{path}.list.element", array.flatten())
     else:
         yield path, array
@@ -208,6 +212,10 @@ def _repeats(values: pa.Array) -> bool:
     present = len(values) - values.null_count
     if pa.types.is_boolean(values.type) or not present:
         return False
+    if pa.types.is_dictionary(values.type):
+        return True
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
     distinct: int = pc.count_distinct(values).as_py()
     return bool(distinct <= DICTIONARY_SHARE * present)
 

@@ -14,6 +14,7 @@ from ddb_pipeline.config.names import scores_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
+from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
 from ddb_pipeline.defs.relevance import relevance_asset
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.catalog import read_table
@@ -60,7 +61,10 @@ def materialize(
     relevance = pipeline.relevance.model_copy(update=changed)
     asset = relevance_asset(settings, pipeline, relevance)
     return dg.materialize(
-        [asset], instance=instance, resources={"cloud": cloud}, raise_on_error=False
+        [asset],
+        instance=instance,
+        resources={"cloud": cloud, PARQUET_IO_MANAGER: dg.mem_io_manager},
+        raise_on_error=False,
     )
 
 
