@@ -198,11 +198,12 @@ def test_hive_types_of_arrow_types(arrow: pa.DataType, expected: str) -> None:
     assert str(hive_type(arrow, "c")) == expected
 
 
-@pytest.mark.parametrize("case", WITH_FORM, ids=lambda case: case["type"])
-def test_hive_types_survive_arrow(case: dict[str, Any]) -> None:
-    written = arrow_type(parse_type(case["type"]))
-    again = arrow_type(hive_type(written, "c"))
-    assert again.equals(written)
+@pytest.mark.parametrize(
+    "text", [case["hive_type"] for case in WITH_FORM if "struct<>" not in case["hive_type"]]
+)
+def test_hive_types_survive_arrow(text: str) -> None:
+    written = arrow_type(parse_type(text))
+    assert arrow_type(hive_type(written, "c")).equals(written)
 
 
 @pytest.mark.parametrize(
