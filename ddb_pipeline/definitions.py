@@ -14,6 +14,7 @@ from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.exports import export_job, export_schedules
 from ddb_pipeline.defs.failure_sensor import failed_batches_sensor, mapped
+from ddb_pipeline.defs.health import health_checks, health_schedule
 from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
 from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
@@ -30,13 +31,18 @@ def build_defs(settings: Settings) -> dg.Definitions:
     """The definitions for these settings. Starts nothing and makes no request."""
     export = export_job(settings)
     nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
+    health = [health_checks(pipeline) for pipeline in settings.pipelines]
     cloud = CloudResource.of(settings)
     return dg.Definitions(
         assets=[
             *source_specs(settings),
             *(asset for pipeline in settings.pipelines for asset in assets(settings, pipeline)),
         ],
-        asset_checks=[*map(type_conflicts_check, settings.pipelines), *nothing_lost],
+        asset_checks=[
+            *map(type_conflicts_check, settings.pipelines),
+            *nothing_lost,
+            *(check for checks in health for check in checks),
+        ],
         jobs=[*replay_jobs(settings), consume_job(settings), export],
         sensors=sensors(settings),
         schedules=[
@@ -45,6 +51,10 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *(
                 nothing_lost_schedule(settings, pipeline, check)
                 for pipeline, check in zip(settings.pipelines, nothing_lost, strict=True)
+            ),
+            *(
+                health_schedule(settings, pipeline, checks)
+                for pipeline, checks in zip(settings.pipelines, health, strict=True)
             ),
         ],
         resources={

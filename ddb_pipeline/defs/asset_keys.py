@@ -19,6 +19,9 @@ RELEVANCE_SCORES = "relevance_scores"
 PARQUET_IO_MANAGER = "parquet_io_manager"
 """The resource that loads the datasets as inputs of other assets."""
 
+HEALTHY = "healthy"
+"""The check of a dataset's files, which runs by itself and not with every partition."""
+
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"
 ATTEMPT_TAG = "ddb_pipeline/attempt"
@@ -51,7 +54,8 @@ def asset_jobs(settings: Settings, name: str) -> list[Any]:
     return [
         dg.define_asset_job(
             asset_job_name(pipeline, name),
-            selection=dg.AssetSelection.assets(asset_key(pipeline, name)),
+            selection=dg.AssetSelection.assets(asset_key(pipeline, name))
+            - dg.AssetSelection.checks(dg.AssetCheckKey(asset_key(pipeline, name), HEALTHY)),
             description=f"Materialises a partition of {pipeline.name}/{name}.",
         )
         for pipeline in settings.pipelines

@@ -90,15 +90,19 @@ def read_catalog_dataset(
 
 def data_files(filesystem: pyarrow.fs.FileSystem, location: str) -> tuple[str, ...]:
     """The paths of the files under a location, in their order; nothing where there is none."""
+    return tuple(info.path for info in stored_files(filesystem, location))
+
+
+def stored_files(filesystem: pyarrow.fs.FileSystem, location: str) -> list[pyarrow.fs.FileInfo]:
+    """Like :func:`data_files`, with the files' sizes and times."""
     root = location_path(location)
     selector = pyarrow.fs.FileSelector(root, recursive=True, allow_not_found=True)
-    return tuple(
-        sorted(
-            info.path
-            for info in filesystem.get_file_info(selector)
-            if info.is_file and info.size and _is_data(info.path[len(root) :])
-        )
-    )
+    found = [
+        info
+        for info in filesystem.get_file_info(selector)
+        if info.is_file and info.size and _is_data(info.path[len(root) :])
+    ]
+    return sorted(found, key=lambda info: info.path)
 
 
 def location_path(location: str) -> str:

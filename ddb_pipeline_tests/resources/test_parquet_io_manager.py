@@ -1,6 +1,5 @@
 """The IO manager in runs of Dagster: outputs, inputs, partitions, and the catalog."""
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -15,8 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import TableReference, create_table, read_table
@@ -29,10 +26,10 @@ from ddb_pipeline.resources.asset_data import AssetDataError
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.frames import FrameError
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
+from ddb_pipeline_tests.support.embedded_cloud import embedded_cloud, new_lake
 
 BIG = 2**53 + 1
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
-SETTINGS = Settings.model_validate({"target": "aws", "pipelines": [{"name": "logs"}]})
 ROWS = pa.table(
     {"n": pa.array([BIG, None], pa.int64()), "tags": pa.array([["a"], None], pa.list_(pa.string()))}
 )
@@ -40,18 +37,14 @@ ROWS = pa.table(
 
 @pytest.fixture
 def cloud(embedded_aws: Endpoint) -> CloudResource:
-    """The AWS of the test run, to which no pipeline is deployed."""
-    arguments = {k: v for k, v in client_arguments(embedded_aws).items() if k != "config"}
-    return CloudResource(settings=SETTINGS.model_dump(mode="json"), **arguments)
+    """The AWS of the test run."""
+    return embedded_cloud(embedded_aws)
 
 
 @pytest.fixture
 def database(cloud: CloudResource) -> str:
     """A new database, and a bucket of the same name."""
-    name = f"io-{os.urandom(4).hex()}"
-    cloud.s3.create_bucket(Bucket=name)
-    cloud.glue.create_database(DatabaseInput={"Name": name})
-    return name
+    return new_lake(cloud, "io")
 
 
 def keys_in(cloud: CloudResource, bucket: str) -> list[str]:
