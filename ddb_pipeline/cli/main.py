@@ -36,6 +36,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "convert-export": LazyCommand(
         "convert_export", "convert_export_command", "Convert a DynamoDB export to Parquet."
     ),
+    "current": LazyCommand(
+        "current", "current_command", "Build or update the current view of a table from exports."
+    ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
     "deploy": LazyCommand("deploy", "deploy", "Deploy the stack of one pipeline, or of all."),
 }
