@@ -81,7 +81,7 @@ def _safe_lines(block: bytes) -> int | None:
     if not len(starts):
         return None
     objects = (content[starts] == _BEGIN) & (content[ends - 1] == _END)
-    if not objects.all() or (ends - starts).max() > MAX_BYTES or not _is_utf8(block):
+    if not objects.all() or (ends - starts).max() > MAX_BYTES or not is_utf8(block):
         return None
     opening = np.flatnonzero((content & _CASE) == ord("["))
     counts = np.diff(np.append(np.searchsorted(opening, starts), len(opening)))
@@ -104,7 +104,7 @@ def is_deeper(line: bytes, levels: int) -> bool:
     return bool(np.cumsum(step, dtype=np.int32).max() > levels)
 
 
-def _is_utf8(block: bytes) -> bool:
+def is_utf8(block: bytes) -> bool:
     """Whether the block is UTF-8. Arrow's check is several times as fast as decoding."""
     ends = pa.py_buffer(np.array([0, len(block)], np.int32))
     text = pa.StringArray.from_buffers(1, ends, pa.py_buffer(block))

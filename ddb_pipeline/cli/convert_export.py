@@ -28,6 +28,7 @@ from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
 from ddb_pipeline.hive.normalize import replace_sets
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.native.library import library
 from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
@@ -39,6 +40,7 @@ class ConversionReport:
 
     Attributes:
         notes: on the inferred types, such as values of several types in one attribute.
+        reader: ``native`` if the reader in C ran, otherwise ``arrow``.
         seconds: wall-clock time of inference and conversion.
     """
 
@@ -46,6 +48,7 @@ class ConversionReport:
     destination: str
     columns: Sequence[Column]
     notes: Sequence[str]
+    reader: str
     seconds: float
 
 
@@ -130,9 +133,15 @@ def convert_export_command(
         )
     if opened[1].summary.incremental:
         columns = (*columns, *CHANGE_COLUMNS)
-    report = ConversionReport(converted, destination, columns, notes, time.monotonic() - started)
+    reader, seconds = reader_name(), time.monotonic() - started
+    report = ConversionReport(converted, destination, columns, notes, reader, seconds)
     click.echo(report_json(report) if as_json else report_text(report))
     sys.exit(1 if converted.rejected else 0)
+
+
+def reader_name() -> str:
+    """The reader of this installation: ``native`` or ``arrow``."""
+    return "native" if library() is not None else "arrow"
 
 
 def inferred_columns(
@@ -212,6 +221,7 @@ def report_json(report: ConversionReport) -> str:
             "destination": report.destination,
             "columns": [list(column) for column in report.columns],
             "notes": list(report.notes),
+            "reader": report.reader,
             "seconds": round(report.seconds, 3),
         }
     )

@@ -16,6 +16,7 @@ from ddb_pipeline.cli.main import cli
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.hive.infer import TooManyAttributesError
+from ddb_pipeline.native.library import library
 from ddb_pipeline.parquet.publish import PublishError
 from ddb_pipeline_tests.support.exports import order, write_local_export
 
@@ -55,6 +56,7 @@ def test_a_schema_file(tmp_path: Path, source: Path, schema: Any) -> None:
     file = tmp_path / "schema.json"
     file.write_text(json.dumps(schema))
     output = json.loads(run(source, tmp_path / "lake", "--schema", file, "--json", status=1))
+    assert output["reader"] == ("arrow" if library() is None else "native")
     # Attributes that the file does not name are not dropped in silence.
     assert (output["rows"], output["rejected"]) == (0, 300)
     rest = {"day": "string", "note": "string"}

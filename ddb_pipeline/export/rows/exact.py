@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ ITEM: Final = "Item"
 """The one member of each line of a full export."""
 INTEGER_BITS: Final = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
+
+Number = TypeVar("Number")
 
 _WIDE: Final = Context(prec=400)
 
@@ -206,9 +208,19 @@ def _number_reader(kind: HiveType, read: Callable[[str], Any]) -> ReadContent:
     def number(tag: str, content: Any) -> Any:
         if tag != "N":
             raise _wrong(tag, kind)
-        return read(number_text(content))
+        return _read_number(read, content)
 
     return number
+
+
+def _read_number(read: Callable[[str], Number], content: Any) -> Number:
+    try:
+        return read(number_text(content))
+    except UndecodableValueError:
+        raise
+    except (ValueError, ArithmeticError):
+        # An exponent of more digits than Decimal takes.
+        raise UndecodableValueError("the number is outside of DynamoDB's range") from None
 
 
 def _integer(text: str, bits: int) -> int:
@@ -277,7 +289,7 @@ def _date(tag: str, content: Any) -> date:
 
 def _timestamp(tag: str, content: Any) -> datetime:
     if tag == "N":
-        return read_epoch(number_text(content))
+        return _read_number(read_epoch, content)
     if tag != "S":
         raise _wrong(tag, "timestamp")
     return read_timestamp(content)

@@ -51,7 +51,7 @@ class ExportInference:
                 lines = parsed.lines()
             else:
                 items = parsed.items
-                irregular = _irregular_members(items)
+                irregular = either(_irregular_members(items), parsed.with_nulls())
                 if irregular is not None and irregular.any():
                     lines = parsed.lines_of(irregular)
                     items = items.filter(pa.array(~irregular))

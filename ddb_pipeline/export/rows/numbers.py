@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 from ddb_pipeline.arrow_types import arrow_type
 from ddb_pipeline.export.rows.exact import INTEGER_BITS, Read, value_reader
 from ddb_pipeline.export.rows.masks import Mask, some, to_mask
-from ddb_pipeline.hive.types import PRIMITIVE_TYPES, DecimalType, HiveType, PrimitiveType
+from ddb_pipeline.hive.types import (
+    MAX_DECIMAL_PRECISION,
+    PRIMITIVE_TYPES,
+    DecimalType,
+    HiveType,
+    PrimitiveType,
+)
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 DOUBLE: Final = PRIMITIVE_TYPES["double"]
@@ -27,6 +33,7 @@ SAFE_DOUBLE_LENGTH: Final = 15
 """A number of at most this many characters has at most as many digits, which a double
 keeps (IEEE 754, DBL_DIG)."""
 
+_DECIMAL_LENGTH: Final = MAX_DECIMAL_PRECISION + len("-0.")
 _SMALL_INTEGER: Final = r"^-?[0-9]{1,18}$"
 _SMALL_DOUBLE: Final = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?$"
 _JSON_NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -86,7 +93,9 @@ def _integers(texts: pa.Array, target: pa.DataType, kind: HiveType) -> Converted
 
 
 def _decimals(texts: pa.Array, target: pa.DataType, kind: DecimalType) -> Converted:
-    whole = _cast_if_plain(texts, target)
+    # Arrow (pyarrow 26) casts texts of several hundred digits to a wrong decimal.
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    whole = _cast_if_plain(texts, target) if longest <= _DECIMAL_LENGTH else None
     if whole is not None:
         return Converted(whole, None)
     ordinary = pc.match_substring_regex(texts, _ordinary_decimal(kind))

@@ -6,8 +6,9 @@ in pieces with an inferred schema, which is added to the known one. A row that t
 not prove to be exact is read again from its line by the exact path, or rejected by it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,10 @@ from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.rows.columns import members
 from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
 from ddb_pipeline.export.rows.masks import Mask, either, some, valid
+from ddb_pipeline.export.rows.native_reader import Lines, NativeReader
 from ddb_pipeline.hive.types import Column, parse_type
 from ddb_pipeline.hive.undecodable import UndecodableValueError
+from ddb_pipeline.native.library import library
 from ddb_pipeline.parquet.partition_by import UNNAMEABLE, PartitionBy, unnameable
 
 PIECE_BYTES: Final = 512 * 1024
@@ -29,8 +32,12 @@ PIECE_BYTES: Final = 512 * 1024
 
 FEW_LINES: Final = 16
 """A piece of at most this many lines is not divided further: the exact path reads it."""
+MANY_LINES: Final = 64
+"""Of at least so many lines left by the scanner, Arrow's JSON reader may read most faster."""
 MAX_LEARNED_NAMES: Final = 512
 """Names that are added to the schema of one map. A map with more has keys that are data."""
+
+_TEXTS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 _TAG_TYPES: Final = {
     "S": pa.string(),
@@ -80,17 +87,61 @@ class ExportReader:
         self,
         columns: Sequence[Column | tuple[str, str]],
         partition_by: PartitionBy | None = None,
+        *,
+        native: bool = True,
     ) -> None:
+        """
+        Args:
+            native: whether to read with the scanner in C where it is installed.
+        """
         self._partition_by = partition_by
         self.schema = arrow_schema(columns)
         self._kinds = {name: parse_type(text) for name, text in columns}
         self._exact = ExactRows(columns)
         self._parser = BlockParser()
+        found = library() if native else None
+        self._native = NativeReader(found, self._kinds, self.schema, ITEM) if found else None
 
     def rows(self, block: bytes) -> Rows:
         """The rows of a block of whole lines; the last line may lack its newline."""
         if not len(self.schema):
             return self._without_columns(block)
+        scanned = self._native.rows(block) if self._native is not None else None
+        if scanned is None:
+            return self._by_arrow(block)
+        table, lines, left = scanned
+        if self._partition_by is not None:
+            bad = unnameable(table, self._partition_by)
+            table, left, lines = (
+                table.filter(pa.array(~bad)),
+                np.append(left, lines[bad]),
+                lines[~bad],
+            )
+        if not len(left):
+            return Rows(table, (), 0, lines["number"].copy(), ())
+        rest = self._left(block, left)
+        return replace(
+            rest,
+            table=pa.concat_tables([table, rest.table]),
+            numbers=np.concatenate((lines["number"], rest.numbers)),
+        )
+
+    def _left(self, block: bytes, left: Lines) -> Rows:
+        """The rows of the lines that the scanner has left."""
+        spans = zip(left["start"].tolist(), left["end"].tolist(), strict=True)
+        lines = [block[start:end] for start, end in spans]
+        if len(lines) < MANY_LINES:
+            rejected: list[tuple[int, RejectedLine]] = []
+            table, kept = self._by_exact_path(lines, left["number"], rejected)
+            return _rows([table], [kept], rejected, len(lines))
+        rows = self._by_arrow(b"\n".join(lines))
+        return replace(
+            rows,
+            numbers=left["number"][rows.numbers],
+            rejected_numbers=tuple(left["number"][list(rows.rejected_numbers)].tolist()),
+        )
+
+    def _by_arrow(self, block: bytes) -> Rows:
         tables = [self.schema.empty_table()]
         numbers = [np.empty(0, np.int64)]
         rejected: list[tuple[int, RejectedLine]] = []
@@ -103,6 +154,7 @@ class ExportReader:
             else:
                 lines, read = [], len(parsed.items)
                 table, unproven = self._table(parsed.items)
+                unproven = either(unproven, parsed.with_nulls())
                 proven = np.arange(read)
                 if unproven is not None and unproven.any():
                     lines = parsed.lines_of(unproven)
@@ -116,13 +168,7 @@ class ExportReader:
                 tables.append(table)
                 numbers.append(kept)
             count += read
-        return Rows(
-            table=pa.concat_tables(tables),
-            rejected=tuple(line for _, line in rejected),
-            exact_lines=exact_lines,
-            numbers=np.concatenate(numbers),
-            rejected_numbers=tuple(number for number, _ in rejected),
-        )
+        return _rows(tables, numbers, rejected, exact_lines)
 
     def _without_columns(self, block: bytes) -> Rows:
         """All lines rejected: a table without columns has no rows."""
@@ -172,6 +218,21 @@ class ExportReader:
         return table.filter(pa.array(~refused)), kept[~refused]
 
 
+def _rows(
+    tables: Sequence[pa.Table],
+    numbers: Sequence[Numbers],
+    rejected: Sequence[tuple[int, RejectedLine]],
+    exact_lines: int,
+) -> Rows:
+    return Rows(
+        table=pa.concat_tables(tables),
+        rejected=tuple(line for _, line in rejected),
+        exact_lines=exact_lines,
+        numbers=np.concatenate(numbers),
+        rejected_numbers=tuple(number for number, _ in rejected),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedLines:
     """Lines and their items in the same order; no items if the lines could not be parsed."""
@@ -183,9 +244,19 @@ class ParsedLines:
         """The lines that are not blank."""
         return [line for line in self.block.split(b"\n") if line.strip()]
 
+    def with_nulls(self) -> Mask | None:
+        """The items of lines with a ``null``, which Arrow's reader takes for an absent member."""
+        if b"null" not in self.block:
+            return None
+        return some(np.array([_has_null(line) for line in self.lines()], np.bool_))
+
     def lines_of(self, mask: Mask) -> list[bytes]:
         """The lines of the items in a mask."""
         return [line for line, chosen in zip(self.lines(), mask, strict=True) if chosen]
+
+
+def _has_null(line: bytes) -> bool:
+    return b"null" in line and b"null" in _TEXTS.sub(b"", line)
 
 
 class BlockParser:

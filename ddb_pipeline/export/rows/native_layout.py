@@ -1,0 +1,106 @@
+"""The layout of a table's columns for the scanner in C, and where names lead in it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ddb_pipeline.export.rows.exact import INTEGER_BITS
+from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.types import (
+    STRING,
+    ArrayType,
+    CharType,
+    DecimalType,
+    HiveType,
+    MapType,
+    PrimitiveType,
+    StructType,
+    VarcharType,
+)
+from ddb_pipeline.native.layout import Layout
+from ddb_pipeline.native.library import Kind
+
+LINE: Final = 0
+"""The node of the line itself, whose members are images."""
+
+MAX_NAMES: Final = 2048
+"""Names that are learned under one node. An object with more has keys that are data."""
+
+_PRIMITIVES: Final = {
+    "string": Kind.STRING,
+    "double": Kind.DOUBLE,
+    "float": Kind.FLOAT,
+    "boolean": Kind.BOOLEAN,
+    "binary": Kind.BINARY,
+    "date": Kind.DATE,
+    "timestamp": Kind.TIMESTAMP,
+}
+
+
+class ColumnsLayout:
+    """Nodes for the columns of an image, such as ``Item``, and the rule for names.
+
+    Attributes:
+        layout: the nodes.
+        types: the Hive type of each node of a scalar.
+        columns: the nodes of the columns, in order.
+    """
+
+    def __init__(self, columns: Sequence[tuple[str, HiveType]], image: str) -> None:
+        self.layout = Layout()
+        self.types: dict[int, HiveType] = {}
+        self.fields: dict[int, dict[str, int]] = {}
+        self._learned: dict[int, int] = {}
+        self._column_names: set[bytes] = set()
+        self._images = {image.encode(): self._struct(columns, LINE)}
+        [self.image] = self._images.values()
+
+    def child(self, node: int, name: bytes) -> int | None:
+        """The node for a name under a struct; without a column, one that takes no content."""
+        if node == LINE:
+            return self._images.get(name)
+        learned = self._learned.get(node, 0)
+        if learned >= MAX_NAMES:
+            return None
+        self._learned[node] = learned + 1
+        fields = self.fields[node]
+        column = column_name(name.decode())
+        if column not in fields:
+            fields[column] = self.layout.add(Kind.NOTHING, node)
+        return fields[column]
+
+    def column_name(self, name: bytes) -> bytes | None:
+        """The name of a map's member in JSON text."""
+        if len(self._column_names) >= MAX_NAMES:
+            return None
+        self._column_names.add(name)
+        return column_name(name.decode()).encode()
+
+    def _struct(self, members: Sequence[tuple[str, HiveType]], parent: int) -> int:
+        node = self.layout.add(Kind.STRUCT, parent)
+        self.fields[node] = {name: self._node(kind, node) for name, kind in members}
+        return node
+
+    def _node(self, kind: HiveType, parent: int) -> int:
+        if isinstance(kind, StructType):
+            return self._struct(kind.fields, parent)
+        if isinstance(kind, ArrayType):
+            node = self.layout.add(Kind.LIST, parent)
+            self._node(kind.element, node)
+            return node
+        if isinstance(kind, MapType) and kind.key == STRING:
+            node = self.layout.add_map(parent)
+            self._node(kind.value, node)
+            return node
+        node = self._scalar(kind, parent)
+        self.types[node] = kind
+        return node
+
+    def _scalar(self, kind: HiveType, parent: int) -> int:
+        if isinstance(kind, DecimalType):
+            return self.layout.add(Kind.DECIMAL, parent, digits=kind.precision, scale=kind.scale)
+        if isinstance(kind, CharType | VarcharType):
+            return self.layout.add(Kind.STRING, parent, digits=kind.length)
+        name = kind.name if isinstance(kind, PrimitiveType) else ""
+        if name in INTEGER_BITS:
+            return self.layout.add(Kind.INTEGER, parent, digits=INTEGER_BITS[name])
+        return self.layout.add(_PRIMITIVES.get(name, Kind.EXACT_ONLY), parent)

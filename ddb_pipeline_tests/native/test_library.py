@@ -1,0 +1,106 @@
+"""The library is compiled, found and refused; without it exports are read all the same."""
+
+import ctypes
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ddb_pipeline.export.rows.reader import ExportReader
+from ddb_pipeline.native import library as module
+from ddb_pipeline.native.build import (
+    FOLDER,
+    SOURCES,
+    BuildError,
+    build,
+    compiler,
+    library_name,
+    source_digest,
+)
+from ddb_pipeline.native.library import (
+    LIBRARIES_PACKAGE,
+    UnusableLibraryError,
+    library,
+    library_path,
+    load,
+)
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
+
+
+@pytest.fixture
+def not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No library beside the module."""
+    monkeypatch.setattr(module, "FOLDER", tmp_path / "without")
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+@needs_compiler
+def test_a_library_that_was_built_loads(tmp_path: Path) -> None:
+    path = tmp_path / library_name()
+    build(path, flags=["-Werror", "-Wconversion", "-Wno-sign-conversion"])
+    bits = (ctypes.c_uint8 * 1)()
+    assert load(path).pack_bits(b"\1\0\1", 3, bits) == 2
+    assert bytes(bits) == b"\5"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@needs_compiler
+def test_a_library_of_other_sources_is_refused(tmp_path: Path) -> None:
+    for name in SOURCES:
+        shutil.copy(FOLDER / name, tmp_path)
+    (tmp_path / "scan.c").write_text((tmp_path / "scan.c").read_text() + "// changed\n")
+    assert source_digest(tmp_path) not in (None, source_digest())
+    build(tmp_path / "other.so", folder=tmp_path)
+    with pytest.raises(UnusableLibraryError, match="other sources"):
+        load(tmp_path / "other.so")
+
+
+def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.so").write_bytes(b"\x7fELF")
+    with pytest.raises(UnusableLibraryError, match="cannot be loaded"):
+        load(tmp_path / "x.so")
+
+
+@needs_compiler
+def test_sources_that_do_not_compile(tmp_path: Path) -> None:
+    for name in SOURCES:
+        (tmp_path / name).write_text("#error no\n")
+    with pytest.raises(BuildError, match="failed"):
+        build(tmp_path / "x.so", folder=tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(SOURCES)
+
+
+def test_a_compiler_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BuildError, match="not installed"):
+        build(tmp_path / "x.so")
+
+
+@needs_compiler
+@pytest.mark.usefixtures("not_installed")
+def test_the_library_of_an_archive_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LIBRARIES_PACKAGE).mkdir()
+    path = tmp_path / LIBRARIES_PACKAGE / library_name()
+    build(path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert library_path() == path
+    assert library() is not None
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_without_the_library_there_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            rows = ExportReader([("a", "string")]).rows(b'{"Item":{"a":{"S":"x"}}}\n')
+    assert rows.table.to_pylist() == [{"a": "x"}]
+    [record] = caplog.records
+    assert "was not built" in record.getMessage()
+    assert "ddb_pipeline.native.build" in record.getMessage()
