@@ -35,6 +35,7 @@ from ddb_pipeline.embedded.process import REGION, Endpoint, ServerState
 from ddb_pipeline.embedded.services.dynamodb import DynamoDB
 from ddb_pipeline.embedded.services.firehose.service import Firehose
 from ddb_pipeline.embedded.services.glue.service import Glue
+from ddb_pipeline.embedded.services.history import ChangeHistory
 from ddb_pipeline.embedded.services.lambda_ import Lambda
 from ddb_pipeline.embedded.services.ministack import (
     MINISTACK_VERSION,
@@ -50,6 +51,7 @@ SAVE_SECONDS = 1.0
 """What changes outside of a request, such as the position in a stream, is saved after this time."""
 EXPIRY_SECONDS = 10.0
 DATA_FOLDER = "state"
+HISTORY_FOLDER = "history"
 OBJECTS_FOLDER = "s3"
 TEMPORARY_FOLDER = "tmp"
 
@@ -138,11 +140,12 @@ async def serve(home: Path, port: int, listener: socket.socket, credentials: Cre
     state = ServerState(os.getpid(), port)
     ministack = load_application()
     try:
-        saved = SavedState(Journal(home / DATA_FOLDER), DynamoDBModule())
+        history = ChangeHistory(home / HISTORY_FOLDER)
+        saved = SavedState(Journal(home / DATA_FOLDER), DynamoDBModule(), history)
         saved.install()
     except EmbeddedError as error:
         sys.exit(str(error))
-    services = Services(state.endpoint(credentials))
+    services = Services(state.endpoint(credentials), history)
 
     def start_up() -> None:
         saved.start(home / DATA_FOLDER)
@@ -178,11 +181,11 @@ async def serve(home: Path, port: int, listener: socket.socket, credentials: Cre
 class Services:
     """The project's services, which answer requests in place of ministack."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, history: ChangeHistory) -> None:
         """Install the services; ``endpoint`` is for those that call another service."""
         self.glue = Glue(endpoint)
         self.firehose = Firehose(endpoint, self.glue)
-        self.dynamodb = DynamoDB(endpoint)
+        self.dynamodb = DynamoDB(endpoint, history)
         for service in (self.glue, self.firehose, self.dynamodb, Lambda()):
             service.install()
 

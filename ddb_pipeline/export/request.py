@@ -56,6 +56,7 @@ def start_export(
     prefix: str = "",
     *,
     window: Window | None = None,
+    export_time: datetime | None = None,
     output_format: str = DYNAMODB_JSON,
     view: str = NEW_AND_OLD_IMAGES,
     client_token: str = "",
@@ -66,6 +67,7 @@ def start_export(
     Within eight hours, a request with the same ``client_token`` starts no second export.
 
     Args:
+        export_time: of a full export; by default the time at which DynamoDB gets the request.
         view: the images of an incremental export, one of ``layout.VIEWS``.
 
     Raises:
@@ -79,6 +81,7 @@ def start_export(
         "ExportFormat": output_format,
         **({"S3Prefix": prefix.rstrip("/")} if prefix else {}),
         **({"ClientToken": client_token} if client_token else {}),
+        **({"ExportTime": export_time} if export_time is not None else {}),
     }
     if window is not None:
         check_window(window, now(), recovery_period(dynamodb, table_arn))

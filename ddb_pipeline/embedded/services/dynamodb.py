@@ -2,28 +2,22 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from ddb_pipeline.dynamodb.scan import ScanPlan, scan_pages
-from ddb_pipeline.dynamodb.values import Item
-from ddb_pipeline.embedded.clients import shared_client
 from ddb_pipeline.embedded.process import Endpoint
+from ddb_pipeline.embedded.services.dynamodb_exports import TableExports
+from ddb_pipeline.embedded.services.history import ChangeHistory
 from ddb_pipeline.embedded.services.ministack import (
     Document,
     Operation,
     ServiceError,
     request_scope,
-    run_in_background,
 )
 from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
-from ddb_pipeline.export.layout import export_folder, new_export_id, write_export
+from ddb_pipeline.export.window import RECOVERY_DAYS
 
 UNLIMITED_READ_UNITS = 1e9
-DEFAULT_RECOVERY_DAYS = 35
 TIME_TO_LIVE_IDENTITY = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 """The identity in the stream record of an expired item, as events of Lambda have it."""
 LONGEST_EXPIRED_SECONDS = 5 * 366 * 86400
@@ -33,9 +27,10 @@ LONGEST_EXPIRED_SECONDS = 5 * 366 * 86400
 class DynamoDB:
     """The operations of DynamoDB that ministack answers without DynamoDB's effects."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, history: ChangeHistory) -> None:
         self._ministack = DynamoDBModule()
+        self._history = history
+        self._exports = TableExports(endpoint, self._ministack, history)
         self._replaced: Mapping[str, Operation] = {}
         self._streams: Mapping[str, Operation] = {}
         self._record_numbers = itertools.count(1)
@@ -45,8 +40,8 @@ class DynamoDB:
     def operations(self) -> dict[str, Operation]:
         """The operations by name."""
         return {
-            "ExportTableToPointInTime": self.export_table_to_point_in_time,
-            "DescribeExport": self.describe_export,
+            "ExportTableToPointInTime": self._exports.start,
+            "DescribeExport": self._exports.describe,
             "DescribeContinuousBackups": self.describe_continuous_backups,
             "UpdateContinuousBackups": self.update_continuous_backups,
             # BatchExecuteStatement executes each of its statements by ExecuteStatement.
@@ -57,6 +52,7 @@ class DynamoDB:
     def install(self) -> None:
         """Answer these operations' requests, and complete stream records."""
         self._replaced = self._ministack.replace_operations(self.operations)
+        self._exports.replaced = self._replaced
         self._ministack.replace_sequence_numbers(self._next_sequence_number)
         self._ministack.complete_stream_records(self._complete)
         self._streams = self._ministack.streams.replace_operations(
@@ -64,45 +60,14 @@ class DynamoDB:
         )
         self._ministack.on_provisioned(self._set_recovery)
 
-    def export_table_to_point_in_time(self, request: Document) -> Document:
-        """ExportTableToPointInTime: a full export of the table as it is now, in the background."""
-        table = self._ministack.table_name(request.get("TableArn") or "")
-        if table in self._ministack.tables and not self._ministack.recovery_enabled.get(table):
-            raise ServiceError(
-                "PointInTimeRecoveryUnavailableException",
-                f"Point in time recovery is not enabled for table '{table}'",
-            )
-        if (
-            request.get("ExportType") == "INCREMENTAL_EXPORT"
-            or request.get("ExportFormat") == "ION"
-        ):
-            raise ServiceError(
-                "ValidationException",
-                "The embedded AWS writes full exports in DYNAMODB_JSON only.",
-            )
-        known = set(self._ministack.exports)
-        response = self._replaced["ExportTableToPointInTime"](request)
-        arn = response["ExportDescription"]["ExportArn"]
-        # The stored description is changed when the export ends.
-        description: Document = self._ministack.exports[arn]
-        if arn not in known:  # else a request with the same ClientToken started it
-            run_in_background(self._export, table, description)
-        return {"ExportDescription": description}
-
     def resume(self) -> None:
-        """Write the exports again that an earlier process had not ended."""
-        for (account, region, _), description in self._ministack.exports.all_items():
-            if description["ExportStatus"] == "IN_PROGRESS":
-                with request_scope(account, region):
-                    table = self._ministack.table_name(description["TableArn"])
-                    run_in_background(self._export, table, description)
-
-    def describe_export(self, request: Document) -> Document:
-        """DescribeExport: as the export is, where ministack reports one completed by its age."""
-        description = self._ministack.exports.get(request.get("ExportArn"))
-        if description is None:
-            return self._replaced["DescribeExport"](request)
-        return {"ExportDescription": description}
+        """Go on with what the end of the last process interrupted."""
+        for (account, region, _), table in self._ministack.tables.all_items():
+            with request_scope(account, region):
+                enabled = self._ministack.recovery_enabled.get(table["TableName"])
+                if enabled and self._history.since(table["TableId"]) is None:
+                    self._history.begin(table)
+        self._exports.resume()
 
     def describe_continuous_backups(self, request: Document) -> Document:
         """DescribeContinuousBackups: with the number of days that are recoverable."""
@@ -114,8 +79,10 @@ class DynamoDB:
         response = self._replaced["UpdateContinuousBackups"](request)
         specification = request.get("PointInTimeRecoverySpecification") or {}
         if specification.get("PointInTimeRecoveryEnabled"):
-            days = specification.get("RecoveryPeriodInDays", DEFAULT_RECOVERY_DAYS)
-            self._ministack.recovery_enabled[request["TableName"]] = int(days)
+            days = specification.get("RecoveryPeriodInDays", RECOVERY_DAYS)
+            self._begin_recovery(request["TableName"], int(days))
+        else:
+            self._end_recovery(request["TableName"])
         return self._with_recovery_period(request, response)
 
     def execute_statement(self, request: Document) -> Document:
@@ -182,8 +149,12 @@ class DynamoDB:
     def _with_recovery_period(self, request: Document, response: Document) -> Document:
         recovery = response["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         if recovery["PointInTimeRecoveryStatus"] == "ENABLED":
-            days = self._ministack.recovery_enabled.get(request["TableName"])
-            recovery["RecoveryPeriodInDays"] = DEFAULT_RECOVERY_DAYS if days is True else days
+            table = self._ministack.name_of(request["TableName"])
+            days = self._ministack.recovery_enabled.get(table)
+            recovery["RecoveryPeriodInDays"] = RECOVERY_DAYS if days is True else days
+            period = self._exports.recovery_period(table)
+            recovery["EarliestRestorableDateTime"] = period.earliest.timestamp()
+            recovery["LatestRestorableDateTime"] = period.latest.timestamp()
         return response
 
     def _complete(self, record: Document) -> None:
@@ -200,60 +171,26 @@ class DynamoDB:
 
     def _set_recovery(self, table: str, properties: Mapping[str, Any]) -> None:
         specification = properties.get("PointInTimeRecoverySpecification") or {}
-        enabled = str(specification.get("PointInTimeRecoveryEnabled", False)).lower() == "true"
-        self._ministack.recovery_enabled[table] = enabled
+        if str(specification.get("PointInTimeRecoveryEnabled", False)).lower() == "true":
+            self._begin_recovery(table, True)
+        else:
+            self._end_recovery(table)
 
-    def _export(self, table: str, description: Document) -> None:
-        """Write the export and complete its description."""
-        try:
-            result = self._write_export(table, description)
-        except (ClientError, BotoCoreError) as error:
-            no_bucket = "NoSuchBucket" in str(error)
-            result = {
-                "FailureCode": "S3NoSuchBucket" if no_bucket else "InternalError",
-                "FailureMessage": str(error),
-                "ExportStatus": "FAILED",
-            }
-        description |= {**result, "EndTime": time.time()}
+    def _begin_recovery(self, name: str, days: bool | int) -> None:
+        """Turn recovery on; it goes on where it was on already."""
+        table = self._ministack.name_of(name)
+        was_on = self._ministack.recovery_enabled.get(table)
+        with self._history.lock:
+            self._ministack.recovery_enabled[table] = days
+            stored = self._ministack.tables[table]
+            if not was_on or self._history.since(stored["TableId"]) is None:
+                self._history.begin(stored)
 
-    def _write_export(self, table: str, description: Mapping[str, Any]) -> Document:
-        s3, bucket = shared_client(self._endpoint, "s3"), description["S3Bucket"]
-        export_time = datetime.now(timezone.utc)
-        export_id = description["ExportArn"].rpartition("/")[2] or new_export_id(export_time)
-        prefix = description.get("S3Prefix") or ""
-        size = 0
-
-        def put(key: str, body: bytes) -> None:
-            s3.put_object(Bucket=bucket, Key=key, Body=body)
-
-        def measured() -> Iterator[Item]:
-            nonlocal size
-            for item in self._items(table):
-                size += self._ministack.item_size(item)
-                yield item
-
-        export = write_export(
-            measured(),
-            put,
-            table_arn=description["TableArn"],
-            bucket=bucket,
-            export_time=export_time,
-            prefix=prefix,
-            export_id=export_id,
-            table_id=description["TableId"],
-        )
-        return {
-            "ItemCount": sum(file.item_count for file in export.files),
-            "BilledSizeBytes": size,
-            "ExportTime": export_time.timestamp(),
-            "ExportManifest": f"{export_folder(prefix, export_id)}manifest-summary.json",
-            "ExportStatus": "COMPLETED",
-        }
-
-    def _items(self, table: str) -> Iterator[Item]:
-        client = shared_client(self._endpoint, "dynamodb")
-        for page in scan_pages(client, table, ScanPlan(1, UNLIMITED_READ_UNITS)):
-            yield from page
+    def _end_recovery(self, name: str) -> None:
+        table = self._ministack.name_of(name)
+        with self._history.lock:
+            self._ministack.recovery_enabled[table] = False
+            self._history.end(self._ministack.tables[table])
 
 
 def is_expired(value: Mapping[str, Any] | None, now: float) -> bool:

@@ -44,6 +44,7 @@ class ServiceError(Exception):
     def __init__(self, code: str, message: str, response: Response | None = None) -> None:
         super().__init__(code, message)
         self.code = code
+        self.message = message
         from ministack.core.responses import error_response_json
 
         self.response: Response = response or error_response_json(code, message, 400)

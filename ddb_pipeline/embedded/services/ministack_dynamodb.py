@@ -11,6 +11,9 @@ from ddb_pipeline.embedded.services.ministack import Document, ServiceModule
 Change = tuple[Document, Document | None, Document | None]
 """A table, and the old and new version of one of its items."""
 
+NoteItem = Callable[[Document, str, str, Document | None, Document | None], None]
+"""Gets a table, the keys of one of its items, and the item's old and new version."""
+
 _changes: contextvars.ContextVar[list[Change] | None] = contextvars.ContextVar(
     "changes", default=None
 )
@@ -57,25 +60,37 @@ class DynamoDBModule(ServiceModule):
 
         self._module._build_change_record = build_completed
 
-    def note_items(self, note: Callable[[Document, str, str], None]) -> None:
-        """Call ``note`` with the table and keys of each item that is written or removed."""
+    def note_items(self, note: NoteItem, lock: AbstractContextManager[Any]) -> None:
+        """Call ``note`` for each item that is written or removed, and hold ``lock`` meanwhile."""
         set_item, remove_item = self._module._set_item, self._module._remove_item
 
         def set_and_note(table: Document, key: str, sort_key: str, item: Document) -> Any:
-            replaced = set_item(table, key, sort_key, item)
-            note(table, key, sort_key)
+            with lock:
+                replaced = set_item(table, key, sort_key, item)
+                note(table, key, sort_key, replaced, item)
             _collect(table, replaced, item)
             return replaced
 
         def remove_and_note(table: Document, key: str, sort_key: str) -> Any:
             if threading.current_thread().name == _EXPIRING_THREAD:
                 return None  # ministack expires items without stream records
-            removed = remove_item(table, key, sort_key)
-            note(table, key, sort_key)
+            with lock:
+                removed = remove_item(table, key, sort_key)
+                note(table, key, sort_key, removed, None)
             _collect(table, removed, None)
             return removed
 
         self._module._set_item, self._module._remove_item = set_and_note, remove_and_note
+
+    def name_of(self, name: str) -> str:
+        """Return the name of a table that a request names, also by its ARN."""
+        found: str = self._module._normalize_table_name(name)
+        return found
+
+    def key_names(self, table: str) -> list[str]:
+        """Return the attributes of a table's key."""
+        stored = self.tables[table]
+        return [name for name in (stored.get("pk_name"), stored.get("sk_name")) if name]
 
     @contextmanager
     def collect_changes(self) -> Iterator[list[Change]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ddb_pipeline.embedded.journal import Group, State, encode
+from ddb_pipeline.embedded.services.history import ChangeHistory
 from ddb_pipeline.embedded.services.ministack import (
     Document,
     FirehoseModule,
@@ -33,8 +34,9 @@ class TableRecords:
     it, of which the oldest are dropped.
     """
 
-    def __init__(self, dynamodb: DynamoDBModule) -> None:
+    def __init__(self, dynamodb: DynamoDBModule, history: ChangeHistory) -> None:
         self._dynamodb = dynamodb
+        self._history = history
         self._changed: deque[tuple[Document, str, str]] = deque()
         self._items: dict[Scope, Any] = {}
         self._ends: dict[Scope, tuple[Any, int]] = {}
@@ -42,8 +44,17 @@ class TableRecords:
 
     def install(self) -> None:
         """Note each item that changes."""
-        self._dynamodb.note_items(lambda *item: self._changed.append(item))
+        self._dynamodb.note_items(self._note, self._history.lock)
         self._dynamodb.lock_streams(self._lock)
+
+    def _note(
+        self, table: Document, key: str, sort_key: str, old: Document | None, new: Document | None
+    ) -> None:
+        # In this order a change that is saved is in the history.
+        scope = _scope(table)
+        if self._dynamodb.recovery_enabled.get_scoped(*scope):
+            self._history.note(scope, table["TableId"], (key, sort_key), old, new)
+        self._changed.append((table, key, sort_key))
 
     @property
     def has_new_table(self) -> bool:

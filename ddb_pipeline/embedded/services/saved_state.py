@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ddb_pipeline.embedded.journal import Group, Journal, State, encode
+from ddb_pipeline.embedded.services.history import ChangeHistory
 from ddb_pipeline.embedded.services.ministack import (
     Document,
     FirehoseModule,
@@ -42,13 +43,15 @@ MAX_LOG_EVENTS = 1000
 class SavedState:
     """Writes changes of ministack's state to a journal, and restores them."""
 
-    def __init__(self, journal: Journal, dynamodb: DynamoDBModule) -> None:
+    def __init__(self, journal: Journal, dynamodb: DynamoDBModule, history: ChangeHistory) -> None:
         self._journal = journal
-        self._tables = TableRecords(dynamodb)
+        self._history = history
+        self._tables = TableRecords(dynamodb, history)
         self._buffers = BufferedRecords(FirehoseModule())
         self._written: Entries = {}
         self._saving = threading.RLock()
         self._object_errors: list[OSError] = []
+        """Of objects of S3 and of the history."""
 
     def install(self) -> None:
         """Let ministack load the journal's state at its start, and not save its own at its end.
@@ -99,6 +102,11 @@ class SavedState:
                 lines += self._tables.table_changes()
             lines += self._tables.changes()
             lines += self._buffers.changes()
+            try:
+                self._history.write()
+            except OSError as failure:
+                self._object_errors.append(failure)
+            lines += self._history.changes()
             self._journal.append(lines)
             if self._object_errors:
                 error = self._object_errors[0]
@@ -112,6 +120,7 @@ class SavedState:
             OSError: it could not be written; nothing is lost.
         """
         _trim_logs()
+        self._history.forget_old()
         if self._journal.needs_compaction:
             self._journal.compact(self._lines)
 
@@ -123,6 +132,7 @@ class SavedState:
                 yield encode(group, key, text=text)
         yield from self._tables.lines()
         yield from self._buffers.lines()
+        yield from self._history.lines()
 
     def _document_changes(self) -> Iterator[str]:
         documents = _documents()
@@ -160,6 +170,7 @@ class SavedState:
             queue["messages"] = messages.get(scoped, [])
         self._tables.restore(state, services.get("dynamodb", {}))
         self._buffers.restore(state, services.get("firehose", {}))
+        self._history.restore(state)
         return services
 
 
