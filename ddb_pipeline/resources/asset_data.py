@@ -142,7 +142,7 @@ def write_asset(
         PublishError: the files cannot be written.
         CatalogError: the output cannot be registered as it is.
     """
-    reader = rows_of(frame)
+    reader = rows_of(frame, unnamed_index=registration is None)
     columns = (
         stored_columns(registration.glue, registration.table, reader.schema)
         if registration

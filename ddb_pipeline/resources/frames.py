@@ -36,8 +36,13 @@ def kind_of(annotation: Any) -> str:
     return f"{package}.{getattr(annotation, '__qualname__', annotation)}"
 
 
-def rows_of(frame: Any) -> pa.RecordBatchReader:
+def rows_of(frame: Any, *, unnamed_index: bool = True) -> pa.RecordBatchReader:
     """The rows of an object in any of the supported forms.
+
+    Args:
+        frame: the object.
+        unnamed_index: whether the levels of a pandas index that have no name become columns, as a
+            frame has them after it was sorted or filtered. Only pandas knows what they are.
 
     Raises:
         FrameError: the object has another form, or values of several types in one column.
@@ -45,7 +50,7 @@ def rows_of(frame: Any) -> pa.RecordBatchReader:
     kind = kind_of(type(frame))
     try:
         if kind == "pandas.DataFrame":
-            return _from_pandas(frame).to_reader()
+            return _from_pandas(frame if unnamed_index else _without_unnamed(frame)).to_reader()
         if kind == "polars.LazyFrame":
             frame = frame.collect()
         if isinstance(frame, pa.RecordBatchReader):
@@ -112,6 +117,11 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
     if types.is_list(kind):
         return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
     return kind
+
+
+def _without_unnamed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    unnamed = [level for level, name in enumerate(frame.index.names) if name is None]
+    return frame.reset_index(level=unnamed, drop=True) if unnamed else frame
 
 
 def _from_pandas(frame: "pd.DataFrame") -> pa.Table:

@@ -133,6 +133,22 @@ def test_pandas_gets_its_dtypes_and_index_back(tmp_path: Path, index: pd.Index) 
     assert found["structs"].iloc[0] == {"a": [1], "b": "x"}
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([None], ["n"]),
+        (["key"], ["n", "key"]),
+        ([None, "key"], ["n", "key"]),
+        ([None, None], ["n"]),
+    ],
+)
+def test_levels_of_the_index_without_a_name(names: list[str | None], expected: list[str]) -> None:
+    index = pd.MultiIndex.from_tuples([(3, "a"), (1, "b")], names=["x", "y"])
+    index = index.set_names(names) if len(names) == 2 else pd.Index([3, 1], name=names[0])
+    frame = pd.DataFrame({"n": [1, 2]}, index=index)
+    assert rows_of(frame, unnamed_index=False).schema.names == expected
+
+
 def test_a_projection_in_pandas_has_the_index(tmp_path: Path) -> None:
     frame = FRAME.set_axis(pd.Index(["p", "q"], name="key"))
     dataset = through_parquet(frame, tmp_path)
