@@ -40,8 +40,8 @@ def diff(current: str, incoming: str) -> SchemaDiff:
         ("smallint", "int"),
         ("int", "bigint"),
         ("tinyint", "bigint"),
-        ("tinyint", "decimal(3,0)"),
-        ("bigint", "decimal(19,0)"),
+        ("tinyint", "decimal(10,0)"),
+        ("bigint", "decimal(20,0)"),
         ("bigint", "decimal(38,18)"),
         ("decimal(10,2)", "decimal(12,2)"),
         ("decimal(10,2)", "decimal(12,4)"),
@@ -72,7 +72,7 @@ def test_widening(narrow: str, wide: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [
-        ("bigint", "decimal(10,2)", "decimal(21,2)"),
+        ("bigint", "decimal(10,2)", "decimal(22,2)"),
         ("int", "decimal(10,2)", "decimal(12,2)"),
         ("decimal(10,0)", "decimal(5,5)", "decimal(15,5)"),
         ("char(9)", "varchar(3)", "varchar(9)"),

@@ -9,8 +9,8 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.types import joined_columns, widened
 
 CASES: list[tuple[str, str, str, list[Any], list[Any]]] = [
-    ("bigint", "decimal(3,1)", "decimal(20,1)", [5, None], [Decimal("5.0"), None]),
-    ("decimal(3,1)", "bigint", "decimal(20,1)", [Decimal("1.5")], [Decimal("1.5")]),
+    ("bigint", "decimal(3,1)", "decimal(21,1)", [5, None], [Decimal("5.0"), None]),
+    ("decimal(3,1)", "bigint", "decimal(21,1)", [Decimal("1.5")], [Decimal("1.5")]),
     ("int", "bigint", "bigint", [2**31 - 1, -(2**31)], [2**31 - 1, -(2**31)]),
     ("bigint", "double", "string", [5, -(2**62)], ["5", str(-(2**62))]),
     ("double", "bigint", "string", [0.1, 1e20, 5.0], ["0.1", "100000000000000000000", "5"]),
@@ -20,7 +20,7 @@ CASES: list[tuple[str, str, str, list[Any], list[Any]]] = [
     (
         "array<bigint>",
         "array<decimal(2,1)>",
-        "array<decimal(20,1)>",
+        "array<decimal(21,1)>",
         [[1], [], None],
         [[1], [], None],
     ),
@@ -28,7 +28,7 @@ CASES: list[tuple[str, str, str, list[Any], list[Any]]] = [
     (
         "struct<a:bigint>",
         "struct<b:string,a:decimal(2,1)>",
-        "struct<a:decimal(20,1),b:string>",
+        "struct<a:decimal(21,1),b:string>",
         [{"a": 1}, None, {"a": None}],
         [{"a": 1, "b": None}, None, {"a": None, "b": None}],
     ),
@@ -49,7 +49,7 @@ CASES: list[tuple[str, str, str, list[Any], list[Any]]] = [
     (
         "map<string,bigint>",
         "map<string,decimal(3,2)>",
-        "map<string,decimal(21,2)>",
+        "map<string,decimal(22,2)>",
         [[("x", 1), ("y", 2)], None, []],
         [[("x", 1), ("y", 2)], None, []],
     ),

@@ -67,7 +67,7 @@ def test_all_readers_see_one_schema_after_a_type_is_widened(items: ViewOfItems, 
     updated = items.change([change], wider)
     # A reader takes the schema of any one of the files for all of them.
     assert updated.rewritten == 4
-    assert updated.manifest.columns[1] == Column("n", "decimal(21,2)")
+    assert updated.manifest.columns[1] == Column("n", "decimal(22,2)")
     schemas = {str(pq.read_schema(items.view / path)) for path in updated.manifest.paths}
     assert len(schemas) == 1
     everything = ds.dataset(items.view, partitioning="hive").to_table()
