@@ -1,7 +1,7 @@
 """Compiles the library: ``python -m ddb_pipeline.native.build``.
 
 Needs the standard library only and no other module of this package, because the hook of the
-installation (``hatch_build.py``) runs it before there is one. The compiler is ``cc`` (or ``$CC``),
+installation (``build_hook.py``) runs it before there is one. The compiler is ``cc`` (or ``$CC``),
 otherwise that of the package ``ziglang``, which also compiles for other platforms.
 """
 

@@ -1,4 +1,4 @@
-"""The hook of the installation: compiles ``ddb_pipeline/native``, and never fails.
+"""Hatchling's hook of the installation: compiles this folder's C sources, and never fails.
 
 Where it cannot compile, the package is installed without the library, reads exports without it and
 says so in its log.
