@@ -162,9 +162,9 @@ class TaskInference:
         for file in task.files:
             counted = 0
             for block, rejected in read_blocks(self.open_object, file, self.output_format):
-                before = inference.inference.items
+                before = inference.items
                 refused = inference.add(block) + len(rejected)
-                found = inference.inference.items - before + refused
+                found = inference.items - before + refused
                 report_items(found)
                 counted += found
             check_item_count(file, counted)

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).parent
-SOURCES: Final = ("lines.h", "scan.h", "scalars.h", "json_text.h", "scan.c", "arrays.c")
+SOURCES: Final = (
+    "lines.h",
+    "scan.h",
+    "scalars.h",
+    "json_text.h",
+    "scan.c",
+    "observe.c",
+    "arrays.c",
+)
 ZIG: Final = "ziglang>=0.13"
 """The requirement of a compiler that pip can install."""
 

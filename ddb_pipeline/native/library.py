@@ -65,6 +65,19 @@ DEFERRED: Final = np.dtype(
 )
 LINE: Final = np.dtype([("start", "i8"), ("end", "i8"), ("number", "i8")])
 COLUMN_NAME: Final = np.dtype([("at", "i4"), ("length", "i4")])
+EVENT: Final = np.dtype("V8")
+PLACE: Final = np.dtype(
+    [
+        ("counts", "u8", (len(TAGS) + 1,)),
+        *[
+            (name, "i8")
+            for name in (
+                *("whole_digits", "scale", "numbers", "not_bigint", "not_double"),
+                *("element", "any_member", "object"),
+            )
+        ],
+    ]
+)
 KEY: Final = np.dtype([("hash", "u8"), ("at", "i8"), ("length", "i8")])
 
 
@@ -90,6 +103,23 @@ class Scan(ctypes.Structure):
     ]
 
 
+class Observation(ctypes.Structure):
+    """The state of an observer."""
+
+    _fields_ = [
+        *(("places", Pointer), ("names", Names)),
+        *(("events", Pointer), ("event_count", Number), ("event_capacity", Number)),
+        *(("deferred", Pointer), ("deferred_count", Number), ("deferred_capacity", Number)),
+        *(("irregular", Pointer), ("irregular_count", Number), ("irregular_capacity", Number)),
+        *(("keys", Pointer), ("key_order", Pointer)),
+        *(("key_count", Number), ("key_capacity", Number)),
+        *(("items", Number), ("line_count", Number), ("longest_line", Number)),
+        *(("status", Number), ("place", Number), ("name_at", Number), ("name_length", Number)),
+        *(("needed", Number), ("level", Number), ("object", Number), ("max_level", Number)),
+        *(("member", Pointer), ("member_length", Number), ("block", Pointer), ("end", Pointer)),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """The functions of the library; each releases the interpreter's lock."""
@@ -98,6 +128,7 @@ class Library:
     fill_columns: Callable[..., None]
     pack_bits: Callable[..., int]
     add_name: Callable[..., None]
+    observe_lines: Callable[..., int]
 
 
 class UnusableLibraryError(Exception):
@@ -132,8 +163,11 @@ def library_path() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def load(path: Path) -> Library:
+def load(path: Path, *, any_sources: bool = False) -> Library:
     """Load a library.
+
+    Args:
+        any_sources: whether it may have been compiled from other sources than those here.
 
     Raises:
         UnusableLibraryError: it cannot be loaded, or was compiled from other sources.
@@ -143,13 +177,15 @@ def load(path: Path) -> Library:
         digest = loaded.digest_of_sources
         digest.restype = ctypes.c_char_p
         compiled_from = (digest() or b"").decode()
-        sizes = (loaded.size_of_scan(), loaded.size_of_node())
+        structures = ("scan", "node", "observation", "place")
+        sizes = [getattr(loaded, f"size_of_{name}")() for name in structures]
     except (OSError, AttributeError) as error:
         raise UnusableLibraryError(f"{path} cannot be loaded ({error})") from None
     sources = source_digest()
-    if sources is not None and compiled_from != sources:
+    if not any_sources and sources is not None and compiled_from != sources:
         raise UnusableLibraryError(f"{path} was built from other sources")
-    if sizes != (ctypes.sizeof(Scan), NODE.itemsize):
+    expected = (ctypes.sizeof(Scan), NODE.itemsize, ctypes.sizeof(Observation), PLACE.itemsize)
+    if tuple(sizes) != expected:
         raise UnusableLibraryError(f"{path} has other data structures")
     state = ctypes.POINTER(Scan)
     names = ctypes.POINTER(Names)
@@ -157,6 +193,9 @@ def load(path: Path) -> Library:
         scan_lines=_function(loaded, "scan_lines", Number, state, Number),
         fill_columns=_function(loaded, "fill_columns", None, state),
         pack_bits=_function(loaded, "pack_bits", Number, Pointer, Number, Pointer),
+        observe_lines=_function(
+            loaded, "observe_lines", Number, ctypes.POINTER(Observation), Number
+        ),
         add_name=_function(loaded, "add_name", None, names, Number, Number, Number, Number),
     )
 

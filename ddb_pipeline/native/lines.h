@@ -110,6 +110,31 @@ static inline const u8 *read_escape(const u8 *p, u32 *code) {
   return p + 6;
 }
 
+// Behind the opening quote; returns the position behind the closing one.
+static inline const u8 *skip_text(const u8 *p, const u8 *end) {
+  for (;;) {
+    u32 code;
+    p = find_special(p, end);
+    if (*p == '"') return p + 1;
+    if (*p != '\\' || !(p = read_escape(p, &code))) return NULL;
+  }
+}
+
+// What Python's strip() takes for a blank line.
+static inline const u8 *skip_blank(const u8 *p) {
+  while (*p == ' ' || (*p >= '\t' && *p <= '\r' && *p != '\n')) p++;
+  return p;
+}
+
+static inline const u8 *end_of_line(const u8 *p, const u8 *end) {
+  const u8 *found = memchr(p, '\n', (size_t)(end - p));
+  return found ? found : end;
+}
+
+static inline int is_longer(const u8 *line, const u8 *end, i64 length) {
+  return end - line > length && end_of_line(line, end) - line > length;
+}
+
 // A number in JSON's grammar.
 static inline const u8 *skip_json_number(const u8 *p) {
   if (*p == '-') p++;
@@ -277,27 +302,29 @@ enum Exactness { INEXACT = 0, EXACT = 1, UNDECIDED = 2 };
 
 // Whether digits / 10^scale is what the shortest text of its double states, and that double.
 //
-// `digits` has at most 17 digits. Numbers
-// of up to 15 digits are exact (IEEE 754, DBL_DIG), and both operands of the division are, too, so
-// that it rounds correctly. With 16 and 17 digits the double is m * 2^-q, and integers of up to 120
-// bits decide: it is the nearest double, no shorter number reads as the same double, and no other
-// one of as many digits is nearer to it.
+// Numbers of up to 15 digits are exact (IEEE 754, DBL_DIG), and both operands of the division are,
+// too, so that it rounds correctly. With 16 and 17 digits, zeros at the end of whole numbers aside,
+// the double is m * 2^-q, and integers of up to 124 bits decide: it is the nearest double, no
+// shorter number reads as the same double, and no other one of as many digits is nearer to it.
 static inline int exact_double(u64 digits, i64 scale, double *result) {
   if (scale > 22) return UNDECIDED;
   double value = (double)digits / POWERS_OF_TEN[scale];
   *result = value;
-  if (digits < 1000000000000000ull) return EXACT;
-  if (digits % 10 == 0) return UNDECIDED;
+  u64 zeros = 1, significant = digits;
+  for (; significant >= 1000000000000000ull && significant % 10 == 0; zeros *= 10)
+    significant /= 10;
+  if (significant < 1000000000000000ull && (zeros == 1 || !scale)) return EXACT;
   u64 bits;
   memcpy(&bits, &value, 8);
-  i64 q = 1075 - (i64)(bits >> 52);
+  i64 q = 1075 - (i64)(bits >> 52), q_of_integer = q < 0 ? 0 : q;
   u64 m = (bits & 0xFFFFFFFFFFFFFull) | 1ull << 52;
-  if (q < 0 || q > 66 || scale > 20) return UNDECIDED;
-  u128 power = 1;
+  if (q < -8 || q > 66 || scale > 20 || digits > 1000000000000000000ull) return UNDECIDED;
+  u128 number = (u128)digits << q_of_integer;
+  if (number >> q_of_integer != digits || number >> 124) return UNDECIDED;
+  // The distance of two doubles, and that of two numbers of as many digits, in the same units.
+  u128 power = q < 0 ? (u128)1 << -q : 1;
   for (i64 i = 0; i < scale; i++) power *= 10;
-  // In units of 2^-q / 10^scale: the number, half the distance of doubles (doubled: `power`).
-  u128 number = (u128)digits << q;
-  if (number >> q != digits) return UNDECIDED;
+  i128 unit = (i128)zeros << q_of_integer;
   i128 off = 0;
   for (int step = 0;; step++) {
     off = (i128)(number - (u128)m * power);
@@ -311,13 +338,12 @@ static inline int exact_double(u64 digits, i64 scale, double *result) {
   if (m <= 1ull << 52 || m >= (1ull << 53) - 1) return UNDECIDED;
   bits = (u64)(1075 - q) << 52 | (m & 0xFFFFFFFFFFFFFull);
   memcpy(result, &bits, 8);
-  // The multiples of ten around the number: whether one reads as this double, too.
-  u64 last = digits % 10;
-  i128 unit = (i128)1 << q;
-  i128 below = (i128)last * unit - off, above = (i128)(10 - last) * unit + off;
+  // Shorter are multiples of ten units: whether one of those around reads as this double, too.
+  i128 last = (i128)(significant % 10), below = last * unit - off, above = (10 - last) * unit + off;
+  if (below < 0) below = -below;
+  if (above < 0) above = -above;
   i128 nearer = below < above ? below : above;
   if (2 * nearer <= (i128)power) return 2 * nearer == (i128)power ? UNDECIDED : INEXACT;
-  // Its neighbours of as many digits must be further away.
   i128 distance = off < 0 ? -off : off;
   if (2 * distance >= unit) return 2 * distance == unit ? UNDECIDED : INEXACT;
   return EXACT;

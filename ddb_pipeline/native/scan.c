@@ -171,21 +171,6 @@ static const u8 *line(Scan *s, const u8 *p) {
   return *p == '\n' || p == s->end ? p : NULL;
 }
 
-static const u8 *end_of_line(const Scan *s, const u8 *p) {
-  const u8 *end = memchr(p, '\n', (size_t)(s->end - p));
-  return end ? end : s->end;
-}
-
-static int is_too_long(const Scan *s, const u8 *p) {
-  return s->end - p > s->longest_line && end_of_line(s, p) - p > s->longest_line;
-}
-
-// What Python's strip() takes for a blank line.
-static const u8 *skip_blank(const u8 *p) {
-  while (*p == ' ' || (*p >= '\t' && *p <= '\r' && *p != '\n')) p++;
-  return p;
-}
-
 // Scans from byte `start` and returns where it stopped. `status` says why: at the end, or at the
 // begin of a line that is to be scanned again once `node` knows the name or has a larger buffer.
 i64 scan_lines(Scan *s, i64 start) {
@@ -205,7 +190,7 @@ i64 scan_lines(Scan *s, i64 start) {
     if (s->rows == s->row_capacity) full(s, s->nodes, FULL_LIST, ROWS);
     else if (s->irregular_count == s->irregular_capacity)
       full(s, s->nodes, FULL_LIST, IRREGULAR_LINES);
-    else if (!is_too_long(s, p)) after = line(s, begin);
+    else if (!is_longer(p, s->end, s->longest_line)) after = line(s, begin);
     if (after) {
       s->row_lines[s->rows++] = (Line){begin - s->block, after - s->block, s->line_count++};
       s->nodes[0].length = s->rows;
@@ -215,7 +200,7 @@ i64 scan_lines(Scan *s, i64 start) {
     take_back(s);
     s->deferred_count = deferred;
     if (s->status != IRREGULAR) return begin - s->block;
-    const u8 *end = end_of_line(s, begin);
+    const u8 *end = end_of_line(begin, s->end);
     s->irregular[s->irregular_count++] = (Line){begin - s->block, end - s->block, s->line_count++};
     p = end < s->end ? end + 1 : end;
   }

@@ -2,7 +2,7 @@
 
 import ctypes
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,17 @@ TEXT_NAMES: Final = -1
 MAX_CAPACITY: Final = 2**30
 """Bytes and places of a node in one block, for the 32 bits of Arrow's offsets."""
 
-_PLACES: Final = 1024
-_BYTES: Final = 16 * 1024
-_LIST: Final = 1024
+
+class FirstCapacity(NamedTuple):
+    """What buffers have room for at first; where that is not enough, they double."""
+
+    places: int = 1024
+    bytes: int = 16 * 1024
+    entries: int = 1024
+
+
+FIRST_CAPACITY: Final = FirstCapacity()
+
 _WIDTHS: Final[dict[Kind, np.dtype[Any]]] = {
     Kind.DOUBLE: np.dtype("f8"),
     Kind.FLOAT: np.dtype("f4"),
@@ -101,21 +109,23 @@ class Scanner:
         *,
         longest_line: int,
         milliseconds_from: int,
+        first: FirstCapacity = FIRST_CAPACITY,
     ) -> None:
+        self._first = first
         self._library = library
         self._layout = layout
         self._rule = rule
         self._scan = Scan(longest_line=longest_line, milliseconds_from=milliseconds_from)
         self._names = NameTable(library, self._scan.names)
         self._column_names: dict[bytes, int] = {}
-        self._column_name_places = np.zeros(_LIST, COLUMN_NAME)
+        self._column_name_places = np.zeros(first.entries, COLUMN_NAME)
         self._nodes = np.zeros(0, NODE)
         self.buffers: list[Buffers] = []
-        self._row_lines = np.empty(_LIST, LINE)
-        self._deferred = np.empty(_LIST, DEFERRED)
-        self._irregular = np.empty(_LIST, LINE)
-        self._keys = np.empty(_LIST, KEY)
-        self._key_order = np.empty(4 * _LIST + 4, np.int32)
+        self._row_lines = np.empty(first.entries, LINE)
+        self._deferred = np.empty(first.entries, DEFERRED)
+        self._irregular = np.empty(first.entries, LINE)
+        self._keys = np.empty(first.entries, KEY)
+        self._key_order = np.empty(4 * first.entries + 4, np.int32)
         self._add_nodes()
         self._set_lists()
 
@@ -187,7 +197,7 @@ class Scanner:
         number = self._column_names.get(column)
         if number is None:
             number = self._column_names[column] = len(self._column_names)
-            places = _enlarged(self._column_name_places, number + 1)
+            places = enlarged(self._column_name_places, number + 1)
             places[number] = (self._names.store(column), len(column))
             self._column_name_places = places
             self._scan.column_names = places.ctypes.data
@@ -208,7 +218,7 @@ class Scanner:
         """Buffers for the layout's new nodes."""
         old, new = len(self.buffers), len(self._layout.nodes)
         if new > len(self._nodes):
-            self._nodes = _enlarged(self._nodes, new)
+            self._nodes = enlarged(self._nodes, new)
             self._scan.nodes = self._nodes.ctypes.data
         for number, node in enumerate(self._layout.nodes[old:], old):
             self._nodes[number] = np.zeros((), NODE)
@@ -216,9 +226,9 @@ class Scanner:
             for name in ("kind", "parent", "element", "key", "digits", "scale"):
                 entry[name] = getattr(node, name)
             self.buffers.append(Buffers())
-            self._enlarge_places(number, _PLACES)
+            self._enlarge_places(number, self._first.places)
             if node.kind in _WITH_BYTES:
-                self._enlarge_bytes(number, _BYTES)
+                self._enlarge_bytes(number, self._first.bytes)
         for number, node in enumerate(self._layout.nodes[:old]):
             self._nodes["element"][number] = node.element
         self._scan.node_count = new
@@ -227,16 +237,16 @@ class Scanner:
         if needed > MAX_CAPACITY:
             return False
         node, buffers, entry = self._layout.nodes[number], self.buffers[number], self._nodes[number]
-        buffers.valid = _enlarged(buffers.valid, needed)
+        buffers.valid = enlarged(buffers.valid, needed)
         capacity = len(buffers.valid)
         entry["valid"], entry["capacity"] = buffers.valid.ctypes.data, capacity
         if node.kind in _WITH_ENDS:
-            buffers.ends = _enlarged(buffers.ends, capacity + 1)
+            buffers.ends = enlarged(buffers.ends, capacity + 1)
             buffers.ends[0] = 0
             entry["ends"] = buffers.ends.ctypes.data
         width = _width(node)
         if width is not None:
-            buffers.values = _enlarged(buffers.values.view(width), capacity)
+            buffers.values = enlarged(buffers.values.view(width), capacity)
             entry["values"] = buffers.values.ctypes.data
         return True
 
@@ -244,13 +254,13 @@ class Scanner:
         if needed > MAX_CAPACITY:
             return False
         buffers, entry = self.buffers[number], self._nodes[number]
-        buffers.bytes = _enlarged(buffers.bytes, needed)
+        buffers.bytes = enlarged(buffers.bytes, needed)
         entry["bytes"], entry["bytes_capacity"] = buffers.bytes.ctypes.data, len(buffers.bytes)
         return True
 
     def _enlarge_list(self, name: str) -> bool:
         full: npt.NDArray[Any] = getattr(self, f"_{name}")
-        setattr(self, f"_{name}", _enlarged(full, len(full) + 1))
+        setattr(self, f"_{name}", enlarged(full, len(full) + 1))
         self._key_order = np.empty(4 * len(self._keys) + 4, np.int32)
         self._set_lists()
         return True
@@ -271,7 +281,7 @@ def _width(node: Node) -> np.dtype[Any] | None:
     return _WIDTHS.get(node.kind)
 
 
-def _enlarged(array: npt.NDArray[Any], needed: int) -> npt.NDArray[Any]:
+def enlarged(array: npt.NDArray[Any], needed: int) -> npt.NDArray[Any]:
     """The array, or a copy of at least twice its size that has room for ``needed`` elements."""
     if needed <= len(array):
         return array

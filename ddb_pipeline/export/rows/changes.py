@@ -122,6 +122,11 @@ class ChangeInference:
         self._items = ExportInference()
 
     @property
+    def items(self) -> int:
+        """Number of items so far."""
+        return self._items.items
+
+    @property
     def inference(self) -> Inference:
         """The result of the blocks so far; ``CHANGE_COLUMNS`` are not part of it."""
         return self._items.inference

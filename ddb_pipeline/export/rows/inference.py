@@ -11,39 +11,62 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb_pipeline.export.rows.exact import SET_ELEMENTS, exported_item
+from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, exported_item
 from ddb_pipeline.export.rows.masks import Mask, either, parents, some, to_mask, valid
-from ddb_pipeline.export.rows.numbers import doubtful_doubles, is_plain
-from ddb_pipeline.export.rows.reader import BlockParser
+from ddb_pipeline.export.rows.native_inference import NativeInference
+from ddb_pipeline.export.rows.number_ranges import range_of_numbers
+from ddb_pipeline.export.rows.numbers import is_plain
+from ddb_pipeline.export.rows.reader import MANY_LINES, BlockParser
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import column_name
-from ddb_pipeline.hive.numbers import NumberRange, number_range
 from ddb_pipeline.hive.observation import Observation, observe_item
 from ddb_pipeline.hive.undecodable import UndecodableValueError
+from ddb_pipeline.native.library import library
 
-_DECIMAL: Final = r"^-?[0-9]+\.[0-9]+$"
 _NUMBER: Final = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?$"
-_SMALL_DIGITS: Final = 10**15
 
 
 class ExportInference:
     """Infers types from an export's items, block by block. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, native: bool = True) -> None:
+        """
+        Args:
+            native: whether to read with the walk in C where it is installed.
+        """
         self._parser = BlockParser()
         self._seen = Observation()
         self._items = 0
+        found = library() if native else None
+        self._native = NativeInference(found, ITEM) if found else None
+
+    @property
+    def items(self) -> int:
+        """Number of items so far."""
+        return self._items + (self._native.items if self._native else 0)
 
     @property
     def inference(self) -> Inference:
         """The result of the blocks so far."""
-        return Inference(self._items, self._seen)
+        if self._native is None:
+            return Inference(self._items, self._seen)
+        seen = self._native.seen()
+        seen.absorb(self._seen)
+        return Inference(self.items, seen)
 
     def add(self, block: bytes) -> int:
         """Observe a block of whole lines and return the number of lines without a valid item.
 
         The conversion rejects such lines, with the reason.
         """
+        lines = self._native.add(block) if self._native else None
+        if lines is None:
+            return self._add_by_arrow(block)
+        if len(lines) >= MANY_LINES:
+            return self._add_by_arrow(b"\n".join(lines))
+        return sum(not self._add_line(line) for line in lines)
+
+    def _add_by_arrow(self, block: bytes) -> int:
         refused = 0
         for parsed in self._parser.parse(block):
             lines: list[bytes] = []
@@ -206,70 +229,3 @@ def _observe_elements(node: Observation, tag: str, elements: pa.Array, level: in
     node.count(SET_ELEMENTS[tag], len(elements), None)
     if tag == "NS":
         node.add_numbers(range_of_numbers(elements))
-
-
-def range_of_numbers(texts: pa.Array) -> NumberRange:
-    """The range of numbers, as ``number_range`` returns it for each of them.
-
-    ``texts`` has at least one text and no nulls, and each text is a number.
-    """
-    if not is_plain(texts):
-        return _exact_range(texts)
-    try:
-        return _integer_range(pc.cast(texts, pa.int64()))
-    except pa.ArrowInvalid:
-        pass
-    decimal = pc.match_substring_regex(texts, _DECIMAL)
-    whole = texts.filter(pc.invert(decimal))
-    found = _decimal_range(texts.filter(decimal))
-    if len(whole):
-        try:
-            other = _integer_range(pc.cast(whole, pa.int64()))
-        except pa.ArrowInvalid:
-            other = _exact_range(whole)
-        found = other if found is None else found.merged(other)
-    return found or NumberRange()
-
-
-def _integer_range(numbers: pa.Array) -> NumberRange:
-    values = numbers.to_numpy()
-    low, high = int(values.min()), int(values.max())
-    large = values[(values >= _SMALL_DIGITS) | (values <= -_SMALL_DIGITS)]
-    return NumberRange(
-        whole_digits=len(str(max(-low, high))),
-        double=all(number_range(str(value)).double for value in large.tolist()),
-    )
-
-
-def _decimal_range(texts: pa.Array) -> NumberRange | None:
-    """The range of numbers that have a decimal point; None if present are none."""
-    if not len(texts):
-        return None
-    digits = pc.utf8_ltrim(texts, "-")
-    shortened = pc.utf8_rtrim(digits, "0")
-    scales = pc.subtract(pc.binary_length(shortened), pc.add(pc.find_substring(shortened, "."), 1))
-    scale = pc.max(scales).as_py()
-    whole = pc.max(pc.find_substring(pc.utf8_ltrim(digits, "0"), ".")).as_py()
-    values = pc.cast(texts, pa.float64())
-    if not whole and pc.any(pc.equal(values, 0.0)).as_py():
-        whole = 1
-    if pc.any(pc.equal(scales, 0)).as_py():
-        # 5.0 is an integer; whether bigint holds it depends on all its digits.
-        whole_numbers = _exact_range(texts.filter(pc.equal(scales, 0)))
-        bigint = whole_numbers.bigint and scale == 0
-    else:
-        bigint = False
-    doubtful = texts.filter(doubtful_doubles(texts, values))
-    return NumberRange(
-        whole_digits=whole,
-        scale=scale,
-        bigint=bigint,
-        double=all(number_range(text).double for text in doubtful.to_pylist()),
-    )
-
-
-def _exact_range(texts: pa.Array) -> NumberRange:
-    found = number_range(texts[0].as_py())
-    for text in pc.unique(texts).to_pylist():
-        found = found.merged(number_range(text))
-    return found

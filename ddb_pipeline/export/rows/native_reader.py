@@ -104,7 +104,7 @@ class NativeReader:
         for group in np.unique(groups).tolist():
             mine = deferred[groups == group]
             node, tag = divmod(group, len(TAGS) + 1)
-            texts = _gathered(block, mine["start"], mine["length"])
+            texts = gathered(block, mine["start"], mine["length"])
             converted = _converted(texts, TAGS[tag - 1], self._columns.types[node])
             found.setdefault(node, []).append(_Replaced(mine["place"].copy(), converted.values))
             if converted.unproven is not None:
@@ -125,7 +125,7 @@ def _converted(texts: pa.Array, tag: str, kind: HiveType) -> Converted:
     return numbers(texts, kind) if tag == "N" else one_by_one(texts, tag, kind)
 
 
-def _gathered(
+def gathered(
     block: bytes, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
 ) -> pa.Array:
     """Texts of a block as an Arrow array."""

@@ -1,41 +1,101 @@
 """The types inferred from blocks are those inferred from the single items."""
 
 import random
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pytest
 
 from ddb_pipeline.export.rows.exact import exported_item
-from ddb_pipeline.export.rows.inference import ExportInference, range_of_numbers
-from ddb_pipeline.hive.infer import inferred_schema
+from ddb_pipeline.export.rows.inference import ExportInference
+from ddb_pipeline.export.rows.number_ranges import range_of_numbers
+from ddb_pipeline.hive.infer import Inference, inferred_schema
 from ddb_pipeline.hive.numbers import number_range
-from ddb_pipeline.hive.observation import Observation, observe_item
+from ddb_pipeline.hive.observation import MAX_ATTRIBUTES, MAX_MAP_KEYS, Observation, observe_item
 from ddb_pipeline.hive.undecodable import UndecodableValueError
+from ddb_pipeline_tests.soak.mutation import mutated_bytes
+from ddb_pipeline_tests.support.native_library import require_reader
 from ddb_pipeline_tests.support.random_items import NUMBERS, random_columns, random_line
 
 
-def test_blocks_are_observed_as_single_items_are() -> None:
+@pytest.fixture(params=[True, False], ids=["native", "arrow"])
+def native(request: pytest.FixtureRequest) -> bool:
+    """Whether the walk in C is tested, or the reader without it."""
+    return require_reader(request.param)
+
+
+def test_blocks_are_observed_as_single_items_are(native: bool) -> None:
     rng = random.Random(5)
     for _ in range(60):
         columns = random_columns(rng)
         misfits = rng.choice((0.0, 0.0, 0.001, 0.02, 0.2))
-        inference, expected, refused, items = ExportInference(), Observation(), 0, 0
+        blocks = []
         for size in (1, 30, 400):
-            lines = [random_line(rng, columns, misfits) for _ in range(size)]
-            refused -= inference.add(b"\n".join(lines))
-            for line in lines:
-                one = Observation()
-                try:
-                    observe_item(one, exported_item(line))
-                except UndecodableValueError:
-                    refused += 1
-                else:
-                    expected.absorb(one)
-                    items += 1
-        assert refused == 0
-        assert inference.inference.items == items
-        assert inference.inference.seen == expected, columns
-        inferred_schema(inference.inference)
+            blocks.append([random_line(rng, columns, misfits) for _ in range(size)])
+        inferred_schema(compared(blocks, native))
+
+
+def compared(blocks: list[list[bytes]], native: bool) -> Inference:
+    """The inference from blocks, compared with that from the single lines."""
+    inference, expected = ExportInference(native=native), Observation()
+    refused = items = 0
+    for lines in blocks:
+        refused -= inference.add(b"\n".join(lines))
+        for line in lines:
+            one = Observation()
+            try:
+                observe_item(one, exported_item(line))
+            except UndecodableValueError:
+                refused += 1
+            else:
+                expected.absorb(one)
+                items += 1
+    assert refused == 0
+    assert inference.items == items
+    assert inference.inference == Inference(items, expected)
+    return inference.inference
+
+
+def test_mutated_lines_are_observed_as_single_items_are(native: bool) -> None:
+    rng = random.Random(8)
+    for _ in range(40):
+        columns = random_columns(rng)
+        lines = []
+        for _ in range(60):
+            text = mutated_bytes(rng, random_line(rng, columns, 0.1))
+            lines += [part for part in text.split(b"\n") if part.strip()]
+        compared([lines, lines[:5], GOOD + lines], native)
+
+
+GOOD = [b'{"Item":{"a":{"N":"%d"},"b":{"L":[{"S":""},{"M":{}}]}}}' % number for number in range(90)]
+
+
+def with_keys(keys: Iterable[str], rest: str = "") -> bytes:
+    members = ",".join(f'"{key}":{{"M":{{"n":{{"N":"1"}}}}}}' for key in keys)
+    return f'{{"Item":{{"m":{{"M":{{"x":{{"M":{{{members}}}}}}}}}{rest}}}}}'.encode()
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1, 500])
+def test_keys_that_are_data_are_forgotten(over: int, native: bool) -> None:
+    few = [with_keys([f"k{number}"]) for number in range(MAX_MAP_KEYS - 1)]
+    more = [with_keys(f"K{one * 100 + other}" for other in range(3)) for one in range(1 + over)]
+    refused = with_keys((f"z{number}" for number in range(3_000)), ',"no":1')
+    twice = with_keys(["k1", "k1"])
+    compared([few, more[:1], [refused, twice], more, few, [twice, with_keys(["q1", "Q1"])]], native)
+    compared([[refused], few[:5], [twice], more, few], native)
+
+
+def test_names_in_two_spellings_and_names_that_are_data_at_the_top(native: bool) -> None:
+    lines = [
+        b'{"Item":{"%s%d":{"NS":["1","2.5"]}}}' % (b"aA"[number % 2 :][:1], number // 3)
+        for number in range(400)
+    ]
+    compared([lines, lines, [b'{"Item":{"a1":{"N":"1"},"A1":{"S":"x"}}}']], native)
+    many = [
+        b'{"Item":{%s}}' % b",".join(b'"t%d":{"N":"1"}' % (100 * one + two) for two in range(100))
+        for one in range(MAX_ATTRIBUTES // 100 + 1)
+    ]
+    compared([many[:50], many[50:], GOOD], native)
 
 
 @pytest.mark.parametrize("seed", range(60))
