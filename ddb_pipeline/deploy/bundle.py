@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ddb_pipeline
 from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.native import build as native
 
 PACKAGE = "ddb_pipeline"
 FUNCTIONS = ("stream_to_firehose", "fix_schema")
@@ -111,6 +112,8 @@ def build_spark_bundle() -> SparkBundle:
         raise BundleError("dagster_pipes is not installed; it is a dependency of dagster.")
     pipes = Path(spec.origin).parent
     contents |= {f"dagster_pipes/{path.name}": path for path in pipes.glob("*.py")}
+    # A library in C is used only with the sources that it was compiled from.
+    contents |= _relative(root, {name: native.FOLDER / name for name in native.SOURCES})
     body = _zip(contents)
     digest = hashlib.sha256(body)
     for script in scripts.values():

@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,9 @@ SOURCES: Final = (
 )
 ZIG: Final = "ziglang>=0.13"
 """The requirement of a compiler that pip can install."""
+
+ZIG_ARGUMENTS: Final = ("cc", "-mcpu=baseline")
+"""Arguments of zig's C compiler. Without ``-mcpu`` it takes all instructions of this processor."""
 
 FLAGS: Final = ("-std=c99", "-O3", "-fPIC", "-shared", "-fno-strict-aliasing", "-Wall", "-Wextra")
 
@@ -62,12 +65,12 @@ def library_name(system: str = sys.platform) -> str:
     return "_export.dylib" if system == "darwin" else "_export.so"
 
 
-def source_digest(folder: Path = FOLDER) -> str | None:
-    """A hash of the C sources; None if they are not there, as in an archive of modules."""
+def source_digest(read: Callable[[str], bytes | None]) -> str | None:
+    """A hash of the C sources, each read by its name; None if one is not there."""
     digest = hashlib.sha256()
     try:
         for name in SOURCES:
-            digest.update((folder / name).read_bytes())
+            digest.update(read(name) or b"")
     except OSError:
         return None
     return digest.hexdigest()[:16]
@@ -85,8 +88,7 @@ def zig() -> Sequence[str] | None:
     """The command of zig's C compiler; None if the package is not installed."""
     if importlib.util.find_spec("ziglang") is None:
         return None
-    # Without -mcpu, zig uses all instructions of this machine's processor.
-    return (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
+    return (sys.executable, "-m", "ziglang", *ZIG_ARGUMENTS)
 
 
 def build(
@@ -94,17 +96,19 @@ def build(
     machine: tuple[str, str] | None = None,
     flags: Sequence[str] = (),
     folder: Path = FOLDER,
+    command: Sequence[str] | None = None,
 ) -> None:
     """Compile the library to the file ``output``, which is replaced in one step.
 
     Args:
         machine: a key of ``PLATFORMS``, for which zig compiles; by default, this machine.
         flags: further flags of the compiler.
+        command: the compiler, if it is not ``compiler()`` or ``zig()``.
 
     Raises:
         BuildError: there is no compiler, or it failed.
     """
-    command = list((compiler() if machine is None else zig()) or ())
+    command = list(command or (compiler() if machine is None else zig()) or ())
     if not command:
         needed = "a C compiler (cc)" if machine is None else "ziglang"
         raise BuildError(f"{needed} is not installed")
@@ -115,7 +119,7 @@ def build(
     if machine is not None:
         command += ["-target", PLATFORMS[machine]]
     partial = output.with_name(f"{output.name}.{os.getpid()}")
-    digest = source_digest(folder)
+    digest = source_digest(lambda name: (folder / name).read_bytes())
     command += [*FLAGS, *flags, f'-DDIGEST_OF_SOURCES="{digest}"', "-o", str(partial)]
     command += [str(folder / name) for name in SOURCES if name.endswith(".c")]
     try:

@@ -8,6 +8,7 @@ an archive of Python modules (Spark's), where no library can be, it is in the fo
 import ctypes
 import importlib.util
 import logging
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,7 +182,8 @@ def load(path: Path, *, any_sources: bool = False) -> Library:
         sizes = [getattr(loaded, f"size_of_{name}")() for name in structures]
     except (OSError, AttributeError) as error:
         raise UnusableLibraryError(f"{path} cannot be loaded ({error})") from None
-    sources = source_digest()
+    # Read by the package's loader, because an archive of modules has the sources, too.
+    sources = source_digest(lambda name: pkgutil.get_data("ddb_pipeline.native", name))
     if not any_sources and sources is not None and compiled_from != sources:
         raise UnusableLibraryError(f"{path} was built from other sources")
     expected = (ctypes.sizeof(Scan), NODE.itemsize, ctypes.sizeof(Observation), PLACE.itemsize)

@@ -13,6 +13,7 @@ import pyspark
 import pytest
 
 import ddb_pipeline
+from ddb_pipeline.deploy import spark_libraries
 from ddb_pipeline.deploy.bundle import (
     FUNCTIONS,
     MAX_BYTES,
@@ -24,7 +25,12 @@ from ddb_pipeline.deploy.bundle import (
     imported_files,
     write_bundles,
 )
-from ddb_pipeline.deploy.spark_libraries import write_spark_libraries
+from ddb_pipeline.deploy.spark_libraries import (
+    ARCHITECTURES,
+    add_native_library,
+    write_spark_libraries,
+)
+from ddb_pipeline.native import build as native
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -157,7 +163,11 @@ def test_spark_jobs_import_from_their_archive(tmp_path: Path) -> None:
     )
 
 
-def test_libraries_are_wheels_for_the_platform(tmp_path: Path) -> None:
+def test_libraries_are_wheels_for_the_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without ziglang here, pip would download 100 MB of it; see the test of the reader in C.
+    monkeypatch.setattr(spark_libraries, "add_native_library", lambda folder, architecture: None)
     path = tmp_path / "new" / "libraries.zip"
     assert write_spark_libraries(path, "ARM64") == path.stat().st_size < 100_000_000
     with zipfile.ZipFile(path) as archive:
@@ -179,6 +189,32 @@ def module(root: Path, name: str, text: str) -> None:
             break
         (parent / "__init__.py").touch()
     path.with_name(f"{path.name}.py").write_text(text)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_export_reader_in_c_loads_beside_the_archive(architecture: str, tmp_path: Path) -> None:
+    machine = ("linux", ARCHITECTURES[architecture])
+    is_this = machine == native.this_platform()
+    if (native.compiler() if is_this else native.zig()) is None:
+        pytest.skip(f"there is no compiler for {architecture}; for other machines it is ziglang")
+    modules, libraries = tmp_path / "modules.zip", tmp_path / "libraries"
+    modules.write_bytes(build_spark_bundle().body)
+    libraries.mkdir()
+    add_native_library(libraries, architecture)
+    [library] = libraries.rglob("*.so")
+    assert library.read_bytes()[:4] == b"\x7fELF"
+    code = (
+        "from ddb_pipeline.native import library as l; print(l.__file__, l.library() is not None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{modules}:{libraries}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [f"{modules}/ddb_pipeline/native/library.py", str(is_this)]
 
 
 def test_imported_modules_are_found(tmp_path: Path) -> None:

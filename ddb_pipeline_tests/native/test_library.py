@@ -17,7 +17,6 @@ from ddb_pipeline.native.build import (
     build,
     compiler,
     library_name,
-    source_digest,
 )
 from ddb_pipeline.native.library import (
     LIBRARIES_PACKAGE,
@@ -54,7 +53,6 @@ def test_a_library_of_other_sources_is_refused(tmp_path: Path) -> None:
     for name in SOURCES:
         shutil.copy(FOLDER / name, tmp_path)
     (tmp_path / "scan.c").write_text((tmp_path / "scan.c").read_text() + "// changed\n")
-    assert source_digest(tmp_path) not in (None, source_digest())
     build(tmp_path / "other.so", folder=tmp_path)
     with pytest.raises(UnusableLibraryError, match="other sources"):
         load(tmp_path / "other.so")
