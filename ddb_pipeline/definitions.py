@@ -23,13 +23,14 @@ from ddb_pipeline.defs.schema import lake_asset, normalized_asset
 from ddb_pipeline.defs.snapshot import snapshot_asset
 from ddb_pipeline.defs.source import source_sensor, source_specs
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor
+from ddb_pipeline.defs.vacuum import vacuum_job, vacuum_schedules
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
     """The definitions for these settings. Starts nothing and makes no request."""
-    export = export_job(settings)
+    export, vacuum = export_job(settings), vacuum_job(settings)
     nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
     health = [health_checks(pipeline) for pipeline in settings.pipelines]
     cloud = CloudResource.of(settings)
@@ -43,11 +44,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *nothing_lost,
             *(check for checks in health for check in checks),
         ],
-        jobs=[*replay_jobs(settings), consume_job(settings), export],
+        jobs=[*replay_jobs(settings), consume_job(settings), export, vacuum],
         sensors=sensors(settings),
         schedules=[
             *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),
             *export_schedules(settings, export),
+            *vacuum_schedules(settings, vacuum),
             *(
                 nothing_lost_schedule(settings, pipeline, check)
                 for pipeline, check in zip(settings.pipelines, nothing_lost, strict=True)

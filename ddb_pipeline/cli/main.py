@@ -39,6 +39,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "current": LazyCommand(
         "current", "current_command", "Build or update the current view of a table from exports."
     ),
+    "vacuum": LazyCommand(
+        "vacuum", "vacuum_command", "Remove objects of a lake that newer ones have replaced."
+    ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
     "deploy": LazyCommand("deploy", "deploy", "Deploy the stack of one pipeline, or of all."),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ddb_pipeline.config.cron import checked_cron
-from ddb_pipeline.config.lake import CompactionConfig
+from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
 from ddb_pipeline.functions.environment import SettingsError
@@ -139,6 +139,7 @@ class PipelineConfig(BaseModel):
         default=None, description="Given where the table holds search logs to score."
     )
     compaction: CompactionConfig = CompactionConfig()
+    retention: RetentionConfig = RetentionConfig()
     spark: SparkConfig = SparkConfig()
 
     @field_validator("start")

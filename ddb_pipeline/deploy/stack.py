@@ -81,6 +81,7 @@ def stack_parameters(
         "SchemaFix": pipeline.schema_fix.value,
         "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
+        "RedeliveredDays": str(pipeline.retention.redelivered_days),
         "ExportPrefix": pipeline.export_prefix.strip("/"),
         "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
         **function_parameters(pipeline),

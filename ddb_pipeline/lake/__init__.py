@@ -1,6 +1,7 @@
-"""The lake's bucket in S3: its layout, its objects, redelivery, reconciliation.
+"""The lake's bucket in S3: its objects, their compaction, retention, redelivery, reconciliation.
 
 Belongs here: everything that reads or writes objects of the lake's bucket. Does not belong here:
-Dagster (``defs``), catalog tables (``glue``), the conversion of records (``conversion``). May
-import ``conversion``, ``firehose``, ``dynamodb`` and ``hive``.
+Dagster (``defs``), how catalog tables are defined (``glue``), the conversion of records
+(``conversion``). May import ``conversion``, ``export``, ``glue``, ``parquet``, ``firehose``,
+``dynamodb`` and ``hive``.
 """

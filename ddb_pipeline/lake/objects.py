@@ -26,11 +26,12 @@ def list_objects(
     limit: int | None = None,
     start_after: str = "",
     delimiter: str = "",
+    with_empty: bool = False,
 ) -> Iterator[StoredObject]:
     """List the objects under a prefix in key order, at most ``limit``, without empty objects.
 
     With ``start_after`` from the first key that sorts after it on. With a ``delimiter`` without the
-    objects whose key has it after the prefix.
+    objects whose key has it after the prefix. With ``with_empty`` also those that are empty.
     """
     count = 0
     request: Any = {"Bucket": bucket, "Prefix": prefix, "StartAfter": start_after}
@@ -38,7 +39,7 @@ def list_objects(
         request["Delimiter"] = delimiter
     for page in s3.get_paginator("list_objects_v2").paginate(**request):
         for entry in page.get("Contents", ()):
-            if not entry["Size"] or entry["Key"].endswith("/"):
+            if not with_empty and (not entry["Size"] or entry["Key"].endswith("/")):
                 continue
             yield StoredObject(
                 entry["Key"],
@@ -49,6 +50,17 @@ def list_objects(
             count += 1
             if limit is not None and count >= limit:
                 return
+
+
+def list_folders(s3: "S3Client", bucket: str, prefix: str) -> Iterator[str]:
+    """The prefixes, each with a slash at the end, of which the first slash after ``prefix`` ends
+    the name."""
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, Delimiter="/"
+    )
+    for page in pages:
+        for entry in page.get("CommonPrefixes", ()):
+            yield entry["Prefix"]
 
 
 def read_object(s3: "S3Client", bucket: str, key: str) -> bytes:

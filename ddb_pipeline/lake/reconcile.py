@@ -31,8 +31,13 @@ from ddb_pipeline.lake.identity_partitions import (
 from ddb_pipeline.lake.layout import DEAD_LETTER_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.lake.parquet_objects import column_batches
-from ddb_pipeline.lake.reconciliation_state import ReconciliationState, read_state, write_state
-from ddb_pipeline.lake.unread_changes import RETENTION_SECONDS, UnreadChange, UnreadChanges
+from ddb_pipeline.lake.reconciliation_state import (
+    RETENTION_SECONDS,
+    ReconciliationState,
+    read_state,
+    write_state,
+)
+from ddb_pipeline.lake.unread_changes import UnreadChange, UnreadChanges
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient

@@ -12,6 +12,8 @@ from ddb_pipeline.lake.layout import STATE_PREFIX
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+RETENTION_SECONDS = 24 * 3600.0
+"""How long a stream keeps a record (Amazon DynamoDB developer guide, "DynamoDB Streams")."""
 STATE_KEY = f"{STATE_PREFIX}reconciliation.json"
 
 
@@ -50,6 +52,14 @@ class ReconciliationState:
     early: tuple[Rows, ...] = ()
     read_objects: Mapping[str, float] = field(default_factory=dict)
     forgotten: int = 0
+
+    def needs_rows_since(self, now: float) -> float:
+        """The rows that a run at ``now`` or later reads were written after this moment.
+
+        It looks for changes that were missing, and for those that the stream still has.
+        """
+        oldest = min((each.moment for each in self.missing), default=now)
+        return min(oldest, now - RETENTION_SECONDS) - 2 * 3600.0
 
     def render(self) -> bytes:
         """The state as JSON."""

@@ -17,13 +17,11 @@ from ddb_pipeline.dynamodb.stream_read import (
     describe_shards,
 )
 from ddb_pipeline.hive.epoch import epoch_seconds
-from ddb_pipeline.lake.reconciliation_state import ShardPosition
+from ddb_pipeline.lake.reconciliation_state import RETENTION_SECONDS, ShardPosition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
-RETENTION_SECONDS = 24 * 3600.0
-"""How long a stream keeps a record (Amazon DynamoDB developer guide, "DynamoDB Streams")."""
 CLOCK_ERROR_SECONDS = 2 * 3600.0
 """By how much a change may be later than now, or older than what a stream keeps, before its time
 counts as wrong."""

@@ -8,23 +8,34 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.lake import CompactionConfig
+from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
 from ddb_pipeline.config.names import lake_table, stream_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.conversion.convert import convert
-from ddb_pipeline.defs.delivery import is_closed, stream_asset, wanted_version
+from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_job_name
+from ddb_pipeline.defs.delivery import is_closed, wanted_version
+from ddb_pipeline.defs.vacuum import needed_since
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.partitions import CatalogPartition, find_partition
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.content import NO_CONTENT, hour_version
+from ddb_pipeline.lake.content import NO_CONTENT, hour_version, is_processed
+from ddb_pipeline.lake.identity_partitions import Expected
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.reconciliation_state import ReconciliationState, read_state, write_state
 from ddb_pipeline.resources.cloud import CloudResource
 
 OPEN = DeliveryHour.of(time.time())
 CLOSED = OPEN.plus(-3)
-PIPELINE = PipelineConfig(name="delivered", bucket="delivered-lake")
+PIPELINE = PipelineConfig(
+    name="delivered",
+    bucket="delivered-lake",
+    retention=RetentionConfig(raw_days=1e-9, replaced_days=1e-9),
+)
 CRAWLED = [Column("log_id", "string"), Column("n", "int")]
 
 
@@ -48,16 +59,24 @@ class Account:
 
     def materialize(self, hour: DeliveryHour) -> dict[str, Any]:
         """Metadata and data version of a run for an hour."""
-        result = dg.materialize(
-            [stream_asset(PIPELINE)],
-            partition_key=hour.partition_key,
-            resources={"cloud": self.cloud},
-            instance=self.instance,
-        )
+        job = build_defs(self.settings).resolve_job_def(asset_job_name(PIPELINE, PARQUET_STREAM))
+        result = job.execute_in_process(partition_key=hour.partition_key, instance=self.instance)
         (event,) = result.get_asset_materialization_events()
         found = event.materialization
         version = (found.tags or {})["dagster/data_version"]
         return {**{k: v.value for k, v in found.metadata.items()}, "version": version}
+
+    def vacuum(self, *, dry_run: bool) -> dict[str, Any]:
+        """The metadata of a run of the job."""
+        config = {"pipeline": PIPELINE.name, "dry_run": dry_run}
+        job = build_defs(self.settings).resolve_job_def("vacuum")
+        result = job.execute_in_process(
+            run_config={"ops": {"remove_replaced_objects": {"config": config}}},
+            instance=self.instance,
+        )
+        (output,) = (event for event in result.all_events if event.is_successful_output)
+        metadata = output.step_output_data.metadata
+        return {name: value.value for name, value in metadata.items()}
 
     def wanted(self, hour: DeliveryHour) -> str:
         content = hour_version(self.cloud.s3, PIPELINE.bucket, hour)
@@ -115,6 +134,40 @@ def test_a_closed_hour_without_objects(account: Account) -> None:
     found = account.materialize(CLOSED.plus(-2))
     assert (found["files"], found["version"]) == (0, NO_CONTENT)
     assert account.partition(CLOSED.plus(-2)) is None
+
+
+@pytest.mark.embedded
+def test_the_vacuum_removes_the_raw_objects_of_a_compacted_hour(account: Account) -> None:
+    """And the landing sensor requests no run for it."""
+    hour = CLOSED.plus(-30)
+    account.land(hour, "part", b'{"log_id":"a","n":1}')
+    version = account.materialize(hour)["version"]
+    found = [account.vacuum(dry_run=dry_run) for dry_run in (True, False, False)]
+    assert [(each["dry_run"], each["objects"]) for each in found] == [
+        (True, 1),
+        (False, 1),
+        (False, 0),
+    ]
+    assert f"| raw objects | {hour.partition_key} | 1 |" in found[1]["removals"]
+    assert list(list_objects(account.cloud.s3, PIPELINE.bucket, hour.prefix)) == []
+    assert account.wanted(hour) == NO_CONTENT
+    assert is_processed(account.wanted(hour), version)
+    again = account.materialize(hour)
+    assert (again["files"], again["dagster/partition_row_count"]) == (1, 1)
+    assert again["version"] == NO_CONTENT
+
+
+@pytest.mark.embedded
+def test_since_when_raw_objects_are_needed(account: Account) -> None:
+    now, cloud = time.time(), account.cloud
+    assert needed_since(cloud, PIPELINE, now) == now - 26 * 3600
+    scored = PIPELINE.model_copy(update={"relevance": RelevanceConfig(window_days=9)})
+    assert needed_since(cloud, scored, now) == now - 10 * 86_400
+    arn = cloud.dynamodb.describe_table(TableName="delivered")["Table"]["LatestStreamArn"]
+    missing = (Expected("digest", now - 3 * 86_400, "event"),)
+    _, etag = read_state(cloud.s3, PIPELINE.bucket, arn)
+    write_state(cloud.s3, PIPELINE.bucket, ReconciliationState(arn, missing=missing), etag)
+    assert needed_since(cloud, PIPELINE, now) == now - 3 * 86_400 - 7_200
 
 
 @pytest.mark.parametrize(

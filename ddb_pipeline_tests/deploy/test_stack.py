@@ -19,6 +19,7 @@ from ddb_pipeline.deploy.stack import stack_parameters, template_body
 from ddb_pipeline.lake.layout import (
     DEAD_LETTER_PREFIX,
     ERROR_PREFIX,
+    REDELIVERED_PREFIX,
     SPARK_COLUMNS_PREFIX,
     STREAM_PREFIX,
 )
@@ -133,5 +134,5 @@ def test_the_delivery_stream_converts_as_redelivery_and_preflight_do(template: A
 def test_only_what_nothing_reads_any_more_expires(template: Any) -> None:
     rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {SPARK_COLUMNS_PREFIX, PLAN_PREFIX}
+    assert expiring == {SPARK_COLUMNS_PREFIX, PLAN_PREFIX, REDELIVERED_PREFIX}
     assert all(rule["Status"] == "Enabled" for rule in rules)

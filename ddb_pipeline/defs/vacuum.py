@@ -1,0 +1,148 @@
+"""Retention: a job that removes what newer objects have replaced, and its schedules."""
+
+import time
+
+import dagster as dg
+from pydantic import Field
+
+from ddb_pipeline.config.names import lake_table, snapshot_table
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.defs.asset_keys import run_tags
+from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.lake.reconciliation_state import read_state
+from ddb_pipeline.lake.retention import RetentionPolicy, total_size
+from ddb_pipeline.lake.vacuum import Vacuum, VacuumReport, VacuumTarget
+from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.table_metadata import markdown_table
+
+DAY_SECONDS = 86_400.0
+STAGE = "vacuum"
+OP = "remove_replaced_objects"
+SHOWN = 100
+
+
+class VacuumConfig(dg.Config):
+    """Of which pipeline objects are removed."""
+
+    pipeline: str = Field(description="The pipeline's name.")
+    dry_run: bool = Field(default=False, description="List what would be removed, no more.")
+
+
+def vacuum_job(settings: Settings) -> dg.JobDefinition:
+    """``vacuum``: removes, or lists, the objects of a lake that are not needed any more."""
+
+    @dg.op(
+        name=OP,
+        pool="vacuum",
+        description="Removes objects that newer ones have replaced, after the configured time.",
+    )
+    def remove(context: dg.OpExecutionContext, cloud: CloudResource, config: VacuumConfig) -> None:
+        report = vacuum(cloud, settings.pipeline(config.pipeline), dry_run=config.dry_run)
+        for hour in report.repaired:
+            context.log.warning("The partition of %s did not name its current generation.", hour)
+        context.add_output_metadata(report_metadata(report, dry_run=config.dry_run))
+
+    @dg.job(
+        name="vacuum",
+        description=(
+            "Removes what is replaced and not needed any more: raw objects of compacted hours, "
+            "older generations, snapshots past those that stay, converted exports. With dry_run "
+            "it lists them only."
+        ),
+        config=dg.RunConfig(ops={OP: VacuumConfig(pipeline=settings.pipelines[0].name)}),
+    )
+    def vacuum_lake() -> None:
+        remove()
+
+    return vacuum_lake
+
+
+def vacuum_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.ScheduleDefinition]:
+    """A schedule for each pipeline."""
+    return [
+        dg.ScheduleDefinition(
+            name=f"{pipeline.name}_vacuum",
+            description="Removes objects of the lake that are replaced and not needed any more.",
+            cron_schedule=pipeline.retention.schedule,
+            execution_timezone="UTC",
+            job=job,
+            run_config=dg.RunConfig(ops={OP: VacuumConfig(pipeline=pipeline.name)}),
+            default_status=schedule_status(settings),
+            tags=run_tags(pipeline.name, STAGE),
+        )
+        for pipeline in settings.pipelines
+    ]
+
+
+def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> VacuumReport:
+    """Remove what the pipeline's retention allows, or only list it.
+
+    Raises:
+        VacuumError: objects cannot be removed.
+        CatalogError: the catalog cannot be read or written.
+    """
+    now = time.time()
+    target = VacuumTarget(
+        cloud.s3,
+        cloud.glue,
+        pipeline.bucket,
+        lake_table(pipeline),
+        snapshot_table(pipeline),
+        pipeline.export_prefix,
+        needed_since(cloud, pipeline, now),
+    )
+    return Vacuum(target, retention_policy(pipeline), now, dry_run=dry_run).run()
+
+
+def needed_since(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> float:
+    """Raw objects of hours that end later are still read at ``now``, epoch seconds.
+
+    By the check ``nothing_lost``, and by the relevance job in its window.
+    """
+    table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
+    state, _ = read_state(cloud.s3, pipeline.bucket, table.latest_stream_arn)
+    needed = state.needs_rows_since(now)
+    if pipeline.relevance:
+        # The job's window ends with the newest hour, so that a day more is needed.
+        needed = min(needed, now - (pipeline.relevance.window_days + 1) * DAY_SECONDS)
+    return needed
+
+
+def retention_policy(pipeline: PipelineConfig) -> RetentionPolicy:
+    """The policy that is configured."""
+    configured = pipeline.retention
+    return RetentionPolicy(
+        raw_seconds=configured.raw_days * DAY_SECONDS,
+        replaced_seconds=configured.replaced_days * DAY_SECONDS,
+        export_seconds=configured.export_days * DAY_SECONDS,
+        snapshots_last=configured.snapshots_last,
+        snapshots_monthly=configured.snapshots_monthly,
+    )
+
+
+def report_metadata(report: VacuumReport, *, dry_run: bool) -> dict[str, dg.MetadataValue]:
+    """What a run removed, or would remove."""
+    return {
+        "dry_run": dg.MetadataValue.bool(dry_run),
+        "objects": dg.MetadataValue.int(report.objects),
+        "bytes": dg.MetadataValue.int(total_size(report.removals)),
+        "retired_snapshots": dg.MetadataValue.json(report.retired),
+        "repaired_partitions": dg.MetadataValue.json(report.repaired),
+        "more_to_remove": dg.MetadataValue.bool(report.unfinished),
+        "removals": dg.MetadataValue.md(removals_table(report)),
+    }
+
+
+def removals_table(report: VacuumReport) -> str:
+    """A Markdown table of the first removals."""
+    if not report.removals:
+        return "Nothing to remove."
+    rows = [
+        (r.kind, r.name, f"{len(r.objects):,}", f"{r.size:,}", r.reason)
+        for r in report.removals[:SHOWN]
+    ]
+    if len(report.removals) > SHOWN:
+        rows.append((f"… {len(report.removals) - SHOWN} more", "", "", "", ""))
+    return markdown_table(("what", "of", "objects", "bytes", "why"), rows)

@@ -1,0 +1,306 @@
+"""Vacuum: removes objects of the lake that a newer one has replaced, after a time.
+
+What a run removes is listed first, and may only be listed. Nothing is removed that a reader of the
+catalog, a check or a redelivery still needs: raw objects only where their rows are in the
+generation that readers read, generations only when readers have had time to leave them, snapshots
+only after their partition was removed. A run may stop at any step, and another does the rest.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.export.finished import export_ids
+from ddb_pipeline.export.layout import SUMMARY, export_folder
+from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.glue.partitions import (
+    CatalogPartition,
+    delete_partition,
+    find_partition,
+    point_partition,
+)
+from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
+from ddb_pipeline.lake import conditional
+from ddb_pipeline.lake.compacted_hours import compacted_hours
+from ddb_pipeline.lake.generations import read_generation, uncovered
+from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX, STATE_PREFIX, DeliveryHour
+from ddb_pipeline.lake.objects import StoredObject, list_folders, list_objects
+from ddb_pipeline.lake.retention import (
+    Removal,
+    RetentionPolicy,
+    export_is_removable,
+    kept_snapshots,
+    raw_is_removable,
+    stale_folders,
+)
+from ddb_pipeline.parquet.publish import SUCCESS
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_s3.client import S3Client
+
+RETIRED_PREFIX = f"{STATE_PREFIX}retired-snapshots/"
+"""A small object for each snapshot whose partition was removed, and whose objects still exist."""
+MAX_OBJECTS = 100_000
+"""Objects that a run removes, and about which it knows at a time."""
+MAX_EXPORTS = 1_000
+KEYS_PER_DELETE = 1_000
+"""The limit of DeleteObjects (Amazon S3 API reference)."""
+DELETERS = 8
+
+
+class VacuumError(DdbPipelineError):
+    """Objects cannot be removed; the message names one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumTarget:
+    """A pipeline's lake.
+
+    Attributes:
+        lake_table: the catalog table of the stream.
+        snapshot_table: the catalog table of the snapshots.
+        export_prefix: where exports lie.
+        needed_since: raw objects of hours that end later are still read, epoch seconds.
+    """
+
+    s3: "S3Client"
+    glue: "GlueClient"
+    bucket: str
+    lake_table: TableReference
+    snapshot_table: TableReference
+    export_prefix: str
+    needed_since: float
+
+
+@dataclass(slots=True)
+class VacuumReport:
+    """What a run removed, or would remove.
+
+    Attributes:
+        removals: in the order in which they were found.
+        repaired: hours whose partition did not name the current generation.
+        retired: snapshots whose partition was removed, and whose objects will be.
+        unfinished: whether there is more to remove than a run removes.
+    """
+
+    removals: list[Removal] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    unfinished: bool = False
+
+    @property
+    def objects(self) -> int:
+        """Number of objects of all removals."""
+        return sum(len(removal.objects) for removal in self.removals)
+
+
+class Vacuum:
+    """One run.
+
+    Args:
+        now: the time of the run, epoch seconds.
+        dry_run: whether to find only.
+    """
+
+    def __init__(
+        self, target: VacuumTarget, policy: RetentionPolicy, now: float, *, dry_run: bool
+    ) -> None:
+        self._target = target
+        self._policy = policy
+        self._now = now
+        self._dry_run = dry_run
+        self.report = VacuumReport()
+
+    def run(self) -> VacuumReport:
+        """Remove what is needed no more: of the stream, of the snapshots, of the exports.
+
+        Raises:
+            VacuumError: objects cannot be removed.
+            CatalogError: the catalog cannot be read or written.
+        """
+        target = self._target
+        for hour, noted in compacted_hours(target.s3, target.bucket):
+            if self._is_full():
+                return self.report
+            if self._now >= noted.modified_at + self._policy.replaced_seconds:
+                self._visit(hour, noted)
+        published = self._published()
+        for export_id in self._remove_retired():
+            published.pop(export_id, None)
+        self._retire(published)
+        self._remove_exports(published)
+        return self.report
+
+    def _is_full(self) -> bool:
+        self.report.unfinished = self.report.objects >= MAX_OBJECTS
+        return self.report.unfinished
+
+    def _visit(self, hour: DeliveryHour, noted: StoredObject) -> None:
+        """Remove replaced generations and raw objects of an hour that was compacted."""
+        target, policy, now = self._target, self._policy, self._now
+        current, _ = read_generation(target.s3, target.bucket, hour)
+        read = self._repaired_location(hour)
+        found = list(list_objects(target.s3, target.bucket, hour.compacted_prefix, with_empty=True))
+        stale = stale_folders(hour, found, current, read, policy.replaced_seconds, now)
+        for folder, objects in stale.items():
+            reason = "another generation has replaced it, or it was never committed"
+            self._remove(Removal("generation", f"{hour.partition_key} {folder}", reason, objects))
+        raw = tuple(list_objects(target.s3, target.bucket, hour.prefix))
+        reads_current = current is not None and read.endswith(f"/{current.prefix(hour)}")
+        if current is None or not reads_current:
+            return
+        if (
+            raw
+            and not uncovered(raw, current)
+            and raw_is_removable(hour, current, target.needed_since, policy, now)
+        ):
+            reason = f"their rows are in generation {current.number}, which readers read"
+            self._remove(Removal("raw objects", hour.partition_key, reason, raw))
+            raw = ()
+        folders = {stored.key.split("/")[-2] for stored in found if stored.key.endswith(".parquet")}
+        waits = bool(folders - {*stale, current.folder}) or (raw and policy.raw_seconds)
+        if not waits and not self._dry_run:
+            # Unless another compaction has begun since.
+            conditional.delete(target.s3, target.bucket, noted.key, f'"{noted.etag}"')
+
+    def _repaired_location(self, hour: DeliveryHour) -> str:
+        """Where readers read an hour; the partition is repaired where it names another generation.
+
+        It does where a compaction was killed, or stopped for long, before it wrote the catalog.
+        """
+        target, values = self._target, (hour.date, hour.hour)
+        found = find_partition(target.glue, target.lake_table, values)
+        # Read after the partition: a compaction commits first.
+        current, _ = read_generation(target.s3, target.bucket, hour)
+        location = found.location if found else ""
+        if current is None or self._now < current.compacted_at + self._policy.replaced_seconds:
+            return location
+        wanted = CatalogPartition(
+            values, f"s3://{target.bucket}/{current.prefix(hour)}", current.columns
+        )
+        if found != wanted:
+            self.report.repaired.append(hour.partition_key)
+            if not self._dry_run:
+                point_partition(target.glue, target.lake_table, wanted)
+        # Readers of the former location may not have left it yet.
+        return location
+
+    def _published(self) -> dict[str, float]:
+        """The exports with a complete snapshot, and when that was published, epoch seconds."""
+        target, prefix = self._target, f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}="
+        found: dict[str, float] = {}
+        for folder in list_folders(target.s3, target.bucket, prefix):
+            for stored in list_objects(target.s3, target.bucket, f"{folder}{SUCCESS}", limit=1):
+                found[folder.removeprefix(prefix).rstrip("/")] = stored.modified_at
+        return found
+
+    def _remove_retired(self) -> list[str]:
+        """Remove snapshots whose partition was removed long enough ago, and their exports."""
+        target, removed = self._target, []
+        for noted in list(list_objects(target.s3, target.bucket, RETIRED_PREFIX)):
+            export_id = noted.key.removeprefix(RETIRED_PREFIX)
+            if self._now < noted.modified_at + self._policy.replaced_seconds or self._is_full():
+                continue
+            if find_partition(target.glue, target.snapshot_table, (export_id,)) is not None:
+                # It was made again, or the run was stopped between the note and the partition.
+                self._retire_one(export_id)
+                continue
+            prefix = _snapshot_prefix(export_id)
+            objects = tuple(list_objects(target.s3, target.bucket, prefix, with_empty=True))
+            reason = "its partition was removed"
+            self._remove(Removal("snapshot", export_id, reason, objects))
+            if self._policy.export_seconds:
+                self._remove_export(export_id, "its snapshot was removed")
+            removed.append(export_id)
+            if not self._dry_run:
+                target.s3.delete_object(Bucket=target.bucket, Key=noted.key)
+        return removed
+
+    def _retire(self, published: dict[str, float]) -> None:
+        """Remove the partitions of the snapshots that do not stay."""
+        target = self._target
+        for export_id in sorted(published.keys() - kept_snapshots(published, self._policy)):
+            key = RETIRED_PREFIX + export_id
+            if conditional.read_if_exists(target.s3, target.bucket, key) is None:
+                self._retire_one(export_id)
+
+    def _retire_one(self, export_id: str) -> None:
+        target = self._target
+        self.report.retired.append(export_id)
+        if not self._dry_run:
+            delete_partition(target.glue, target.snapshot_table, (export_id,))
+            # Written again where it exists: its time is that of the removal of the partition.
+            target.s3.put_object(
+                Bucket=target.bucket, Key=RETIRED_PREFIX + export_id, Body=export_id.encode()
+            )
+
+    def _remove_exports(self, published: dict[str, float]) -> None:
+        """Remove exports whose snapshot was published long enough ago."""
+        target = self._target
+        listed = export_ids(target.s3, target.bucket, target.export_prefix, limit=MAX_EXPORTS)
+        for export_id in listed:
+            published_at = published.get(export_id)
+            if published_at is None or self._is_full():
+                continue
+            if export_is_removable(published_at, self._policy, self._now):
+                self._remove_export(export_id, "its snapshot is published")
+
+    def _remove_export(self, export_id: str, reason: str) -> None:
+        target = self._target
+        prefix = export_folder(target.export_prefix, export_id)
+        objects = list(list_objects(target.s3, target.bucket, prefix, with_empty=True))
+        # First what shows that an export is finished: nobody is to read half of it.
+        objects.sort(key=lambda stored: f"{prefix}{SUMMARY}" not in stored.key)
+        if objects:
+            self._remove(Removal("export", export_id, reason, tuple(objects)))
+
+    def _remove(self, removal: Removal) -> None:
+        self.report.removals.append(removal)
+        if self._dry_run:
+            return
+        target = self._target
+        if removal.kind == "raw objects":
+            _delete_unchanged(target.s3, target.bucket, removal.objects)
+        else:
+            _delete(target.s3, target.bucket, [stored.key for stored in removal.objects])
+
+
+def _snapshot_prefix(export_id: str) -> str:
+    return f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={export_id}/"
+
+
+def _delete_unchanged(s3: "S3Client", bucket: str, objects: Sequence[StoredObject]) -> None:
+    """Delete objects unless they have changed since they were listed."""
+
+    def delete(stored: StoredObject) -> None:
+        conditional.delete(s3, bucket, stored.key, f'"{stored.etag}"')
+
+    with ThreadPoolExecutor(DELETERS, thread_name_prefix="vacuum") as pool:
+        list(pool.map(delete, objects))
+
+
+def _delete(s3: "S3Client", bucket: str, keys: Sequence[str]) -> None:
+    """Delete objects in their order.
+
+    Raises:
+        VacuumError: one of them cannot be deleted.
+    """
+    for page in _pages(keys):
+        response = s3.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in page], "Quiet": True}
+        )
+        for error in response.get("Errors", ()):
+            raise VacuumError(
+                f"s3://{bucket}/{error.get('Key')} cannot be deleted: {error.get('Code')}: "
+                f"{error.get('Message')}. Grant s3:DeleteObject to this role, then run again."
+            )
+
+
+def _pages(keys: Sequence[str]) -> Iterator[list[str]]:
+    remaining = iter(keys)
+    while page := list(islice(remaining, KEYS_PER_DELETE)):
+        yield page
