@@ -6,15 +6,19 @@ from ddb_pipeline.config.names import asset_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
-from ddb_pipeline.defs.checks import nothing_lost_check, nothing_lost_schedule, type_conflicts_check
+from ddb_pipeline.defs.checks import (
+    nothing_lost_check,
+    nothing_lost_schedules,
+    type_conflicts_check,
+)
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
-from ddb_pipeline.defs.crawl import crawl_schedule, crawl_sensor, crawled_asset
+from ddb_pipeline.defs.crawl import crawl_schedules, crawl_sensor, crawled_asset
 from ddb_pipeline.defs.delivery import stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.exports import export_job, export_schedules
 from ddb_pipeline.defs.failure_sensor import failed_batches_sensor, mapped
-from ddb_pipeline.defs.health import health_checks, health_schedule
+from ddb_pipeline.defs.health import health_checks, health_schedules
 from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
 from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
@@ -45,19 +49,14 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *(check for checks in health for check in checks),
         ],
         jobs=[*replay_jobs(settings), consume_job(settings), export, vacuum],
-        sensors=sensors(settings),
+        sensors=[sensor for watched in settings.watched() for sensor in sensors(watched)]
+        + demo_sensors(settings),
         schedules=[
-            *(crawl_schedule(settings, pipeline) for pipeline in settings.pipelines),
+            *crawl_schedules(settings),
             *export_schedules(settings, export),
             *vacuum_schedules(settings, vacuum),
-            *(
-                nothing_lost_schedule(settings, pipeline, check)
-                for pipeline, check in zip(settings.pipelines, nothing_lost, strict=True)
-            ),
-            *(
-                health_schedule(settings, pipeline, checks)
-                for pipeline, checks in zip(settings.pipelines, health, strict=True)
-            ),
+            *nothing_lost_schedules(settings, nothing_lost),
+            *health_schedules(settings, health),
         ],
         resources={
             "cloud": cloud,
@@ -86,7 +85,7 @@ def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefini
 
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensors, each for all pipelines."""
+    """The sensors, each for all pipelines of these settings."""
     found = [
         source_sensor(settings),
         crawl_sensor(settings),
@@ -101,9 +100,14 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         found.append(failed_batches_sensor(settings))
     if consumed(settings):
         found.append(consume_sensor(settings))
-    if settings.target is Target.EMBEDDED:
-        found += [demo_traffic_sensor(settings, p) for p in settings.pipelines[:1]]
     return found
+
+
+def demo_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor that writes the demo's traffic, where the embedded AWS is used."""
+    if settings.target is not Target.EMBEDDED:
+        return []
+    return [demo_traffic_sensor(settings, settings.pipelines[0])]
 
 
 @dg.definitions

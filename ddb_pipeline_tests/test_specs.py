@@ -86,6 +86,11 @@ def specs(settings: Settings) -> dict[str, Any]:
             sensor.name: {
                 "description": sensor.description,
                 "targets": targets(target.job_name for target in sensor.targets),
+                "assets": joined(
+                    key.to_user_string() for key in sensor.asset_selection.resolve(graph)
+                )
+                if sensor.asset_selection
+                else "",
                 "seconds": sensor.minimum_interval_seconds,
                 "default_status": sensor.default_status.value,
             }

@@ -75,7 +75,7 @@ class SensorLoop:
                 for event in result.all_events
                 if event.is_step_failure and event.step_failure_data.error
             ]
-            names = request.job_name or ", ".join(key.to_user_string() for key in selection)
+            names = ", ".join(key.to_user_string() for key in selection) or request.job_name
             raise RunFailedError(f"Materialising {names} failed: {'; '.join(failures)}")
 
 

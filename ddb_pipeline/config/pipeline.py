@@ -94,6 +94,11 @@ class PipelineConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME, description="Asset key prefix and stem of all names.")
+    group: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="Group of the assets; the pipeline's name if empty.",
+    )
     dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
     database: str = Field(default="", description="The Glue database.")
     bucket: str = Field(default="", description="The lake's S3 bucket.")
@@ -141,6 +146,11 @@ class PipelineConfig(BaseModel):
     compaction: CompactionConfig = CompactionConfig()
     retention: RetentionConfig = RetentionConfig()
     spark: SparkConfig = SparkConfig()
+
+    @property
+    def group_name(self) -> str:
+        """The group of the pipeline's assets."""
+        return self.group or self.name
 
     @field_validator("start")
     @classmethod

@@ -38,6 +38,13 @@ class Target(Enum):
     AWS = "aws"
 
 
+class Sensors(Enum):
+    """Which pipelines a sensor watches."""
+
+    ALL = "all"
+    GROUP = "group"
+
+
 class Settings(BaseModel):
     """What the code location needs before it can load."""
 
@@ -46,6 +53,9 @@ class Settings(BaseModel):
     target: Target = Target.EMBEDDED
     home: Path = Path(".ddb_pipeline")
     region: str = Field(default="us-east-1", pattern=REGION)
+    sensors: Sensors = Field(
+        default=Sensors.ALL, description="One sensor of a kind for all pipelines, or one a group."
+    )
     pipelines: tuple[PipelineConfig, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -64,6 +74,17 @@ class Settings(BaseModel):
                     )
                 owners[name] = pipeline.name
         return self
+
+    def watched(self) -> list["Settings"]:
+        """These settings for each set of sensors, with the pipelines that it watches."""
+        if self.sensors is Sensors.ALL:
+            return [self]
+        groups: dict[str, list[PipelineConfig]] = {}
+        for pipeline in self.pipelines:
+            groups.setdefault(pipeline.group_name, []).append(pipeline)
+        return [
+            self.model_copy(update={"pipelines": tuple(members)}) for members in groups.values()
+        ]
 
     def pipeline(self, name: str) -> PipelineConfig:
         """Return the pipeline of that name.

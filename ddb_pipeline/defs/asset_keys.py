@@ -1,7 +1,5 @@
 """The names by which Dagster knows a pipeline's assets, jobs and runs."""
 
-from typing import Any
-
 import dagster as dg
 
 from ddb_pipeline.config.pipeline import PipelineConfig
@@ -22,6 +20,12 @@ PARQUET_IO_MANAGER = "parquet_io_manager"
 HEALTHY = "healthy"
 """The check of a dataset's files, which runs by itself and not with every partition."""
 
+CHECKS_OF_RUNS = {
+    PARQUET_STREAM: ("nothing_lost",),
+    PARQUET_SNAPSHOT: ("every_item_counted", "schema_is_the_lake_tables"),
+}
+"""The checks that run with each partition of an asset."""
+
 PIPELINE_TAG = "ddb_pipeline/pipeline"
 STAGE_TAG = "ddb_pipeline/stage"
 ATTEMPT_TAG = "ddb_pipeline/attempt"
@@ -35,31 +39,14 @@ def asset_key(pipeline: PipelineConfig, name: str) -> dg.AssetKey:
 
 
 def selection(settings: Settings, *names: str) -> dg.AssetSelection:
-    """These assets of every pipeline."""
+    """These assets of every pipeline.
+
+    As a sensor's ``asset_selection``, its runs are runs of Dagster's job of all assets. A job for
+    each pipeline would cost time when the code location loads: Dagster searches all assets of the
+    location for the assets of each job.
+    """
     keys = [asset_key(pipeline, name) for pipeline in settings.pipelines for name in names]
     return dg.AssetSelection.assets(*keys)
-
-
-def asset_job_name(pipeline: PipelineConfig, name: str) -> str:
-    """The name of the job that materialises one partitioned asset of a pipeline."""
-    return f"{pipeline.name}_{name}"
-
-
-def asset_jobs(settings: Settings, name: str) -> list[Any]:
-    """One job for the asset of each pipeline, for assets whose partitions differ by pipeline.
-
-    The assets of one job, and those of a sensor's target, must have the same partitions. The
-    type of such a job is not public in Dagster.
-    """
-    return [
-        dg.define_asset_job(
-            asset_job_name(pipeline, name),
-            selection=dg.AssetSelection.assets(asset_key(pipeline, name))
-            - dg.AssetSelection.checks(dg.AssetCheckKey(asset_key(pipeline, name), HEALTHY)),
-            description=f"Materialises a partition of {pipeline.name}/{name}.",
-        )
-        for pipeline in settings.pipelines
-    ]
 
 
 def run_tags(pipeline_name: str, stage: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import time
 import zlib
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -11,9 +12,8 @@ from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     PARQUET_STREAM,
     asset_key,
-    run_tags,
 )
-from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.defs.automation import pipeline_schedule
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
@@ -28,6 +28,7 @@ from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
 
 CHECK_STAGE = "check"
+NOTHING_LOST = "nothing_lost"
 ARRIVAL_SECONDS = 60.0
 """How long a change may take from the stream to S3, beside the time that Firehose buffers."""
 
@@ -37,7 +38,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         asset=asset_key(pipeline, PARQUET_STREAM),
-        name="nothing_lost",
+        name=NOTHING_LOST,
         description=(
             "Every change of the last 24 hours that had time to arrive is a row, a failed record "
             "with its reason, or a dead letter with its reason. Compares the DynamoDB stream with "
@@ -56,26 +57,39 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     return nothing_lost
 
 
-def nothing_lost_schedule(
-    settings: Settings, pipeline: PipelineConfig, check: dg.AssetChecksDefinition
-) -> dg.ScheduleDefinition:
+def nothing_lost_schedules(
+    settings: Settings, checks: Sequence[dg.AssetChecksDefinition]
+) -> list[dg.ScheduleDefinition]:
     """Runs ``nothing_lost`` while no hour changes, before the stream forgets what it has read.
 
     Three times a day, so that two runs may fail. The minute differs from pipeline to pipeline.
     """
-    minute = zlib.crc32(pipeline.name.encode()) % 60
-    return dg.ScheduleDefinition(
-        name=f"{pipeline.name}_nothing_lost",
-        description=(
-            "Checks that no change is lost, also while nothing is written to the table: the "
-            "stream stores a change for 24 hours."
-        ),
-        cron_schedule=f"{minute} */8 * * *",
-        execution_timezone="UTC",
-        target=dg.AssetSelection.checks(check),
-        default_status=schedule_status(settings),
-        tags=run_tags(pipeline.name, CHECK_STAGE),
+    job = dg.define_asset_job(
+        "check_nothing_lost",
+        selection=dg.AssetSelection.checks(*checks),
+        description="Checks that no change is lost, of all pipelines or of the selected ones.",
     )
+    return [
+        pipeline_schedule(
+            settings,
+            pipeline,
+            NOTHING_LOST,
+            stage=CHECK_STAGE,
+            job=job,
+            cron=f"{zlib.crc32(pipeline.name.encode()) % 60} */8 * * *",
+            description=(
+                "Checks that no change is lost, also while nothing is written to the table: the "
+                "stream stores a change for 24 hours."
+            ),
+            request=dg.RunRequest(
+                asset_selection=[],
+                asset_check_keys=[
+                    dg.AssetCheckKey(asset_key(pipeline, PARQUET_STREAM), NOTHING_LOST)
+                ],
+            ),
+        )
+        for pipeline in settings.pipelines
+    ]
 
 
 def reconciliation_metadata(found: Reconciliation) -> dict[str, dg.MetadataValue]:

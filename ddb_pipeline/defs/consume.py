@@ -12,7 +12,7 @@ from ddb_pipeline.config.names import checkpoint_table
 from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.run_requests import pipelines_in_progress, runs_by_key
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
@@ -121,7 +121,7 @@ def consume_sensor(settings: Settings) -> dg.SensorDefinition:
     idle_pause = sensor_interval(settings, embedded=30, aws=300)
 
     @dg.sensor(
-        name="stream_consumer_sensor",
+        name=sensor_name(settings, "stream_consumer_sensor"),
         job_name=JOB,
         description=(
             "Runs consume_stream again and again for the pipelines with "

@@ -13,16 +13,16 @@ from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     DYNAMODB_TABLE,
     asset_key,
-    run_tags,
     selection,
 )
 from ddb_pipeline.defs.automation import (
-    RETRY,
-    schedule_status,
+    pipeline_schedule,
     sensor_interval,
+    sensor_name,
     sensor_status,
 )
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests, pipelines_in_progress
 from ddb_pipeline.dynamodb.tables import has_items
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
@@ -67,16 +67,15 @@ def crawl(
 def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``crawled_catalog_table``: runs the crawler and shows what it changed."""
 
-    @dg.asset(
+    @pipeline_asset(
         key=asset_key(pipeline, CRAWLED_CATALOG_TABLE),
         deps=[asset_key(pipeline, DYNAMODB_TABLE)],
         description=(
             "The Glue table as the crawler left it, including types that Hive and Firehose "
             "refuse, such as `set<string>`."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"glue"},
-        retry_policy=RETRY,
         pool=f"glue_{pipeline.name}",
     )
     def crawled_catalog_table(
@@ -97,17 +96,26 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     return crawled_catalog_table
 
 
-def crawl_schedule(settings: Settings, pipeline: PipelineConfig) -> dg.ScheduleDefinition:
-    """Crawls regularly, by the pipeline's ``crawl_schedule``."""
-    return dg.ScheduleDefinition(
-        name=f"{pipeline.name}_crawl",
-        description="Crawls the DynamoDB table, so that new attributes become columns.",
-        cron_schedule=pipeline.crawl_schedule,
-        execution_timezone="UTC",
-        target=dg.AssetSelection.assets(asset_key(pipeline, CRAWLED_CATALOG_TABLE)),
-        default_status=schedule_status(settings),
-        tags=run_tags(pipeline.name, STAGE),
+def crawl_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Crawls regularly, by each pipeline's ``crawl_schedule``."""
+    job = dg.define_asset_job(
+        "crawl_tables",
+        selection=selection(settings, CRAWLED_CATALOG_TABLE),
+        description="Crawls DynamoDB tables: all of them, or those whose assets are selected.",
     )
+    return [
+        pipeline_schedule(
+            settings,
+            pipeline,
+            "crawl",
+            stage=STAGE,
+            job=job,
+            cron=pipeline.crawl_schedule,
+            description="Crawls the DynamoDB table, so that new attributes become columns.",
+            request=dg.RunRequest(asset_selection=[asset_key(pipeline, CRAWLED_CATALOG_TABLE)]),
+        )
+        for pipeline in settings.pipelines
+    ]
 
 
 def crawl_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -115,28 +123,30 @@ def crawl_sensor(settings: Settings) -> dg.SensorDefinition:
     pause = sensor_interval(settings, embedded=10, aws=600)
 
     @dg.sensor(
-        name="crawl_sensor",
+        name=sensor_name(settings, "crawl_sensor"),
         description=(
             "Materialises crawled_catalog_table when the table has items but no catalog table "
             "yet, and when records are held because they have attributes without a column."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
-        target=selection(settings, CRAWLED_CATALOG_TABLE),
+        asset_selection=selection(settings, CRAWLED_CATALOG_TABLE),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
         # Scheduled crawls included.
         crawling = pipelines_in_progress(context.instance, STAGE)
-        for pipeline in settings.pipelines:
+
+        def compare(pipeline: PipelineConfig) -> None:
             if pipeline.name in crawling:
                 requests.skip(pipeline, "a crawl is in progress")
-                continue
+                return
             need = crawl_need(context.instance, cloud, pipeline)
-            if need is None:
-                continue
-            context.log.info("%s: %s", pipeline.name, need.reason)
-            requests.request(pipeline, need.version, CRAWLED_CATALOG_TABLE, pause_seconds=pause)
+            if need is not None:
+                context.log.info("%s: %s", pipeline.name, need.reason)
+                requests.request(pipeline, need.version, CRAWLED_CATALOG_TABLE, pause_seconds=pause)
+
+        requests.visit(compare)
         return requests.result("Every table is crawled, and no record is held for a column.")
 
     return sensor

@@ -8,7 +8,7 @@ import dagster as dg
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
-from ddb_pipeline.defs.automation import RETRY
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
@@ -42,7 +42,7 @@ def hours(pipeline: PipelineConfig) -> dg.HourlyPartitionsDefinition:
 def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``parquet_stream``: an hour counted and registered, and compacted once it is closed."""
 
-    @dg.asset(
+    @pipeline_asset(
         key=asset_key(pipeline, PARQUET_STREAM),
         deps=[asset_key(pipeline, LAKE_TABLE)],
         partitions_def=hours(pipeline),
@@ -52,9 +52,8 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "the lake table. A run for an hour that is closed compacts it: few files, sorted by "
             "key, without repeats, with the lake table's types, to which the partition is switched."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"parquet", "s3"},
-        retry_policy=RETRY,
         pool=f"stream_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={

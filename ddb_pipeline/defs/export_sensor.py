@@ -8,8 +8,8 @@ of a pass over all of them, once a day.
 import dagster as dg
 
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_jobs, asset_key
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_key, selection
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.partition_requests import (
     PartitionRequests,
     PipelinePartitions,
@@ -34,25 +34,27 @@ def export_sensor(settings: Settings) -> dg.SensorDefinition:
     """Requests one run for each finished export, and a few more where it fails."""
 
     @dg.sensor(
-        name="export_sensor",
+        name=sensor_name(settings, "export_sensor"),
         description=(
             "Materialises parquet_snapshot for each finished export under the export prefix of "
             "the lake's bucket."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=10, aws=120),
         default_status=sensor_status(settings),
-        jobs=asset_jobs(settings, PARQUET_SNAPSHOT),
+        asset_selection=selection(settings, PARQUET_SNAPSHOT),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = PartitionRequests(
             context, STAGE, PARQUET_SNAPSHOT, settings.pipelines, limit=MAX_REQUESTS_PER_TICK
         )
-        added: list[dg.AddDynamicPartitionsRequest] = []
-        for partitions in requests.pipelines:
-            compare_exports(context.instance, cloud, partitions, requests.now)
-            ids = [run.partition_key for run in partitions.runs if run.partition_key]
-            if ids:
-                added.append(exports(partitions.pipeline).build_add_request(ids))
+        requests.visit(lambda each: compare_exports(context.instance, cloud, each, requests.now))
+        added = [
+            exports(each.pipeline).build_add_request(
+                [run.partition_key for run in each.runs if run.partition_key]
+            )
+            for each in requests.pipelines
+            if each.runs
+        ]
         return requests.result("No new export is finished.", dynamic_partitions_requests=added)
 
     return sensor

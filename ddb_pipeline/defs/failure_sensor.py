@@ -18,9 +18,16 @@ from ddb_pipeline.config.names import failure_queue
 from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import ATTEMPT_TAG, DYNAMODB_TABLE, asset_key, run_tags
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.replay import REPLAY_STREAM, TRIMMED_TAG, failed_batch_config
-from ddb_pipeline.defs.run_requests import RunState, retry_delay, run_state, runs_by_key
+from ddb_pipeline.defs.run_requests import (
+    SHOWN_REASONS,
+    RunState,
+    retry_delay,
+    run_state,
+    runs_by_key,
+)
+from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
 from ddb_pipeline.queues import Message, Queue
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -29,6 +36,8 @@ MAX_MESSAGES = 100
 """Messages of a pipeline that the cursor stores; further ones stay in the queue until then."""
 MAX_RECEIVES_PER_TICK = 20
 MAX_REQUESTS_PER_TICK = 10
+FIRST = "/first"
+"""The cursor's entry for the pipeline with which the next tick begins; no pipeline's name."""
 STREAM_SECONDS = 86_400.0
 """How long a stream holds a record (DynamoDB developer guide, "Change data capture")."""
 
@@ -79,11 +88,15 @@ def next_step(last: Replay | None, state: RunState, *, trimmed: bool, now: float
     return Step.REQUEST if now >= last.at + retry_delay(last.attempt) else Step.WAIT
 
 
-def parse_cursor(text: str | None) -> dict[str, dict[str, Replay]]:
-    """The replays by pipeline and message id; none where the text is not a cursor."""
+def parse_cursor(text: str | None) -> tuple[dict[str, dict[str, Replay]], str]:
+    """The replays by pipeline and message id, and the pipeline with which the tick begins.
+
+    None where the text is not a cursor.
+    """
     try:
         data: Any = json.loads(text or "{}")
-        return {
+        first = str(data.pop(FIRST, ""))
+        replays_by_name = {
             pipeline: {
                 message_id: Replay(int(attempt), float(at), float(seen_at), bool(lost))
                 for message_id, (attempt, at, seen_at, lost) in replays.items()
@@ -91,19 +104,20 @@ def parse_cursor(text: str | None) -> dict[str, dict[str, Replay]]:
             for pipeline, replays in data.items()
         }
     except (ValueError, TypeError, AttributeError):
-        return {}
+        return {}, ""
+    return replays_by_name, first
 
 
-def render_cursor(replays: Mapping[str, Mapping[str, Replay]]) -> str:
+def render_cursor(replays: Mapping[str, Mapping[str, Replay]], first: str = "") -> str:
     """The cursor as text."""
-    data = {
+    data: dict[str, Any] = {
         pipeline: {
             message_id: [replay.attempt, replay.at, replay.seen_at, int(replay.lost)]
             for message_id, replay in found.items()
         }
         for pipeline, found in replays.items()
     }
-    return json.dumps(data, separators=(",", ":"))
+    return json.dumps({**data, FIRST: first}, separators=(",", ":"))
 
 
 def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -111,7 +125,7 @@ def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
     pipelines = mapped(settings)
 
     @dg.sensor(
-        name="failed_batches_sensor",
+        name=sensor_name(settings, "failed_batches_sensor"),
         job_name=REPLAY_STREAM,
         description=(
             "Runs replay_stream for the batches that the streaming Lambda's event source mapping "
@@ -122,22 +136,30 @@ def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=sensor_status(settings),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
-        stored = parse_cursor(context.cursor)
+        stored, first = parse_cursor(context.cursor)
+        turns = Turns(first)
         batches = [
             FailedBatches(context.instance, pipeline, stored.get(pipeline.name, {}))
             for pipeline in pipelines
         ]
-        for each in batches:
-            each.handle(Queue(cloud.sqs, failure_queue(each.pipeline)))
+        turns.visit(
+            {each.pipeline.name: each for each in batches},
+            lambda each: each.handle(Queue(cloud.sqs, failure_queue(each.pipeline))),
+            context.log,
+            is_full=lambda: sum(len(each.runs) for each in batches) >= MAX_RUNS_PER_TICK,
+        )
         for observation in (each for found in batches for each in found.losses):
             context.log.error("%s: %s", observation.asset_key, observation.description)
         runs = [run for each in batches for run in each.runs]
-        waiting = sum(len(each.replays) for each in batches)
+        replays = sum(len(each.replays) for each in batches)
+        waiting = f"{replays} failed batch(es) are being replayed."
         return dg.SensorResult(
             run_requests=runs,
-            cursor=render_cursor({each.pipeline.name: each.replays for each in batches}),
+            cursor=render_cursor(
+                {each.pipeline.name: each.replays for each in batches}, turns.first
+            ),
             asset_events=[loss for each in batches for loss in each.losses],
-            skip_reason=None if runs else f"{waiting} failed batch(es) are being replayed.",
+            skip_reason=None if runs else "; ".join([*turns.reasons()[:SHOWN_REASONS], waiting]),
         )
 
     return sensor

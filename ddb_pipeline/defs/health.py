@@ -16,9 +16,8 @@ from ddb_pipeline.defs.asset_keys import (
     PARQUET_STREAM,
     RELEVANCE_SCORES,
     asset_key,
-    run_tags,
 )
-from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.defs.automation import pipeline_schedule
 from ddb_pipeline.defs.checks import CHECK_STAGE
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.lake.health import MIB, Finding, Limits, Look, Problem, findings, look
@@ -144,20 +143,40 @@ def health_checks(pipeline: PipelineConfig) -> list[dg.AssetChecksDefinition]:
     return [health_check(pipeline, dataset) for dataset in datasets(pipeline)]
 
 
-def health_schedule(
-    settings: Settings, pipeline: PipelineConfig, checks: Sequence[dg.AssetChecksDefinition]
-) -> dg.ScheduleDefinition:
-    """Runs the health checks once a day; the time differs from pipeline to pipeline."""
-    minute = zlib.crc32(pipeline.name.encode()) % (24 * 60)
-    return dg.ScheduleDefinition(
-        name=f"{pipeline.name}_health",
-        description="Checks the files, types and age of the datasets.",
-        cron_schedule=f"{minute % 60} {minute // 60} * * *",
-        execution_timezone="UTC",
-        target=dg.AssetSelection.checks(*checks),
-        default_status=schedule_status(settings),
-        tags=run_tags(pipeline.name, CHECK_STAGE),
+def health_schedules(
+    settings: Settings, checks: Sequence[Sequence[dg.AssetChecksDefinition]]
+) -> list[dg.ScheduleDefinition]:
+    """Runs the health checks once a day; the time differs from pipeline to pipeline.
+
+    ``checks`` are those of each of the pipelines.
+    """
+    job = dg.define_asset_job(
+        "check_health",
+        selection=dg.AssetSelection.checks(*(check for found in checks for check in found)),
+        description="Checks the datasets of all pipelines, or the selected ones.",
     )
+    return [
+        pipeline_schedule(
+            settings,
+            pipeline,
+            "health",
+            stage=CHECK_STAGE,
+            job=job,
+            cron=daily(zlib.crc32(pipeline.name.encode())),
+            description="Checks the files, types and age of the datasets.",
+            request=dg.RunRequest(
+                asset_selection=[],
+                asset_check_keys=[key for check in found for key in check.check_keys],
+            ),
+        )
+        for pipeline, found in zip(settings.pipelines, checks, strict=True)
+    ]
+
+
+def daily(seed: int) -> str:
+    """The cron of a time of the day that the number selects."""
+    hour, minute = divmod(seed % (24 * 60), 60)
+    return f"{minute} {hour} * * *"
 
 
 def health_metadata(

@@ -17,8 +17,8 @@ import dagster as dg
 from ddb_pipeline.config.names import object_change_queue
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_jobs
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, selection
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.delivery import wanted_version
 from ddb_pipeline.defs.partition_requests import PartitionRequests, PipelinePartitions
 from ddb_pipeline.lake.content import (
@@ -51,14 +51,14 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
     pause = sensor_interval(settings, embedded=45, aws=300)
 
     @dg.sensor(
-        name="landing_sensor",
+        name=sensor_name(settings, "landing_sensor"),
         description=(
             "Materialises each hour of parquet_stream in which Parquet files were added, "
             "overwritten or removed, and once more when it is closed, to compact it."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
-        jobs=asset_jobs(settings, PARQUET_STREAM),
+        asset_selection=selection(settings, PARQUET_STREAM),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = PartitionRequests(
@@ -69,8 +69,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
             limit=MAX_REQUESTS_PER_TICK,
             pause_seconds=pause,
         )
-        for partitions in requests.pipelines:
-            compare_hours(cloud, partitions, requests.now, context.log)
+        requests.visit(lambda each: compare_hours(cloud, each, requests.now, context.log))
         return requests.result("No hour of the stream has changed.")
 
     return sensor

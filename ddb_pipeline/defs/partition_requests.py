@@ -22,8 +22,8 @@ import dagster as dg
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import (
     ATTEMPT_TAG,
+    CHECKS_OF_RUNS,
     DATA_VERSION_TAG,
-    asset_job_name,
     asset_key,
     run_tags,
 )
@@ -35,6 +35,7 @@ from ddb_pipeline.defs.run_requests import (
     retry_delay,
     run_states,
 )
+from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
 
 CURSOR_FORMAT = 2
 MAX_OPEN = 200
@@ -90,16 +91,18 @@ class Progress:
     pass_at: float = 0.0
 
 
-def parse_cursor(text: str | None) -> dict[str, Progress]:
-    """The progress of each pipeline; nothing where the text is not a cursor of this format.
+def parse_cursor(text: str | None) -> tuple[dict[str, Progress], str]:
+    """The progress of each pipeline, and the one with which the tick begins (see ``turns``).
+
+    Nothing where the text is not a cursor of this format.
 
     Nothing is lost by that: Dagster's records show which partitions are settled.
     """
     try:
         data: Any = json.loads(text or "{}")
         if not isinstance(data, dict) or data.get("format") != CURSOR_FORMAT:
-            return {}
-        return {
+            return {}, ""
+        progress_by_name = {
             name: Progress(
                 {
                     partition: entry and Requested(str(entry[0]), int(entry[1]), float(entry[2]))
@@ -110,14 +113,16 @@ def parse_cursor(text: str | None) -> dict[str, Progress]:
             )
             for name, progress in data["pipelines"].items()
         }
+        return progress_by_name, str(data.get("first", ""))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return {}
+        return {}, ""
 
 
-def render_cursor(pipelines: Mapping[str, Progress]) -> str:
+def render_cursor(pipelines: Mapping[str, Progress], first: str = "") -> str:
     """The cursor as text."""
     data = {
         "format": CURSOR_FORMAT,
+        "first": first,
         "pipelines": {
             name: {
                 "open": {
@@ -161,20 +166,34 @@ class PartitionRequests:
         # As exact as the cursor stores it.
         self.now = round(time.time(), 3)
         self.pause_seconds = pause_seconds
-        stored = parse_cursor(context.cursor)
+        self._log = context.log
+        stored, first = parse_cursor(context.cursor)
+        self._turns = Turns(first)
         self.pipelines = [
             PipelinePartitions(self, pipeline, stored.get(pipeline.name) or Progress(), limit)
             for pipeline in pipelines
         ]
 
+    def visit(self, action: Callable[["PipelinePartitions"], None]) -> None:
+        """Call ``action`` for the pipelines in turn; see ``turns``."""
+        self._turns.visit(
+            {each.pipeline.name: each for each in self.pipelines},
+            action,
+            self._log,
+            is_full=lambda: sum(len(each.runs) for each in self.pipelines) >= MAX_RUNS_PER_TICK,
+        )
+
     def result(self, otherwise: str, **members: Any) -> dg.SensorResult:
         """The tick's result; ``otherwise`` is the skip reason, ``members`` further members."""
         runs = [run for each in self.pipelines for run in each.runs]
         given_up = [reason for each in self.pipelines for reason in each.given_up]
+        reasons = [*self._turns.reasons(), *given_up]
         return dg.SensorResult(
             run_requests=runs,
-            cursor=render_cursor({p.pipeline.name: p.progress for p in self.pipelines}),
-            skip_reason=None if runs else "; ".join(given_up[:10]) or otherwise,
+            cursor=render_cursor(
+                {p.pipeline.name: p.progress for p in self.pipelines}, self._turns.first
+            ),
+            skip_reason=None if runs else "; ".join(reasons[:10]) or otherwise,
             **members,
         )
 
@@ -285,7 +304,10 @@ class PipelinePartitions:
         attempt = {ATTEMPT_TAG: str(requested.attempt)}
         return dg.RunRequest(
             run_key=self._run_key(partition, requested),
-            job_name=asset_job_name(self.pipeline, self._tick.asset),
+            asset_selection=[self._key],
+            asset_check_keys=[
+                dg.AssetCheckKey(self._key, name) for name in CHECKS_OF_RUNS[self._tick.asset]
+            ],
             partition_key=partition,
             tags={**run_tags(self.pipeline.name, self._tick.stage), **attempt},
         )

@@ -9,10 +9,11 @@ from ddb_pipeline.config.names import delivery_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_key, selection
-from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
-from ddb_pipeline.glue.watch import TableState, read_states
+from ddb_pipeline.glue.watch import TableState, TableStates
 from ddb_pipeline.lake.error_folders import error_folders
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
@@ -29,7 +30,7 @@ FOLDERS_TAG = "ddb_pipeline/error_folders"
 def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``redelivered_records``: error objects converted again, up to a limit for each run."""
 
-    @dg.asset(
+    @pipeline_asset(
         key=asset_key(pipeline, REDELIVERED_RECORDS),
         deps=[asset_key(pipeline, LAKE_TABLE)],
         description=(
@@ -37,9 +38,8 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "after the schema has been repaired. A record that still fails stays in its error "
             "object with the reason. A run can be repeated safely."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"parquet", "s3"},
-        retry_policy=RETRY,
         pool=f"redelivery_{pipeline.name}",
     )
     def redelivered_records(
@@ -125,21 +125,22 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     """
 
     @dg.sensor(
-        name="failed_records_sensor",
+        name=sensor_name(settings, "failed_records_sensor"),
         description=(
             "Materialises redelivered_records when there are failed records and the schema that "
             "they failed on has been repaired."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=5, aws=60),
         default_status=sensor_status(settings),
-        target=selection(settings, REDELIVERED_RECORDS),
+        asset_selection=selection(settings, REDELIVERED_RECORDS),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        states = read_states(cloud.glue, [delivery_table(p) for p in settings.pipelines])
-        for pipeline in settings.pipelines:
+        states = TableStates(cloud.glue, [delivery_table(p) for p in settings.pipelines])
+
+        def compare(pipeline: PipelineConfig) -> None:
             table = delivery_table(pipeline)
-            state = states.get(table)
+            state = states.find(table)
             if state is None or state.pending:
                 if not error_folders(cloud.s3, pipeline.bucket):
                     requests.skip(pipeline, "no failed records")
@@ -147,7 +148,7 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
                     requests.skip(pipeline, f"there are error objects, but no table {table} yet")
                 else:
                     requests.skip(pipeline, "the error objects wait for the schema fix")
-                continue
+                return
             found = untried(cloud.s3, pipeline.bucket, state.table.fingerprint, requests.now)
             if found:
                 tags = {FOLDERS_TAG: " ".join(found.rechecked)} if found.rechecked else None
@@ -155,6 +156,8 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
                 requests.request(pipeline, version, REDELIVERED_RECORDS, tags=tags)
             elif not found.exist:
                 requests.skip(pipeline, "no failed records")
+
+        requests.visit(compare)
         return requests.result("This schema was tried on all failed records.")
 
     return sensor

@@ -15,7 +15,8 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
     selection,
 )
-from ddb_pipeline.defs.automation import RETRY, sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
 from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour
@@ -37,7 +38,7 @@ def relevance_asset(
 ) -> dg.AssetsDefinition:
     """``relevance_scores``: the Spark job over the hours that changed, then the catalog table."""
 
-    @dg.asset(
+    @pipeline_asset(
         key=asset_key(pipeline, RELEVANCE_SCORES),
         deps=[
             dg.AssetDep(
@@ -50,9 +51,8 @@ def relevance_asset(
             "for position bias, with recent searches weighing more, and only for pairs that were "
             "shown to enough users. A Spark job reads the hours that have changed."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"spark", "parquet", "s3"},
-        retry_policy=RETRY,
         pool=f"relevance_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={TABLE_NAME: str(scores_table(pipeline))},
@@ -121,11 +121,13 @@ def relevance_sensor(settings: Settings) -> dg.SensorDefinition:
     pipelines = tuple(pipeline for pipeline in settings.pipelines if pipeline.relevance)
 
     @dg.sensor(
-        name="relevance_sensor",
+        name=sensor_name(settings, "relevance_sensor"),
         description="Materialises relevance_scores when hours of parquet_stream have changed.",
         minimum_interval_seconds=sensor_interval(settings, embedded=15, aws=60),
         default_status=sensor_status(settings),
-        target=selection(settings.model_copy(update={"pipelines": pipelines}), RELEVANCE_SCORES),
+        asset_selection=selection(
+            settings.model_copy(update={"pipelines": pipelines}), RELEVANCE_SCORES
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, pipelines)

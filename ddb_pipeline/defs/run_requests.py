@@ -11,8 +11,8 @@ partitions see ``partition_requests``.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -27,6 +27,7 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
     run_tags,
 )
+from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 1800.0
@@ -108,12 +109,14 @@ class Cursor:
 
     Attributes:
         requested: the run last requested for each pipeline's asset, by the pipeline's name.
-        compared_at: when the sensor last compared everything, epoch seconds; 0 where it never did
-            or does not distinguish.
+        compared_at: when the sensor last compared each pipeline, epoch seconds, where it
+            distinguishes.
+        first: the pipeline with which the next tick begins; see ``turns``.
     """
 
     requested: Mapping[str, Requested]
-    compared_at: float = 0.0
+    compared_at: Mapping[str, float] = field(default_factory=dict)
+    first: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
@@ -137,7 +140,8 @@ class Cursor:
                     name: Requested(str(version), int(attempt), float(at), bool(done))
                     for name, (version, attempt, at, done) in requested.items()
                 },
-                float(data["compared_at"]),
+                _moments(data["compared_at"]),
+                str(data.get("first", "")),
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls({})
@@ -148,8 +152,18 @@ class Cursor:
             name: {"": [r.version, r.attempt, r.at, int(r.succeeded)]}
             for name, r in self.requested.items()
         }
-        data = {"format": CURSOR_FORMAT, "requested": requested, "compared_at": self.compared_at}
+        data = {
+            "format": CURSOR_FORMAT,
+            "requested": requested,
+            "compared_at": dict(self.compared_at),
+            "first": self.first,
+        }
         return json.dumps(data, separators=(",", ":"))
+
+
+def _moments(stored: Any) -> dict[str, float]:
+    """Moments by pipeline; none of the form that cursors had before, one for all pipelines."""
+    return {name: float(at) for name, at in stored.items()} if isinstance(stored, dict) else {}
 
 
 def _former_requests(data: Mapping[str, Any]) -> dict[str, Requested]:
@@ -165,7 +179,6 @@ class RunRequests:
 
     Attributes:
         now: the time of the tick, epoch seconds.
-        compared_at: as in the cursor that the tick began with.
     """
 
     def __init__(
@@ -185,7 +198,12 @@ class RunRequests:
         self._runs: list[dg.RunRequest] = []
         self._reasons: list[str] = []
         cursor = Cursor.parse(context.cursor)
-        self.compared_at = cursor.compared_at
+        self._log = context.log
+        self._turns = Turns(cursor.first)
+        self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
+        self._compared_at = {
+            name: at for name, at in cursor.compared_at.items() if name in self._pipelines
+        }
         # As exact as the cursor stores it: run keys contain it.
         self.now = round(time.time(), 3)
         known = {p.name: cursor.requested[p.name] for p in pipelines if p.name in cursor.requested}
@@ -195,10 +213,30 @@ class RunRequests:
             for name, requested in known.items()
         }
 
-    @property
-    def all_succeeded(self) -> bool:
-        """Whether each run requested by earlier ticks has succeeded."""
-        return all(state is RunState.SUCCEEDED for state in self._states.values())
+    def visit(self, action: Callable[[PipelineConfig], None]) -> None:
+        """Call ``action`` for the pipelines in turn; see ``turns``."""
+        self._turns.visit(
+            self._pipelines,
+            action,
+            self._log,
+            is_full=lambda: len(self._runs) >= MAX_RUNS_PER_TICK,
+        )
+
+    def succeeded(self, pipeline: PipelineConfig) -> bool:
+        """Whether no run requested for a pipeline by earlier ticks is without success."""
+        return self._states.get(pipeline.name, RunState.SUCCEEDED) is RunState.SUCCEEDED
+
+    def compared_at(self, pipeline: PipelineConfig) -> float:
+        """When a pipeline was last compared, epoch seconds; 0 where it never was."""
+        return self._compared_at.get(pipeline.name, 0.0)
+
+    def compared(self, pipeline: PipelineConfig) -> None:
+        """Note that this tick has compared a pipeline."""
+        self._compared_at[pipeline.name] = self.now
+
+    def compare_soon(self, pipeline: PipelineConfig) -> None:
+        """Note that a pipeline is to be compared, by this tick or the next one."""
+        self._compared_at.pop(pipeline.name, None)
 
     def last(self, pipeline: PipelineConfig) -> Requested | None:
         """The run last requested for a pipeline's asset."""
@@ -250,16 +288,16 @@ class RunRequests:
         """Note why no run is requested for a pipeline."""
         self._reasons.append(f"{pipeline.name}: {reason}")
 
-    def result(self, otherwise: str, *, compared: bool = False, **members: Any) -> dg.SensorResult:
+    def result(self, otherwise: str, **members: Any) -> dg.SensorResult:
         """The tick's result; ``otherwise`` is the skip reason where none was noted.
 
         Args:
             otherwise: why no run is requested.
-            compared: store this tick's time as the cursor's ``compared_at``.
             members: further members of ``SensorResult``.
         """
-        cursor = Cursor(self._requested, self.now if compared else self.compared_at)
-        reasons = "; ".join(self._reasons[:SHOWN_REASONS]) or otherwise
+        cursor = Cursor(self._requested, self._compared_at, self._turns.first)
+        noted = [*self._turns.reasons(), *self._reasons]
+        reasons = "; ".join(noted[:SHOWN_REASONS]) or otherwise
         return dg.SensorResult(
             run_requests=self._runs,
             cursor=cursor.render(),

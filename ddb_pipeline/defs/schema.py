@@ -12,8 +12,8 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.automation import RETRY
 from ddb_pipeline.defs.metadata import changes_table, schema_metadata
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.repair import fix_table, pending_changes
@@ -27,7 +27,7 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``normalized_schema``: the schema fix on the crawled table."""
     key = asset_key(pipeline, NORMALIZED_SCHEMA)
 
-    @dg.asset(
+    @pipeline_asset(
         key=key,
         deps=[asset_key(pipeline, CRAWLED_CATALOG_TABLE)],
         description=(
@@ -35,9 +35,8 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "other type that Firehose, Hive, Spark or Athena refuses is replaced by one that they "
             "accept."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"glue"},
-        retry_policy=RETRY,
         pool=f"glue_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(
@@ -121,7 +120,7 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``lake_table``: the lake table, widened to hold the crawled table's columns."""
     key = asset_key(pipeline, LAKE_TABLE)
 
-    @dg.asset(
+    @pipeline_asset(
         key=key,
         deps=[asset_key(pipeline, NORMALIZED_SCHEMA)],
         description=(
@@ -129,9 +128,8 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "that delivery adds, and the delivery hour as partitions. Its schema only widens: a "
             "column that a crawl no longer finds stays."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"glue", "parquet"},
-        retry_policy=RETRY,
         pool=f"glue_{pipeline.name}_lake",
         check_specs=[
             dg.AssetCheckSpec(

@@ -10,7 +10,7 @@ from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_ta
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
-from ddb_pipeline.defs.automation import RETRY
+from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
     Converter,
@@ -42,7 +42,7 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
     """``parquet_snapshot``: an export converted, its partition added to the snapshot table."""
     key = asset_key(pipeline, PARQUET_SNAPSHOT)
 
-    @dg.asset(
+    @pipeline_asset(
         key=key,
         deps=[asset_key(pipeline, LAKE_TABLE)],
         partitions_def=exports(pipeline),
@@ -51,9 +51,8 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
             "each export. Every item is a row with exact values, or a rejected line with its "
             "reason."
         ),
-        group_name=pipeline.name,
+        group_name=pipeline.group_name,
         kinds={"parquet", "s3"},
-        retry_policy=RETRY,
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={TABLE_NAME: str(snapshot_table(pipeline))},

@@ -8,9 +8,14 @@ import dagster as dg
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import DYNAMODB_TABLE, asset_key
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.run_requests import SHOWN_REASONS
+from ddb_pipeline.defs.turns import Turns
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.resources.cloud import CloudResource
+
+FIRST = "/first"
+"""The cursor's entry for the pipeline with which the next tick begins; no pipeline's name."""
 
 
 def source_specs(settings: Settings) -> list[dg.AssetSpec]:
@@ -19,7 +24,7 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             key=asset_key(pipeline, DYNAMODB_TABLE),
             description=f"The DynamoDB table `{pipeline.dynamodb_table}` and its stream.",
-            group_name=pipeline.name,
+            group_name=pipeline.group_name,
             kinds={"dynamodb"},
         )
         for pipeline in settings.pipelines
@@ -46,7 +51,7 @@ def source_sensor(settings: Settings) -> dg.SensorDefinition:
     """
 
     @dg.sensor(
-        name="dynamodb_table_sensor",
+        name=sensor_name(settings, "dynamodb_table_sensor"),
         description=(
             "Observes the DynamoDB tables: number of items, size, status, and whether the stream "
             "is on. DynamoDB updates the first two about every six hours."
@@ -57,16 +62,26 @@ def source_sensor(settings: Settings) -> dg.SensorDefinition:
     def dynamodb_table_sensor(
         context: dg.SensorEvaluationContext, cloud: CloudResource
     ) -> dg.SensorResult:
-        before = stored_observations(context.cursor)
-        now = {pipeline.name: observed(cloud, pipeline) for pipeline in settings.pipelines}
-        changed = [p for p in settings.pipelines if now[p.name] != before.get(p.name)]
+        pipelines = {pipeline.name: pipeline for pipeline in settings.pipelines}
+        stored = stored_observations(context.cursor)
+        turns = Turns(str(stored.get(FIRST, "")))
+        known = {name: stored[name] for name in pipelines if name in stored}
+        changed: list[dg.AssetObservation] = []
+
+        def observe(pipeline: PipelineConfig) -> None:
+            now = observed(cloud, pipeline)
+            if now != known.get(pipeline.name):
+                known[pipeline.name] = now
+                changed.append(
+                    dg.AssetObservation(asset_key(pipeline, DYNAMODB_TABLE), metadata=now)
+                )
+
+        turns.visit(pipelines, observe, context.log)
+        summary = f"{len(changed)} of {len(pipelines)} table(s) have changed."
         return dg.SensorResult(
-            asset_events=[
-                dg.AssetObservation(asset_key(p, DYNAMODB_TABLE), metadata=now[p.name])
-                for p in changed
-            ],
-            cursor=json.dumps(now),
-            skip_reason=f"{len(changed)} of {len(now)} table(s) have changed.",
+            asset_events=changed,
+            cursor=json.dumps({**known, FIRST: turns.first}),
+            skip_reason="; ".join([*turns.reasons()[:SHOWN_REASONS], summary]),
         )
 
     return dynamodb_table_sensor

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dagster as dg
 
 from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
@@ -14,11 +15,11 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
     selection,
 )
-from ddb_pipeline.defs.automation import sensor_interval, sensor_status
+from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.metadata import schema_metadata
 from ddb_pipeline.defs.run_requests import Requested, RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable
-from ddb_pipeline.glue.watch import TableState, read_states
+from ddb_pipeline.glue.watch import TableState, TableStates
 from ddb_pipeline.queues import Queue
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -39,39 +40,64 @@ def glue_table_change_sensor(settings: Settings) -> dg.SensorDefinition:
     )
 
     @dg.sensor(
-        name="glue_table_change_sensor",
+        name=sensor_name(settings, "glue_table_change_sensor"),
         description=(
             "Materialises normalized_schema and lake_table when a crawled Glue table has changed: "
             "compares the tables whenever Glue reports a change, and regularly without one."
         ),
         minimum_interval_seconds=sensor_interval(settings, embedded=3, aws=30),
         default_status=sensor_status(settings),
-        target=selection(settings, NORMALIZED_SCHEMA, LAKE_TABLE),
+        asset_selection=selection(settings, NORMALIZED_SCHEMA, LAKE_TABLE),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        # Pipelines may share a queue. Events are not read: the tables show what is to be done.
-        queues = sorted({pipeline.change_queue for pipeline in settings.pipelines})
-        events = sum(len(Queue(cloud.sqs, queue).take()) for queue in queues)
-        is_time = requests.now >= requests.compared_at + interval
-        if not events and requests.all_succeeded and not is_time:
-            return dg.SensorResult(skip_reason="No table-change event since the last comparison.")
-        return compare(context.instance, cloud, settings, requests)
+        comparison = Comparison(cloud, settings.pipelines, requests, interval)
+        requests.visit(comparison.visit)
+        return requests.result(
+            comparison.summary(),
+            asset_events=list(crawled_materializations(context.instance, comparison.crawled)),
+        )
 
     return sensor
 
 
-def compare(
-    instance: dg.DagsterInstance, cloud: CloudResource, settings: Settings, requests: RunRequests
-) -> dg.SensorResult:
-    """Compare every pipeline's table with what was last requested, and request what is missing."""
-    references = {pipeline.name: crawled_table(pipeline) for pipeline in settings.pipelines}
-    states = read_states(cloud.glue, references.values())
-    crawled: dict[dg.AssetKey, CatalogTable] = {}
-    for pipeline in settings.pipelines:
-        state = states.get(references[pipeline.name])
+class Comparison:
+    """The comparison of tables with what was last requested, in one tick.
+
+    Attributes:
+        crawled: the tables whose repair is requested, by their asset.
+    """
+
+    def __init__(
+        self,
+        cloud: CloudResource,
+        pipelines: Sequence[PipelineConfig],
+        requests: RunRequests,
+        interval: float,
+    ) -> None:
+        self._cloud = cloud
+        self._pipelines = pipelines
+        self._requests = requests
+        self._interval = interval
+        self._states = TableStates(cloud.glue, map(crawled_table, pipelines))
+        self._emptied: set[str] = set()
+        self._compared = 0
+        self._found = 0
+        self.crawled: dict[dg.AssetKey, CatalogTable] = {}
+
+    def visit(self, pipeline: PipelineConfig) -> None:
+        """Compare a pipeline's table if it is time, and request what is missing."""
+        requests = self._requests
+        self._take_events(pipeline.change_queue)
+        is_time = requests.now >= requests.compared_at(pipeline) + self._interval
+        if not is_time and requests.succeeded(pipeline):
+            return
+        state = self._states.find(crawled_table(pipeline))
+        requests.compared(pipeline)
+        self._compared += 1
         if state is None:
-            continue
+            return
+        self._found += 1
         requested = requests.request(
             pipeline,
             schema_version(state, requests.last(pipeline)),
@@ -81,12 +107,26 @@ def compare(
             tags={TABLE_VERSION_TAG: state.table.version_id},
         )
         if requested and state.pending:
-            crawled[asset_key(pipeline, CRAWLED_CATALOG_TABLE)] = state.table
-    return requests.result(
-        f"Compared {len(states)} table(s): no schema has changed.",
-        compared=True,
-        asset_events=list(crawled_materializations(instance, crawled)),
-    )
+            self.crawled[asset_key(pipeline, CRAWLED_CATALOG_TABLE)] = state.table
+
+    def _take_events(self, queue: str) -> None:
+        """Empty a queue; where it had events, it is time for each pipeline that uses it.
+
+        Events are not read: the tables show what is to be done.
+        """
+        if queue in self._emptied:
+            return
+        if Queue(self._cloud.sqs, queue).take():
+            for pipeline in self._pipelines:
+                if pipeline.change_queue == queue:
+                    self._requests.compare_soon(pipeline)
+        self._emptied.add(queue)
+
+    def summary(self) -> str:
+        """What the comparison found, for a reader, where no run is requested."""
+        if not self._compared:
+            return "No table-change event since the last comparison."
+        return f"Compared {self._found} table(s): no schema has changed."
 
 
 def schema_version(state: TableState, last: Requested | None) -> str:

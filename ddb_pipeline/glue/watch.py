@@ -54,26 +54,36 @@ def table_state(table: CatalogTable, created_at: int) -> TableState:
     )
 
 
-def read_states(
-    glue: "GlueClient", references: Iterable[TableReference]
-) -> dict[TableReference, TableState]:
-    """The state of each table that exists, by one listing per database.
+class TableStates:
+    """The states of some tables, by one listing of a database when the first is asked for."""
 
-    Raises:
-        CatalogError: ``glue:GetTables`` is denied or fails.
-    """
-    names_by_database: dict[str, set[str]] = defaultdict(set)
-    for reference in references:
-        names_by_database[reference.database].add(reference.name)
-    states: dict[TableReference, TableState] = {}
-    for database, names in names_by_database.items():
-        for entry in _tables(glue, database):
-            if entry["Name"] not in names:
-                continue
-            reference = TableReference(database, entry["Name"])
-            table = CatalogTable(reference, entry.get("VersionId", ""), table_input(entry))
-            states[reference] = table_state(table, _epoch(entry.get("CreateTime")))
-    return states
+    def __init__(self, glue: "GlueClient", references: Iterable[TableReference]) -> None:
+        self._glue = glue
+        self._names: dict[str, set[str]] = defaultdict(set)
+        for reference in references:
+            self._names[reference.database].add(reference.name)
+        self._listed: dict[str, dict[str, TableState]] = {}
+
+    def find(self, reference: TableReference) -> TableState | None:
+        """The state of one of the tables; None where it does not exist.
+
+        Raises:
+            CatalogError: ``glue:GetTables`` is denied or fails.
+        """
+        database = reference.database
+        if database not in self._listed:
+            self._listed[database] = self._list(database)
+        return self._listed[database].get(reference.name)
+
+    def _list(self, database: str) -> dict[str, TableState]:
+        found = {}
+        for entry in _tables(self._glue, database):
+            name = entry["Name"]
+            if name in self._names[database]:
+                reference = TableReference(database, name)
+                table = CatalogTable(reference, entry.get("VersionId", ""), table_input(entry))
+                found[name] = table_state(table, _epoch(entry.get("CreateTime")))
+        return found
 
 
 def _tables(glue: "GlueClient", database: str) -> Iterable[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 No other module distinguishes the two.
 """
 
+import json
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field, PrivateAttr
 
 from ddb_pipeline.client_errors import access_error
-from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.resources.filesystem import s3_filesystem
@@ -51,33 +51,34 @@ class CloudResource(ResourceWithBoto3Configuration):
     apply as in every other dagster-aws resource.
     """
 
-    settings: dict[str, Any] = Field(description="The validated pipeline settings.")
+    settings: dict[str, Any] = Field(
+        default={}, description="The embedded AWS's settings; empty for a real account."
+    )
     _clients: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> "CloudResource":
-        """Build the resource for these settings, in their region."""
-        return cls(settings=settings.model_dump(mode="json"), region_name=settings.region)
+        """Build the resource for these settings, in their region.
 
-    @property
-    def pipelines(self) -> tuple[PipelineConfig, ...]:
-        """The configured pipelines."""
-        return self._settings().pipelines
+        Dagster stores a resource's configuration in the snapshot of every job. Only the embedded
+        AWS, which deploys the pipelines' stacks, needs them there.
+        """
+        embedded = settings.target is Target.EMBEDDED
+        return cls(
+            settings=settings.model_dump(mode="json") if embedded else {},
+            region_name=settings.region,
+        )
 
     @property
     def embedded(self) -> bool:
         """Whether the clients connect to the embedded AWS."""
-        return self._settings().target is Target.EMBEDDED
-
-    def _settings(self) -> Settings:
-        return Settings.model_validate(self.settings)
+        return bool(self.settings)
 
     def client_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for ``boto3.client``."""
-        settings = self._settings()
-        if settings.target is Target.EMBEDDED:
+        if self.embedded:
             with _CLIENT_LOCK:
-                return _embedded_arguments(settings.model_dump_json())
+                return _embedded_arguments(json.dumps(self.settings))
         return {
             "region_name": self.region_name,
             "endpoint_url": self.endpoint_url,

@@ -120,6 +120,8 @@ def test_the_schedule_runs_the_check_without_its_asset(
     monkeypatch.setattr(checks, "source", lambda cloud, pipeline: None)
     monkeypatch.setattr(checks, "reconcile", lambda source, now: Reconciliation(until=1.0))
     job = definitions.get_repository_def().get_job(schedule.job_name)
+    (checked,) = request.asset_check_keys or ()
+    assert checked == dg.AssetCheckKey(dg.AssetKey(["logs", "parquet_stream"]), "nothing_lost")
     done = job.execute_in_process(resources={"cloud": CloudResource.of(settings)})
     assert [evaluation.check_name for evaluation in done.get_asset_check_evaluations()] == [
         "nothing_lost"

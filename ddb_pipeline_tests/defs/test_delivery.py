@@ -15,7 +15,7 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_job_name
+from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.delivery import is_closed, wanted_version
 from ddb_pipeline.defs.vacuum import needed_since
 from ddb_pipeline.embedded.process import stop
@@ -59,8 +59,15 @@ class Account:
 
     def materialize(self, hour: DeliveryHour) -> dict[str, Any]:
         """Metadata and data version of a run for an hour."""
-        job = build_defs(self.settings).resolve_job_def(asset_job_name(PIPELINE, PARQUET_STREAM))
-        result = job.execute_in_process(partition_key=hour.partition_key, instance=self.instance)
+        result = (
+            build_defs(self.settings)
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(
+                asset_selection=[asset_key(PIPELINE, PARQUET_STREAM)],
+                partition_key=hour.partition_key,
+                instance=self.instance,
+            )
+        )
         (event,) = result.get_asset_materialization_events()
         found = event.materialization
         version = (found.tags or {})["dagster/data_version"]

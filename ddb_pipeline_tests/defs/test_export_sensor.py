@@ -46,7 +46,8 @@ def test_an_export_is_requested_once_it_is_finished(account: MockAccount, ticks:
     assert ticks.tick() == []
     put_export(account, 1)
     request = ticks.one()
-    assert (request.job_name, request.partition_key) == ("logs_parquet_snapshot", export_id(1))
+    assert request.asset_selection == [dg.AssetKey(["logs", "parquet_snapshot"])]
+    assert request.partition_key == export_id(1)
     assert ticks.instance.get_dynamic_partitions("logs_exports") == [export_id(1)]
     ticks.record(request, STARTED)
     ticks.later(1e6)

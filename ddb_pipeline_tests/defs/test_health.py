@@ -11,7 +11,13 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs import health
-from ddb_pipeline.defs.asset_keys import HEALTHY, PARQUET_SNAPSHOT, PARQUET_STREAM, asset_job_name
+from ddb_pipeline.defs.asset_keys import (
+    CHECKS_OF_RUNS,
+    HEALTHY,
+    PARQUET_SNAPSHOT,
+    PARQUET_STREAM,
+    asset_key,
+)
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions, widen_lake_table
@@ -41,10 +47,12 @@ def test_each_finding_says_what_to_run() -> None:
 @pytest.mark.parametrize("asset", [PARQUET_STREAM, PARQUET_SNAPSHOT])
 def test_partitions_are_materialised_without_the_check(asset: str) -> None:
     defs = build_defs(Settings(pipelines=(PIPELINE,)))
-    job = defs.resolve_job_def(asset_job_name(PIPELINE, asset))
-    nodes = [node.name for node in job.graph.nodes]
-    assert f"logs__{asset}" in nodes
-    assert not [name for name in nodes if HEALTHY in name]
+    attached = {
+        key.name
+        for key in defs.resolve_asset_graph().asset_check_keys
+        if key.asset_key == asset_key(PIPELINE, asset)
+    }
+    assert attached == {HEALTHY, *CHECKS_OF_RUNS[asset]}
     schedule = defs.resolve_schedule_def("logs_health")
     assert str(schedule.cron_schedule).endswith("* * *")
 

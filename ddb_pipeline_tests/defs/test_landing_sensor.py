@@ -78,7 +78,7 @@ def test_an_hour_is_requested_once(account: MockAccount, ticks: Ticks) -> None:
     account.put(key(0))
     request = ticks.one()
     assert request.partition_key == partition(0)
-    assert request.job_name == "logs_parquet_stream"
+    assert request.asset_selection == [dg.AssetKey(["logs", "parquet_stream"])]
     assert request.tags["ddb_pipeline/pipeline"] == "logs"
     assert ticks.tick() == []
     ticks.record(request, SUCCESS)

@@ -21,7 +21,7 @@ def test_a_cursor_is_the_same_after_a_round_trip() -> None:
         "logs": Progress({"a": Requested("c0.7", 2, 5.125), "b": None}, "2026-09-21-14:00", 12.5),
         "orders": Progress(),
     }
-    assert parse_cursor(render_cursor(pipelines)) == pipelines
+    assert parse_cursor(render_cursor(pipelines, "logs")) == (pipelines, "logs")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_cursor_is_the_same_after_a_round_trip() -> None:
     ],
 )
 def test_other_cursors_read_as_empty(text: str | None) -> None:
-    assert parse_cursor(text) == {}
+    assert parse_cursor(text) == ({}, "")
 
 
 def test_a_full_cursor_is_small() -> None:

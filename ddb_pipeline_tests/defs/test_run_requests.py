@@ -87,7 +87,8 @@ CURSOR = Cursor(
         "logs": Requested("3.7-ab", 2, 1_780_000_000.125),
         "orders": Requested("x", 0, 0.0, succeeded=True),
     },
-    compared_at=12.5,
+    compared_at={"logs": 12.5},
+    first="logs",
 )
 
 
@@ -126,7 +127,7 @@ def test_former_and_foreign_cursors(
 def test_a_cursor_forgets_pipelines_that_are_no_longer_configured(
     instance: dg.DagsterInstance, clock: Clock
 ) -> None:
-    cursor = Cursor({"logs": Requested("v", 0, 0.0), "removed": Requested("v", 0, 0.0)}, 1.0)
+    cursor = Cursor({"logs": Requested("v", 0, 0.0), "removed": Requested("v", 0, 0.0)})
     result = tick(instance, cursor.render()).result("nothing")
     assert list(Cursor.parse(result.cursor).requested) == ["logs"]
 
@@ -166,7 +167,7 @@ def test_work_left_after_a_successful_run_counts_as_a_failure(
     result = first.result("nothing")
     (request,) = result.run_requests or ()
     add_run(instance, request, dg.DagsterRunStatus.SUCCESS)
-    assert tick(instance, result.cursor).all_succeeded
+    assert tick(instance, result.cursor).succeeded(LOGS)
     assert not tick(instance, result.cursor).request(LOGS, "v", "a", unresolved=True)
     clock.now += retry_delay(0)
     assert not tick(instance, result.cursor).request(LOGS, "v", "a")
@@ -185,7 +186,7 @@ def test_a_run_is_found_again_whatever_the_fraction_of_its_second(
     result = first.result("nothing")
     (request,) = result.run_requests or ()
     add_run(instance, request, dg.DagsterRunStatus.SUCCESS)
-    assert tick(instance, result.cursor).all_succeeded
+    assert tick(instance, result.cursor).succeeded(LOGS)
 
 
 def test_a_successful_run_is_not_looked_up_again(
@@ -201,7 +202,7 @@ def test_a_successful_run_is_not_looked_up_again(
     for run in instance.get_runs():
         instance.delete_run(run.run_id)
     clock.now += 1e6
-    assert tick(instance, cursor).all_succeeded
+    assert tick(instance, cursor).succeeded(LOGS)
     assert not tick(instance, cursor).request(LOGS, "v", "a")
 
 

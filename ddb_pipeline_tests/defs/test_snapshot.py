@@ -13,7 +13,7 @@ from ddb_pipeline.config.names import snapshot_table
 from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_job_name
+from ddb_pipeline.defs.asset_keys import PARQUET_SNAPSHOT, asset_key
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.snapshot import exports
 from ddb_pipeline.defs.snapshot_converters import progress_metadata, wants_spark
@@ -58,16 +58,16 @@ class Account:
         return result
 
     def newest_request(self, pipeline: PipelineConfig) -> dg.RunRequest:
-        job = asset_job_name(pipeline, PARQUET_SNAPSHOT)
-        requests = [r for r in self.tick().run_requests or () if r.job_name == job]
+        keys = [asset_key(pipeline, PARQUET_SNAPSHOT)]
+        requests = [r for r in self.tick().run_requests or () if r.asset_selection == keys]
         return max(requests, key=lambda request: request.partition_key or "")
 
     def materialize(self, request: dg.RunRequest, **config: Any) -> dg.ExecuteInProcessResult:
-        name = request.job_name or ""
-        pipeline = name.removesuffix(f"_{PARQUET_SNAPSHOT}")
-        op = f"{pipeline}__{PARQUET_SNAPSHOT}"
+        (key,) = request.asset_selection or ()
+        op = key.to_python_identifier()
         return self.run(
-            name,
+            "__ASSET_JOB",
+            asset_selection=[key],
             partition_key=request.partition_key,
             run_config={"ops": {op: {"config": config}}} if config else None,
             tags={"dagster/run_key": request.run_key or ""},

@@ -6,7 +6,7 @@ import boto3
 from moto import mock_aws
 
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference
-from ddb_pipeline.glue.watch import TableState, read_states, table_state
+from ddb_pipeline.glue.watch import TableState, TableStates, table_state
 
 
 def state(version: str, type_text: str, created_at: int = 7) -> TableState:
@@ -43,6 +43,8 @@ def test_tables_that_do_not_exist_have_no_state() -> None:
         glue.create_table(DatabaseName="logs", TableInput=table)
     events = TableReference("logs", "events")
     others = [TableReference("logs", "missing"), TableReference("no_database", "events")]
-    states = read_states(glue, [events, *others])
+    watched = TableStates(glue, [events, *others])
+    found = {reference: watched.find(reference) for reference in [events, *others]}
+    states = {reference: state for reference, state in found.items() if state}
     assert list(states) == [events]
     assert states[events].pending

@@ -97,7 +97,7 @@ class Simulation:
         settings = Settings(target=Target.AWS, region="eu-west-1", pipelines=(self.pipeline,))
         self.s3, self.sqs = CountingS3(), CountingSQS()
         SimulatedCloud.clients.update({"s3": self.s3, "sqs": self.sqs})
-        cloud = SimulatedCloud(settings=settings.model_dump(mode="json"), region_name="eu-west-1")
+        cloud = SimulatedCloud(region_name="eu-west-1")
         self.instance = instance
         self.clock = clock
         self.objects = objects

@@ -110,11 +110,11 @@ class Ticks:
 
     def materialize(self, request: dg.RunRequest, content: str = "") -> None:
         """Record a materialization of the requested partition, by default with its content."""
-        pipeline, _, asset = (request.job_name or "").partition("_")
+        (key,) = request.asset_selection or ()
         version = (request.run_key or "").rsplit(":", 2)[1].rpartition(".")[0]
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(
-                [pipeline, asset],
+                key,
                 partition=request.partition_key,
                 tags={"dagster/data_version": content or version},
             )
@@ -132,7 +132,6 @@ class MockAccount:
         self.settings = Settings(target=Target.AWS, region=REGION, pipelines=pipelines)
         self.pipeline = pipelines[0]
         self.cloud = CountingCloud(
-            settings=self.settings.model_dump(mode="json"),
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",

@@ -1,0 +1,112 @@
+"""What a code location with many pipelines costs: loading it, and the ticks of its sensors.
+
+    python -m ddb_pipeline_tests.benchmarks.estate [PIPELINES...]
+
+Printed are, for each number of pipelines: CPU seconds beyond importing Dagster, to import this
+package, to build the definitions and the repository, and to make the snapshot that Dagster's web
+server and daemon load; its size; the process's memory. Then, for each sensor, on tables without
+changes that moto imitates: CPU seconds and AWS requests of the ticks that visit every pipeline.
+"""
+
+import argparse
+import itertools
+import os
+import resource
+import subprocess
+import sys
+import time
+
+DEFAULT = (1, 200, 500)
+PROGRAM = "from ddb_pipeline_tests.benchmarks.estate import measure; measure({count}, {ticks})"
+
+
+def main() -> None:
+    """Measure each number of pipelines in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("pipelines", type=int, nargs="*", default=DEFAULT)
+    parser.add_argument("--no-ticks", action="store_true", help="loading only")
+    arguments = parser.parse_args()
+    for count in arguments.pipelines:
+        program = PROGRAM.format(count=count, ticks=not arguments.no_ticks)
+        subprocess.run([sys.executable, "-c", program], check=True, env=dict(os.environ))
+
+
+def measure(count: int, ticks: bool) -> None:
+    """Print what ``count`` pipelines cost. Imports are part of what is measured."""
+    import dagster as dg
+
+    moments = [time.process_time()]
+    from ddb_pipeline.config.settings import Settings
+    from ddb_pipeline.definitions import build_defs
+
+    moments.append(time.process_time())
+    pipelines = [
+        {"name": f"table_{number:04}", "bucket": f"lake-{number:04}", "export_schedule": "@daily"}
+        for number in range(count)
+    ]
+    settings = Settings.model_validate(
+        {"target": "aws", "region": "eu-west-1", "pipelines": pipelines}
+    )
+    definitions = build_defs(settings)
+    moments.append(time.process_time())
+    repository = definitions.get_repository_def()
+    moments.append(time.process_time())
+    size = snapshot_size(repository)
+    moments.append(time.process_time())
+    imported, built, resolved, stored = (
+        f"{end - start:.2f}" for start, end in itertools.pairwise(moments)
+    )
+    beyond = moments[3] - moments[0]
+    write(
+        f"{count} pipelines: {beyond:.2f} s beyond importing Dagster (import {imported}, "
+        f"definitions {built}, repository {resolved}); snapshot {stored} s, {size / 1e6:.1f} MB; "
+        f"memory {memory():.0f} MB"
+    )
+    if ticks:
+        with dg.DagsterInstance.ephemeral() as instance:
+            measure_ticks(settings, instance, repository.sensor_defs)
+
+
+def snapshot_size(repository: object) -> int:
+    """Make the snapshot as the code server does; its bytes."""
+    from dagster._core.remote_representation.external_data import RepositorySnap
+    from dagster._serdes import serialize_value
+
+    snapshot = RepositorySnap.from_def(repository, defer_snapshots=True)  # type: ignore[arg-type]
+    return len(serialize_value(snapshot))
+
+
+def measure_ticks(settings: object, instance: object, sensors: object) -> None:
+    """Print what the sensors' ticks cost until each pipeline was visited once."""
+    from moto import mock_aws
+
+    from ddb_pipeline_tests.support.sensor_ticks import Clock, MockAccount, Ticks
+
+    with mock_aws():
+        account = MockAccount(*settings.pipelines)  # type: ignore[attr-defined]
+        for sensor in sensors:  # type: ignore[attr-defined]
+            ticks = Ticks(sensor, instance, account.cloud, Clock(time.time()))  # type: ignore[arg-type]
+            account.cloud.requests.clear()
+            seconds, number = 0.0, 0
+            while not number or '"first":"table' in (ticks.cursor or "").replace(" ", ""):
+                start = time.process_time()
+                ticks.tick()
+                seconds += time.process_time() - start
+                number += 1
+            requests = ", ".join(f"{n} {name}" for name, n in account.cloud.requests.items())
+            write(f"  {sensor.name}: {number} tick(s), {seconds:.2f} s; {requests or 'no request'}")
+
+
+def memory() -> float:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
