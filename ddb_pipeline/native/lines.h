@@ -233,9 +233,10 @@ static inline u64 hash_name(u64 owner, const u8 *name, i64 length, const u8 *end
     tail = load8(name + length - 8);
   } else if (end - name >= 8) head = load8(name) & ((1ull << (8 * length)) - 1);
   else memcpy(&head, name, (size_t)length);
-  u64 hash = (head + owner * 0x9E3779B97F4A7C15ull) * 0xFF51AFD7ED558CCDull;
-  hash = (hash ^ (tail + (u64)length)) * 0xC4CEB9FE1A85EC53ull;
-  return hash ^ hash >> 32;
+  // Both halves of the product, as the names' differences may be in any byte.
+  u128 product = (u128)(head ^ 0x9E3779B97F4A7C15ull ^ owner << 32) *
+                 (tail ^ 0xC4CEB9FE1A85EC53ull ^ (u64)length << 56);
+  return (u64)product ^ (u64)(product >> 64);
 }
 
 static inline int same_bytes(const u8 *one, const u8 *other, i64 length) {

@@ -1,13 +1,16 @@
-"""Export to Parquet: this project's converter compared with others.
+"""Export to Parquet: this project's converter compared with others, on several shapes of items.
 
-    python -m ddb_pipeline_tests.benchmarks.export [--items 1000000] [--peer-files 1] [--folder F]
+    python -m ddb_pipeline_tests.benchmarks.export [--items 1000000] [--shapes orders,wide]
+        [--peer-files 1] [--folder F]
 
-Writes orders of about 600 bytes of DynamoDB JSON to 8 gzipped data files. Each converter runs in a
+Writes items to 8 gzipped data files: orders of about 600 bytes of DynamoDB JSON, search logs (half
+of them with attributes in another order, attributes of several types, decimals of 19 digits, maps
+in lists), wide items (15 of 200 optional attributes), texts of 4 KB. Each converter runs in a
 process of its own, on one core and then on all. Measured are CPU seconds from the gzipped file to
-zstd Parquet, without imports. The rate of the other converters does not depend on the size, so they
-get the first files only (``--peer-files`` for each core). All values that this project wrote are
-compared with boto3's TypeDeserializer (not with ``--no-check``). dynamodb-json is measured if it is
-installed.
+zstd Parquet, without imports; ``inferred`` is the run that takes the types from all items first.
+The rate of the other converters does not depend on the size, so they get the first files only
+(``--peer-files`` for each core). All values that this project wrote are compared with boto3's
+TypeDeserializer (not with ``--no-check``). dynamodb-json is measured if it is installed.
 """
 
 import argparse
@@ -27,10 +30,12 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
-from ddb_pipeline_tests.support.export_items import write_benchmark_export
+from ddb_pipeline_tests.benchmarks.export_converters import read_item
+from ddb_pipeline_tests.support.export_items import SHAPES, Shape, write_benchmark_export
 
 OURS = "ddb_pipeline"
 PEERS = ("boto3 + pandas", "awswrangler's way", "dynamodb-json")
+FILES = 8
 Measured = dict[str, float]
 MASK = 2**64 - 1
 
@@ -78,57 +83,74 @@ def plain(value: Any) -> Any:
     return str(number.normalize()) if number else "0"
 
 
-def sets_sorted(row: dict[str, Any]) -> dict[str, Any]:
+def sets_sorted(shape: Shape, row: dict[str, Any]) -> dict[str, Any]:
     """A row of Parquet with its sets, which are lists there, sorted."""
-    row["tags"] = sorted(row["tags"])
-    row["shelves"] = sorted(map(plain, row["shelves"]))
+    for name in shape.sets:
+        if row.get(name) is not None:
+            row[name] = sorted(map(plain, row[name]))
     return row
 
 
-def reference_sum(path: Path) -> tuple[int, int]:
+def reference_sum(shape: Shape, path: Path) -> tuple[int, int]:
     from boto3.dynamodb.types import TypeDeserializer
 
     deserialize = TypeDeserializer().deserialize
     with gzip.open(path, "rb") as lines:
-        return summed(
-            {name: deserialize(value) for name, value in json.loads(text)["Item"].items()}
-            for text in lines
-        )
+        return summed(read_item(deserialize, json.loads(text)["Item"]) for text in lines)
 
 
-def parquet_sum(path: Path) -> tuple[int, int]:
+def parquet_sum(shape: Shape, path: Path) -> tuple[int, int]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         batches = file.iter_batches(10_000)
-        return summed(sets_sorted(row) for batch in batches for row in batch.to_pylist())
+        return summed(sets_sorted(shape, row) for batch in batches for row in batch.to_pylist())
 
 
-def same_values(folder: Path, output: Path) -> tuple[bool, int]:
+def same_values(shape: Shape, folder: Path, output: Path) -> tuple[bool, int]:
     """Whether the rows equal what TypeDeserializer reads, and the number of rows."""
     with Pool() as pool:
-        expected = pool.map(reference_sum, sorted((folder / "data").iterdir()))
-        found = pool.map(parquet_sum, sorted(output.glob("*.parquet")))
+        expected = pool.map(partial(reference_sum, shape), sorted((folder / "data").iterdir()))
+        found = pool.map(partial(parquet_sum, shape), sorted(output.glob("*.parquet")))
     totals = [tuple(map(sum, zip(*sums, strict=True))) for sums in (expected, found)]
     (expected_sum, count), (found_sum, rows) = totals
     return expected_sum & MASK == found_sum & MASK and count == rows, rows
 
 
-def run(folder: Path, items: int, peer_files: int, check: bool) -> None:
+def inferred(inference: Measured, conversion: Measured) -> Measured:
+    """The run that infers the types and then converts."""
+    both = {name: inference[name] + conversion[name] for name in ("cpu", "wall")}
+    return conversion | both | {"peak_mb": max(inference["peak_mb"], conversion["peak_mb"])}
+
+
+def rate(m: Measured) -> float:
+    return m["rows"] / m["cpu"]
+
+
+def run(shape: str, folder: Path, items: int, peer_files: int, check: bool) -> None:
     say = partial(print, flush=True)
+    say(f"\n{shape}")
     cores = len(os.sched_getaffinity(0))
-    write_benchmark_export(folder, items)
+    write_benchmark_export(folder, shape, items)
     output = folder / "output"
-    infer = measured("inference", folder, output, 1, 8)
-    say(line("inference", infer))
-    own = {workers: measured(OURS, folder, output, workers, 8) for workers in (1, cores)}
-    say(line(f"{OURS}, 1 core", own[1]))
-    say(line(f"{OURS}, {cores} cores", own[cores]))
+    first = measured("inference", folder, output, 1, FILES)
+    given = {workers: measured(OURS, folder, output, workers, FILES) for workers in (1, cores)}
     if check:
-        same, rows = same_values(folder, output)
+        same, rows = same_values(SHAPES[shape], folder, output)
         say(f"Values equal TypeDeserializer's in {rows:,} rows: {same}")
-    say(f"{cores} cores are {own[1]['wall'] / own[cores]['wall']:.2f} times as fast as one")
-    for peer in PEERS:
+    whole = inferred(first, given[1])
+    say(line(f"{OURS}, 1 core", given[1]))
+    say(line(f"{OURS}, {cores} cores", given[cores]))
+    say(line("inferred, 1 core", whole))
+    old = measured("without C", folder, output, 1, peer_files)
+    old_inferred = inferred(measured("inference without C", folder, output, 1, peer_files), old)
+    say(line("without C, 1 core", old))
+    say(line("inferred without C", old_inferred))
+    times = rate(given[1]) / rate(old), rate(whole) / rate(old_inferred)
+    say(f"  ratio to the reader without C: {times[0]:.1f}, inferred {times[1]:.1f}")
+    say(f"  inferred costs {whole['cpu'] / given[1]['cpu']:.2f} times as much as types given")
+    say(f"  {cores} cores are {given[1]['wall'] / given[cores]['wall']:.2f} times as fast as one")
+    for peer in PEERS if shape == "orders" else PEERS[:1]:
         if peer == "dynamodb-json" and importlib.util.find_spec("dynamodb_json") is None:
             say("dynamodb-json is not installed: pip install dynamodb-json")
             continue
@@ -136,21 +158,26 @@ def run(folder: Path, items: int, peer_files: int, check: bool) -> None:
         both = measured(peer, folder, output, cores, peer_files * cores)
         say(line(f"{peer}, 1 core", one))
         say(line(f"{peer}, {cores} cores", both))
-        cpu = (own[1]["rows"] / own[1]["cpu"]) / (one["rows"] / one["cpu"])
-        wall = (own[cores]["rows"] / own[cores]["wall"]) / (both["rows"] / both["wall"])
-        say(f"  ratio to {peer}: {cpu:.1f} per CPU second, {wall:.1f} by the clock on all cores")
+        wall = (given[cores]["rows"] / given[cores]["wall"]) / (both["rows"] / both["wall"])
+        say(
+            f"  ratio to {peer}: {rate(given[1]) / rate(one):.1f} per CPU second, inferred "
+            f"{rate(whole) / rate(one):.1f}; {wall:.1f} by the clock on all cores"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--shapes", default=",".join(SHAPES), help="a comma between two")
     parser.add_argument("--peer-files", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="The export's folder; it is kept and reused.")
     parser.add_argument("--no-check", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        run(folder, arguments.items, arguments.peer_files, not arguments.no_check)
+        for shape in arguments.shapes.split(","):
+            check = not arguments.no_check
+            run(shape, folder / shape, arguments.items, arguments.peer_files, check)
 
 
 if __name__ == "__main__":

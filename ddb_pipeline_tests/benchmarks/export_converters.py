@@ -20,9 +20,11 @@ from typing import Any
 
 from ddb_pipeline.export.layout import Export, ExportSummary
 from ddb_pipeline.export.manifest import Open
+from ddb_pipeline_tests.support.export_items import SHAPES
 
 Rows = list[dict[str, Any]]
 CHUNK_ITEMS = 50_000
+MIXED = frozenset(name for shape in SHAPES.values() for name in shape.mixed)
 
 
 def local_export(folder: Path, files: int) -> tuple[Open, Export]:
@@ -54,6 +56,22 @@ def ours(folder: Path, destination: Path, workers: int, files: int) -> int:
     return convert_export(open_object, export, columns, target, workers=workers).rows
 
 
+def ours_with_arrow(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """This project's converter without the library in C."""
+    from ddb_pipeline.native import library as native
+
+    native.library_path = lambda: None
+    return ours(folder, destination, workers, files)
+
+
+def inference_with_arrow(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """This project's inference without the library in C."""
+    from ddb_pipeline.native import library as native
+
+    native.library_path = lambda: None
+    return inference(folder, destination, workers, files)
+
+
 def inference(folder: Path, destination: Path, workers: int, files: int) -> int:
     """This project's inference from all items; writes the columns for the conversion."""
     import pyarrow as pa
@@ -81,6 +99,15 @@ def chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
+def read_item(deserialize: Callable[[Any], Any], item: dict[str, Any]) -> dict[str, Any]:
+    """An item's values; those of attributes of several types as text, which a column needs."""
+    row = {name: deserialize(value) for name, value in item.items()}
+    for name in MIXED:
+        if name in row:
+            row[name] = str(row[name])
+    return row
+
+
 def boto3_pandas(path: Path, destination: Path) -> int:
     """boto3's TypeDeserializer item by item, and pandas' to_parquet."""
     import pandas as pd
@@ -89,7 +116,7 @@ def boto3_pandas(path: Path, destination: Path) -> int:
     deserialize = TypeDeserializer().deserialize
     rows = 0
     for number, chunk in enumerate(chunks(path)):
-        frame = pd.DataFrame([{n: deserialize(v) for n, v in item.items()} for item in chunk])
+        frame = pd.DataFrame([read_item(deserialize, item) for item in chunk])
         frame.to_parquet(destination / f"{path.stem}-{number}.parquet", compression="zstd")
         rows += len(frame)
     return rows
@@ -150,7 +177,9 @@ def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int
 
 CONVERTERS: dict[str, Callable[[Path, Path, int, int], int]] = {
     "ddb_pipeline": ours,
+    "without C": ours_with_arrow,
     "inference": inference,
+    "inference without C": inference_with_arrow,
     "boto3 + pandas": of_files(boto3_pandas),
     "awswrangler's way": of_files(like_awswrangler),
     "dynamodb-json": of_files(dynamodb_json),

@@ -64,13 +64,13 @@ def main() -> None:
     log = partial(print, flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
-        write_benchmark_export(folder, arguments.items)
+        write_benchmark_export(folder, "orders", arguments.items)
         here = Path(temporary) / "here"
         measured("inference", folder, here, workers=1, files=8)
         one = measured("ddb_pipeline", folder, here, workers=1, files=8)
         log(f"one machine, 1 core: {one['rows'] / one['wall']:,.0f} rows/s")
         few = Path(temporary) / "few"
-        write_benchmark_export(few, 8)
+        write_benchmark_export(few, "orders", 8)
         (few / "columns.json").write_text((folder / "columns.json").read_text())
         rates = {}
         for cores in (1, 2):

@@ -1,14 +1,15 @@
-"""An export of orders, each about 600 bytes of DynamoDB JSON, for benchmarks."""
+"""Exports of several shapes of items, for benchmarks."""
 
 import gzip
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from multiprocessing import Pool
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ddb_pipeline.export.layout import (
     FILES,
@@ -25,14 +26,34 @@ TAGS = tuple(f"tag-{number}" for number in range(60))
 WORDS = ("fast", "blue", "wool", "steel", "small", "light", "42", "café", "東京", 'with "quotes"')
 
 
-def items(seed: int, count: int) -> Iterator[dict[str, Any]]:
+TOPICS = tuple(f"query number {number}" for number in range(3_000))
+OPTIONAL = tuple(f"attribute_{number:03d}" for number in range(200))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of items.
+
+    Attributes:
+        item: makes an item from a random number generator and a name.
+        sets: attributes that are sets.
+        mixed: attributes of several types, whose column holds text.
+    """
+
+    item: Callable[[random.Random, str], dict[str, Any]]
+    sets: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
+
+
+def items(shape: Shape, seed: int, count: int) -> Iterator[dict[str, Any]]:
     """Random items of a seed, with every type except B: TypeDeserializer reads no base64."""
     draw = random.Random(seed)
     for number in range(count):
-        yield _item(draw, f"{seed:04d}-{number:09d}")
+        yield shape.item(draw, f"{seed:04d}-{number:09d}")
 
 
-def _item(draw: random.Random, name: str) -> dict[str, Any]:
+def _order(draw: random.Random, name: str) -> dict[str, Any]:
+    """An order of about 600 bytes."""
     item: dict[str, Any] = {
         "order_id": {"S": name},
         "customer": {"S": f"{draw.getrandbits(64):016x}"},
@@ -67,12 +88,73 @@ def _item(draw: random.Random, name: str) -> dict[str, Any]:
     return item
 
 
-def write_benchmark_export(folder: Path, count: int, files: int = 8) -> None:
+def _search(draw: random.Random, name: str) -> dict[str, Any]:
+    """A log of a search: of half of the items, the attributes are in another order."""
+    item: dict[str, Any] = {
+        "log_id": {"S": name},
+        "user": {"S": f"{draw.getrandbits(96):024x}"},
+        "searched_at": {"N": str(1_760_000_000_000 + draw.randrange(10**10))},
+        "query": {"S": draw.choice(TOPICS)},
+        "total_hits": {"N": str(draw.randrange(20_000))},
+        "latency_ms": {"N": f"{draw.lognormvariate(3.2, 0.5):.3f}"},
+        "score": {"N": f"{draw.randrange(10**2)}.{draw.randrange(10**16):016d}1"},
+        "version": {"N": "2"} if draw.random() < 0.3 else {"S": "2026-b"},
+        "results": {"L": [_result(draw, place) for place in range(draw.randrange(1, 6))]},
+        "device": {"M": {"kind": {"S": draw.choice(("phone", "desktop"))}, "os": {"S": "linux"}}},
+    }
+    if draw.random() < 0.4:
+        item["filters"] = {"SS": sorted(draw.sample(TAGS, 2))}
+    if draw.random() < 0.3:
+        item["referrer"] = {"NULL": True} if draw.random() < 0.4 else {"S": "newsletter"}
+    if draw.random() < 0.1:
+        item["campaign"] = {"S": draw.choice(WORDS)}
+    if draw.random() < 0.5:
+        names = list(item)
+        draw.shuffle(names)
+        item = {name: item[name] for name in names}
+    return item
+
+
+def _result(draw: random.Random, place: int) -> dict[str, Any]:
+    members = {
+        "document": {"N": str(9_007_199_254_740_993 + draw.randrange(10**6))},
+        "place": {"N": str(place)},
+        "clicked": {"BOOL": draw.random() < 0.1},
+    }
+    if draw.random() < 0.2:
+        members["dwell"] = {"N": f"{draw.random():.4f}1"}
+    return {"M": members}
+
+
+def _wide(draw: random.Random, name: str) -> dict[str, Any]:
+    """15 of 200 optional attributes."""
+    item: dict[str, Any] = {"id": {"S": name}}
+    for number in draw.sample(range(len(OPTIONAL)), 15):
+        text = str(draw.randrange(10**6))
+        item[OPTIONAL[number]] = {"N": text} if number % 2 else {"S": f"value {text}"}
+    return item
+
+
+def _text(draw: random.Random, name: str) -> dict[str, Any]:
+    """A page of about 4 KB of text."""
+    words = [draw.choice(WORDS) for _ in range(700)]
+    return {"id": {"S": name}, "title": {"S": words[0]}, "body": {"S": " ".join(words)}}
+
+
+SHAPES: Final = {
+    "orders": Shape(_order, sets=("tags", "shelves")),
+    "search-logs": Shape(_search, sets=("filters",), mixed=("version",)),
+    "wide": Shape(_wide),
+    "text": Shape(_text),
+}
+
+
+def write_benchmark_export(folder: Path, shape: str, count: int, files: int = 8) -> None:
     """Write an export of ``count`` items in ``files`` data files, unless the folder has one."""
     if (folder / f"{SUMMARY}.json").exists():
         return
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    shares = [(folder, number, len(range(number, count, files))) for number in range(files)]
+    shares = [(folder, shape, number, len(range(number, count, files))) for number in range(files)]
     with Pool() as pool:
         written = pool.starmap(_write_file, shares)
     now = timestamp(datetime.now(timezone.utc))
@@ -94,10 +176,10 @@ def write_benchmark_export(folder: Path, count: int, files: int = 8) -> None:
         (folder / f"{name}.json").write_bytes(body)
 
 
-def _write_file(folder: Path, number: int, count: int) -> DataFile:
-    path = folder / "data" / f"orders{number:04d}.json.gz"
+def _write_file(folder: Path, shape: str, number: int, count: int) -> DataFile:
+    path = folder / "data" / f"{shape}{number:04d}.json.gz"
     with gzip.open(path, "wb", compresslevel=6) as target:
-        for item in items(number, count):
+        for item in items(SHAPES[shape], number, count):
             text = json.dumps({"Item": item}, separators=(",", ":"), ensure_ascii=False)
             target.write(text.encode() + b"\n")
     body = path.read_bytes()
