@@ -4,12 +4,12 @@
 
     from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 
-    @dg.asset(ins={"orders": dg.AssetIn(["shop", "parquet_current"])})
+    @dg.asset(ins={"orders": dg.AssetIn(["shop", "parquet_stream"])})
     def large_orders(orders: pd.DataFrame) -> pd.DataFrame:
         return orders[orders["total"] > 100]
 
     dg.Definitions(
-        assets=[large_orders, dg.AssetSpec(["shop", "parquet_current"])],
+        assets=[large_orders, dg.AssetSpec(["shop", "parquet_stream"])],
         resources={"io_manager": ParquetIOManager(root="s3://your-bucket/assets")},
     )
 
