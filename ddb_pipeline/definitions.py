@@ -32,8 +32,14 @@ from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 
 
-def build_defs(settings: Settings) -> dg.Definitions:
-    """The definitions for these settings. Starts nothing and makes no request."""
+def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
+    """The definitions for these settings. Starts nothing and makes no request.
+
+    Args:
+        settings: the pipelines and where they run.
+        alone: whether nothing else is in the code location. Then it has the executor that suits
+            short runs and, with the embedded AWS, the sensor that writes the demo's traffic.
+    """
     export, vacuum = export_job(settings), vacuum_job(settings)
     nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
     health = [health_checks(pipeline) for pipeline in settings.pipelines]
@@ -50,7 +56,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
         ],
         jobs=[*replay_jobs(settings), consume_job(settings), export, vacuum],
         sensors=[sensor for watched in settings.watched() for sensor in sensors(watched)]
-        + demo_sensors(settings),
+        + (demo_sensors(settings) if alone else []),
         schedules=[
             *crawl_schedules(settings),
             *export_schedules(settings, export),
@@ -65,7 +71,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             ),
         },
         # Runs are short: a process for each step would cost more time than it saves.
-        executor=dg.in_process_executor,
+        executor=dg.in_process_executor if alone else None,
     )
 
 

@@ -134,6 +134,28 @@ def load_settings(
     environment = os.environ if environment is None else environment
     directory = directory or Path.cwd()
     source, data = _read_file(environment, directory)
+    return settings_of(data, environment, directory, source)
+
+
+def settings_of(
+    data: Mapping[str, Any],
+    environment: Mapping[str, str],
+    directory: Path | None = None,
+    source: str = "The configuration",
+) -> Settings:
+    """The settings of what a configuration file has; the demo's pipeline where it has none.
+
+    Args:
+        data: the file's content.
+        environment: names the target, and the region and home where ``data`` does not.
+        directory: the folder of the home where nothing names one; by default the current one.
+        source: how errors name the configuration.
+
+    Raises:
+        ConfigError: a key is unknown or has an invalid value, or the target is AWS and no pipeline
+            is configured.
+    """
+    directory = directory or Path.cwd()
     target = wanted_target(environment)
     if target is Target.AWS:
         _require_pipelines(source, data, directory)
