@@ -20,6 +20,9 @@ from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 NAME = r"^[a-z][a-z0-9_]{2,39}$"
 DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
 PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
+STREAM_ARN = (
+    r"^(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[a-zA-Z0-9_.-]{3,255}/stream/\S+)?$"
+)
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
 BUCKET_NAME = (
@@ -65,6 +68,14 @@ class ExportWith(Enum):
     SCAN = "scan"
 
 
+class KeyType(Enum):
+    """The types that a key attribute of a DynamoDB table can have."""
+
+    STRING = "S"
+    NUMBER = "N"
+    BINARY = "B"
+
+
 class FunctionSetting(Enum):
     """Settings of the streaming function that the template passes on (``stream_settings``)."""
 
@@ -107,7 +118,22 @@ class PipelineConfig(BaseModel):
     change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
     stack: str = Field(default="", description="The CloudFormation stack.")
     table_prefix: str = Field(default="", description="The crawler's table prefix.")
-    partition_key: str = Field(default="log_id", description="The table's partition key (S).")
+    stream_arn: str = Field(
+        default="",
+        pattern=STREAM_ARN,
+        description=(
+            "Stream (NEW_AND_OLD_IMAGES) of a table that exists already; if empty, the stack "
+            "creates the table, with the keys below."
+        ),
+    )
+    partition_key: str = Field(
+        default="log_id", min_length=1, max_length=255, description="The table's partition key."
+    )
+    partition_key_type: KeyType = KeyType.STRING
+    sort_key: str = Field(
+        default="", max_length=255, description="The table's sort key; none if empty."
+    )
+    sort_key_type: KeyType = KeyType.STRING
     delivery_schema: DeliverySchema = DeliverySchema.LAKE
     schema_fix: SchemaFix = SchemaFix.BOTH
     stream_reader: StreamReader = StreamReader.LAMBDA
@@ -206,6 +232,15 @@ class PipelineConfig(BaseModel):
     @classmethod
     def _delivery_stream(cls, value: str) -> str:
         return _matching(value, STREAM_NAME, "a delivery stream name")
+
+    @model_validator(mode="after")
+    def _stream_of_the_table(self) -> "PipelineConfig":
+        table = self.stream_arn.partition(":table/")[2].partition("/")[0]
+        if table and table != self.dynamodb_table:
+            raise ValueError(
+                f"stream_arn is of the table {table!r}, dynamodb_table is {self.dynamodb_table!r}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

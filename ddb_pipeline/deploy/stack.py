@@ -70,7 +70,11 @@ def stack_parameters(
     return {
         "PipelineName": resource_stem(pipeline.name),
         "TableName": pipeline.dynamodb_table,
+        "ExistingStreamArn": pipeline.stream_arn,
         "PartitionKeyName": pipeline.partition_key,
+        "PartitionKeyType": pipeline.partition_key_type.value,
+        "SortKeyName": pipeline.sort_key,
+        "SortKeyType": pipeline.sort_key_type.value,
         "BucketName": pipeline.bucket,
         "DatabaseName": pipeline.database,
         "TablePrefix": pipeline.table_prefix,

@@ -74,6 +74,24 @@ def test_the_functions_settings_reach_its_environment(template: Any) -> None:
     assert given["Transformer"] == ""
 
 
+def test_keys_and_an_existing_table_reach_the_template() -> None:
+    arn = "arn:aws:dynamodb:eu-west-1:000000000000:table/orders/stream/2026-11-26T00:00:00.000"
+    given = parameters(
+        dynamodb_table="orders",
+        stream_arn=arn,
+        partition_key="customer",
+        partition_key_type="N",
+        sort_key="at",
+        sort_key_type="B",
+    )
+    assert given["ExistingStreamArn"] == arn
+    assert (given["PartitionKeyName"], given["PartitionKeyType"]) == ("customer", "N")
+    assert (given["SortKeyName"], given["SortKeyType"]) == ("at", "B")
+    assert (parameters()["ExistingStreamArn"], parameters()["SortKeyName"]) == ("", "")
+    with pytest.raises(ValueError, match="stream_arn is of the table 'orders'"):
+        parameters(dynamodb_table="others", stream_arn=arn)
+
+
 def test_one_reader_of_the_stream(template: Any) -> None:
     resources = template["Resources"]
     assert resources["StreamEventSourceMapping"]["Condition"] == "ReadByLambda"
