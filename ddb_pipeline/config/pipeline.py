@@ -112,6 +112,9 @@ class PipelineConfig(BaseModel):
     )
     dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
     database: str = Field(default="", description="The Glue database.")
+    existing_database: bool = Field(
+        default=False, description="The database exists already; the stack does not create it."
+    )
     bucket: str = Field(default="", description="The lake's S3 bucket.")
     delivery_stream: str = Field(default="", description="The Firehose delivery stream.")
     crawler: str = Field(default="", description="The Glue crawler.")

@@ -77,6 +77,7 @@ def stack_parameters(
         "SortKeyType": pipeline.sort_key_type.value,
         "BucketName": pipeline.bucket,
         "DatabaseName": pipeline.database,
+        "ExistingDatabase": "true" if pipeline.existing_database else "false",
         "TablePrefix": pipeline.table_prefix,
         "CrawledTableName": crawled_table(pipeline).name,
         "LakeTableName": lake_table(pipeline).name,

@@ -1,4 +1,4 @@
-"""A pipeline for a table that exists already, with keys of any type."""
+"""Pipelines for a table or a database that exists already, and keys of any type."""
 
 import time
 from pathlib import Path
@@ -36,6 +36,23 @@ KEYS = {
     "sort_key_type": "B",
 }
 ITEM: dict[str, Any] = {"customer": {"N": "7"}, "at": {"B": b"\x00\x01"}, "total": {"N": "1.5"}}
+
+
+def test_two_pipelines_share_a_database_that_exists(tmp_path: Path) -> None:
+    arguments = client_arguments(connect(tmp_path / "embedded"))
+    glue = boto3.client("glue", **arguments)
+    shared = {"database": "analytics", "existing_database": True}
+    pipelines = [{"name": name, **shared} for name in ("orders", "logs")]
+    try:
+        glue.create_database(DatabaseInput={"Name": "analytics"})
+        connect_with_stacks(Settings.model_validate({"home": tmp_path, "pipelines": pipelines}))
+        tables = {table["Name"] for table in glue.get_tables(DatabaseName="analytics")["TableList"]}
+        assert {"orders_lake", "logs_lake"} <= tables
+        cloudformation = boto3.client("cloudformation", **arguments)
+        cloudformation.delete_stack(StackName="logs")
+        assert glue.get_database(Name="analytics")
+    finally:
+        stop(tmp_path / "embedded")
 
 
 def test_an_existing_table_is_delivered_and_not_changed(tmp_path: Path) -> None:
