@@ -23,7 +23,7 @@ FUNCTIONS = ("stream_to_firehose", "fix_schema")
 PROVIDED = frozenset(("boto3", "botocore"))
 """Packages that Lambda's Python runtimes add to the standard library."""
 
-SPARK_JOBS = ("relevance", "export_job")
+SPARK_JOBS = ("relevance", "export_job", "current_job")
 SPARK_PROVIDED = frozenset(("pyspark", "py4j", "dagster_pipes", "pyarrow", "numpy", "isal"))
 """Packages that a Spark job can import: Spark's own; Dagster Pipes, which is added to the archive;
 and, for the jobs that convert exports, those of ``spark_libraries.LIBRARIES``."""

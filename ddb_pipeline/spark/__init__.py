@@ -1,11 +1,12 @@
 """The Spark jobs and how they are submitted: to a local child process or to EMR Serverless.
 
 Belongs here: the jobs and their arguments. Does not belong here: Dagster, boto3, the
-configuration. May import ``export``, ``parquet``, ``arrow_types`` and ``hive``, which are
-packaged with the jobs.
+configuration. May import ``lake.current``, ``export``, ``parquet``, ``arrow_types`` and ``hive``,
+which are packaged with the jobs.
 
-The job ``export_job`` converts an export of a DynamoDB table to Parquet. The job ``relevance``
-computes, from logs of searches, how relevant each document is to each query. Its terms:
+The job ``export_job`` converts an export of a DynamoDB table to Parquet. The job ``current_job``
+merges changes into the current view. The job ``relevance`` computes, from logs of searches, how
+relevant each document is to each query. Its terms:
 
 log            one search: a user, a query, the results shown and the clicks on them.
 event          one row of the lake about a log, written when the log was inserted, modified or

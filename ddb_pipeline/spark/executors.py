@@ -1,7 +1,7 @@
-"""Runs the tasks of an export's conversion on Spark's executors, one task a partition."""
+"""Runs independent tasks, such as those of an export's conversion, on Spark's executors."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ def on_spark(spark: "SparkSession") -> RunTasks:
     files with the same bytes. The function reports the items of a task that Spark has run, and
     raises ``ExecutorError`` when Spark gives up a task after several failures.
     """
-    from pyspark.errors import PythonException
 
     def run(
         tasks: Sequence[Task], work: Work[Result], report_items: ReportItems
@@ -37,24 +36,37 @@ def on_spark(spark: "SparkSession") -> RunTasks:
         counted = spark.sparkContext.accumulator(0)
         shared = spark.sparkContext.broadcast((tuple(tasks), work.run))
 
-        def run_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            all_tasks, run_one = shared.value
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    result = run_one(all_tasks[number], counted.add)
-                    yield pa.RecordBatch.from_pydict({"result": [result.to_json()]})
+        def run_one(number: int) -> bytes:
+            all_tasks, run_task = shared.value
+            return bytes(run_task(all_tasks[number], counted.add).to_json().encode())
 
-        numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
-        frame = numbers.mapInArrow(run_partition, "result string")
         with _reporting(counted, report_items):
-            try:
-                rows = frame.collect()
-            except PythonException as error:
-                raise ExecutorError(last_line(str(error))) from error
-        for row in rows:
-            yield work.read(row.result)
+            results = collected(spark, len(tasks), run_one)
+        for result in results:
+            yield work.read(result.decode())
 
     return run
+
+
+def collected(spark: "SparkSession", count: int, run_one: Callable[[int], bytes]) -> list[bytes]:
+    """Call a function with the numbers from 0 on, each in one of Spark's Python workers.
+
+    Raises:
+        ExecutorError: Spark has given up a call after several failures.
+    """
+    from pyspark.errors import PythonException
+
+    def run_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield pa.RecordBatch.from_pydict({"result": [run_one(number)]})
+
+    numbers = spark.range(0, count, 1, numPartitions=count)
+    frame = numbers.mapInArrow(run_partition, "result binary")
+    try:
+        return [bytes(row.result) for row in frame.collect()]
+    except PythonException as error:
+        raise ExecutorError(last_line(str(error))) from error
 
 
 @contextmanager

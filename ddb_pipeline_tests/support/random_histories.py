@@ -258,6 +258,10 @@ def _key_of_row(row: dict[str, Any]) -> str:
     return json.dumps({name: keys[column] for name, column in names.items() if column in keys})
 
 
+def _bytes(content: str | bytes) -> bytes:
+    return b64decode(content) if isinstance(content, str) else content
+
+
 def same(typed: Any, value: Any) -> bool:
     """Whether a value of the view is the value in DynamoDB's typed form."""
     [(tag, content)] = typed.items()
@@ -268,7 +272,7 @@ def same(typed: Any, value: Any) -> bool:
     if tag == "N":
         return bool(Decimal(str(value)) == Decimal(content))
     if tag == "B":
-        return bool((b64decode(value) if isinstance(value, str) else value) == content)
+        return _bytes(value) == _bytes(content)
     if tag == "M":
         members = dict(value)
         known = all(same(typed, members.pop(name, None)) for name, typed in content.items())

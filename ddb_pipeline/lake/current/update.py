@@ -91,7 +91,11 @@ class Updated:
 
 
 def update(
-    store: Store, plan: Callable[[Manifest], Request | None], run_steps: RunSteps
+    store: Store,
+    plan: Callable[[Manifest], Request | None],
+    run_steps: RunSteps,
+    *,
+    run: str = "",
 ) -> Updated:
     """Update a view.
 
@@ -100,6 +104,7 @@ def update(
         plan: what is to be done, for the manifest of the current version (version 0 if there is
             none); None for nothing.
         run_steps: such as ``steps.Processes``, or ``spark.current_job.on_executors``.
+        run: a name of the run that no other run has; one is made up by default.
 
     Raises:
         ManifestError: the folder holds something else than a view.
@@ -107,7 +112,7 @@ def update(
         StreamBehindError: the stream is not delivered up to the time of the full export.
     """
     began = time.monotonic()
-    with store.working(token_hex(6)) as work:
+    with store.working(run or token_hex(6)) as work:
         before = store.read()
         request = plan(before.manifest)
         if request is None:
