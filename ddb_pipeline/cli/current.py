@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +13,10 @@ from ddb_pipeline.export.source import open_export
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.exports import ExportPlan, Exports, Opened, plan_exports
 from ddb_pipeline.lake.current.manifest import MANIFEST, Manifest, iso
+from ddb_pipeline.lake.current.sizing import MAX_BUCKETS
 from ddb_pipeline.lake.current.steps import Processes
 from ddb_pipeline.lake.current.store import BucketStore, LocalStore, Store
-from ddb_pipeline.lake.current.update import MAX_BUCKETS, Request, Updated, update
+from ddb_pipeline.lake.current.update import Request, Updated, update
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def open_store(destination: str) -> Store:
     """The store of a folder or an ``s3://`` URL."""
     filesystem, path = filesystem_and_path(destination)
     if not destination.startswith(S3):
-        return LocalStore(path)
+        # The switch exchanges folders, so a symbolic link stays what it is.
+        return LocalStore(str(Path(path).resolve()))
     # boto3 and the configuration are slow to import, and local paths need neither.
     from ddb_pipeline.config.settings import load_settings
     from ddb_pipeline.lake.current.object_store import S3Manifest

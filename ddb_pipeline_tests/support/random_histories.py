@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -186,9 +187,9 @@ def write_stream_file(path: Path, writes: Sequence[Write]) -> tuple[Column, ...]
     images = [write.keys if write.image is None else write.image for write in writes]
     schema = inferred_schema(infer_items(images))
     columns = tuple(Column(c.name, replace_sets(c.type)) for c in schema.columns)
-    reader = ExportReader(columns)
-    # Line by line, since the reader returns the rows of a block in any order.
-    tables = [reader.rows(export_line(image)).table for image in images]
+    rows = ExportReader(columns).rows(b"".join(map(export_line, images)))
+    # The reader returns the rows of a block in any order.
+    table = rows.table.take(pa.array(np.argsort(rows.numbers)))
     metadata = pa.table(
         {
             "ddb_event_id": [f"e{write.number}" for write in writes],
@@ -199,7 +200,6 @@ def write_stream_file(path: Path, writes: Sequence[Write]) -> tuple[Column, ...]
             "ddb_expired": [write.expired for write in writes],
         }
     )
-    table = pa.concat_tables(tables)
     for name in metadata.column_names:
         table = table.append_column(name, metadata.column(name))
     pq.write_table(table, path, **parquet_write_options())

@@ -26,7 +26,8 @@ from ddb_pipeline.parquet.parts import SAMPLE_ROWS, repeating_columns
 
 ROW_GROUP_ROWS: Final = 128 * 1024
 COMPRESSION: Final = "zstd"
-BUCKET_FOLDER: Final = "key_bucket="
+BUCKET_COLUMN: Final = "key_bucket"
+"""The partition column by which readers see the folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class MergeBucket:
         return read_rows(self.filesystem, f"{self.view}/{path}")
 
     def _write_rows(self, rows: pa.Table) -> BucketFile:
-        path = f"{BUCKET_FOLDER}{self.bucket}/rows-{self.run_id}.parquet"
+        path = f"{BUCKET_COLUMN}={self.bucket}/rows-{self.run_id}.parquet"
         size = self._write(path, rows)
         return BucketFile(path, len(rows), size, int(rows.nbytes))
 

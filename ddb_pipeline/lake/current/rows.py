@@ -43,12 +43,15 @@ ORIGIN_COLUMNS: Final = (
 TOMBSTONE_COLUMNS: Final = tuple(ORIGIN_COLUMNS)
 """A deleted item is stored as its key and the delete's place in the order of changes."""
 
+DELIVERY_PARTITIONS: Final = ("delivery_date", "delivery_hour")
+"""Columns of the stream's partitions, which say nothing of the item."""
+
 MICROS: Final = pa.timestamp("us")
 Int64s = npt.NDArray[np.int64]
 
 
 class ChangeRowError(DdbPipelineError):
-    """A change without a key or a time, which has no place in the order of changes."""
+    """A change that the view cannot hold: without a key or a time, or of other columns or types."""
 
 
 def state_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -158,11 +161,15 @@ def _incoming(
 
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table with the columns and types of ``schema``; nulls in columns that it lacks."""
+    """A table with the columns and types of ``schema``; nulls in columns that it lacks.
+
+    Raises:
+        ChangeRowError: a value does not fit its column's type.
+    """
     if table.schema.equals(schema):
         return table
     arrays = [
-        widened(_one_array(table, field.name), field.type)
+        _as_type(table, field)
         if field.name in table.schema.names
         else pa.nulls(len(table), field.type)
         for field in schema
@@ -170,7 +177,25 @@ def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _as_type(table: pa.Table, field: pa.Field) -> pa.Array:
+    values = _one_array(table, field.name)
+    try:
+        return widened(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ChangeRowError(
+            f"Column {field.name!r} is {values.type} in the incoming rows, which {field.type} of "
+            f"the view does not hold: {str(error)[:200]}. Widen the view's columns by theirs."
+        ) from error
+
+
 def _item_arrays(table: pa.Table, schema: pa.Schema, columns: Sequence[Column]) -> list[pa.Array]:
+    for name in table.schema.names:
+        is_item = not name.startswith("ddb_") and name not in DELIVERY_PARTITIONS
+        if is_item and name not in schema.names and table.column(name).null_count < len(table):
+            raise ChangeRowError(
+                f"The incoming rows have a column {name!r}, which the view does not have: its "
+                "values would be lost. Widen the view's columns by theirs."
+            )
     items = pa.schema([schema.field(position) for position in range(len(columns))])
     return list(with_columns(table, items).columns)
 

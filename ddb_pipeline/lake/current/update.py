@@ -20,27 +20,34 @@ import pyarrow.fs
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.names import KEYS
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.current.bucket import Counts, MergeBucket, MergedBucket, Rows, read_rows
+from ddb_pipeline.lake.current.bucket import (
+    BUCKET_COLUMN,
+    Counts,
+    MergeBucket,
+    MergedBucket,
+    Rows,
+    read_rows,
+)
 from ddb_pipeline.lake.current.keys import KeyAttribute, texts_of_columns
 from ddb_pipeline.lake.current.manifest import BucketFile, Manifest, iso
 from ddb_pipeline.lake.current.merge import BEFORE_ALL, Horizon
 from ddb_pipeline.lake.current.rows import REMOVED, incoming_schema, with_columns
+from ddb_pipeline.lake.current.sizing import bucket_count, estimated_memory
 from ddb_pipeline.lake.current.sources import Source
 from ddb_pipeline.lake.current.spill import SpilledBatch, spill
 from ddb_pipeline.lake.current.steps import RunSteps
 from ddb_pipeline.lake.current.store import ConcurrentUpdateError, Store, Work
 
-BUCKET_BYTES: Final = 96 * 1024 * 1024
-"""Size of a bucket's rows in memory that a new view aims at."""
-MAX_BUCKET_BYTES: Final = 2 * BUCKET_BYTES
-"""Size of a bucket from which on a view gets twice the buckets."""
-MAX_BUCKETS: Final = 8192
 KEEP_TOMBSTONES: Final = 35 * 86_400 * 1_000_000
 """Microseconds for which deletes are remembered. Point-in-time recovery, and so an export's window,
 goes back 35 days; a stream 24 hours."""
 ESTIMATED_ROW_BYTES: Final = 500
 _PURGE_EVERY: Final = 86_400 * 1_000_000
 """Microseconds by which a delete may be too old before its bucket is written for that reason."""
+
+
+class ReservedColumnError(DdbPipelineError):
+    """An attribute has the name of the buckets' partition column."""
 
 
 class StreamBehindError(DdbPipelineError):
@@ -109,6 +116,7 @@ def update(
     Raises:
         ManifestError: the folder holds something else than a view.
         ConcurrentUpdateError: another run updates the view, or has done so meanwhile.
+        ReservedColumnError: an item has an attribute ``key_bucket``.
         StreamBehindError: the stream is not delivered up to the time of the full export.
     """
     began = time.monotonic()
@@ -117,9 +125,13 @@ def update(
         request = plan(before.manifest)
         if request is None:
             return Updated(before.manifest, published=False, rewritten=0)
+        _check_columns(request.manifest)
         _check_delivered(request)
         try:
-            buckets = _buckets(before.manifest, request)
+            memory = 0
+            if request.buckets is None and (request.replaces or not before.manifest.files):
+                memory = estimated_memory(request.sources, request.manifest.columns)
+            buckets = bucket_count(request.buckets, before.manifest.files, memory)
             merged, manifest = _merged(store, before.manifest, request, buckets, work, run_steps)
         except OSError:
             # Another run that has published may have deleted files that this one reads.
@@ -139,6 +151,14 @@ def update(
     )
 
 
+def _check_columns(manifest: Manifest) -> None:
+    if any(column.name == BUCKET_COLUMN for column in manifest.columns):
+        raise ReservedColumnError(
+            f"The items have an attribute {BUCKET_COLUMN!r}, which is the name of the view's "
+            "partition column. Rename the attribute in the table."
+        )
+
+
 def _check_delivered(request: Request) -> None:
     snapshot = request.manifest.snapshot
     if not request.replaces or snapshot is None or not snapshot.slack:
@@ -151,53 +171,6 @@ def _check_delivered(request: Request) -> None:
             f"The stream is delivered up to {until} only, the full export {snapshot.export} is of "
             f"{iso(snapshot.time)}. Update the view when the stream is delivered up to that time."
         )
-
-
-def bucket_count(wanted: int | None, files: Sequence[BucketFile], memory: int) -> int:
-    """The number of buckets of the next version.
-
-    Args:
-        wanted: the number that the user gave, if any.
-        files: the buckets of the current version.
-        memory: estimate of the size of all rows in memory, for a view that does not exist yet.
-    """
-    if wanted is not None:
-        return wanted
-    if not files:
-        return _doubled(1, memory, BUCKET_BYTES)
-    largest = max(file.memory for file in files)
-    if largest <= MAX_BUCKET_BYTES:
-        return len(files)
-    return _doubled(len(files), sum(file.memory for file in files), BUCKET_BYTES)
-
-
-def _doubled(buckets: int, size: int, target: int) -> int:
-    while size > buckets * target and buckets < MAX_BUCKETS:
-        buckets *= 2
-    return buckets
-
-
-def _buckets(before: Manifest, request: Request) -> int:
-    memory = 0
-    if request.buckets is None and (not before.files or request.replaces):
-        memory = _estimated(request)
-    files = () if request.replaces and not before.files else before.files
-    chosen = bucket_count(request.buckets, files, memory)
-    if request.replaces and request.buckets is None:
-        chosen = _doubled(chosen, memory, MAX_BUCKET_BYTES if before.files else BUCKET_BYTES)
-    return chosen
-
-
-def _estimated(request: Request) -> int:
-    """The size of all incoming rows in memory, from a sample of the largest part."""
-    rows = sum(source.rows for source in request.sources)
-    if not rows:
-        return 0
-    largest = max(request.sources, key=lambda source: source.rows)
-    for table in largest.tables(request.manifest.columns):
-        if len(table):
-            return int(table.nbytes / len(table) * rows)
-    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def requested(exports: Exports) -> Callable[[Manifest], Request | None]:
     return lambda state: plan_exports(state, exports).request
 
 
+@pytest.mark.timeout(900)
 @histories
 @given(seed=SEEDS)
 def test_through_exports(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -219,6 +220,7 @@ def divided(rng: random.Random, writes: list[Any]) -> list[list[Any]]:
     return [writes[a:b] for a, b in zip([0, *at], [*at, len(writes)], strict=True)]
 
 
+@pytest.mark.timeout(900)
 @histories
 @given(seed=SEEDS)
 def test_through_the_stream(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -244,6 +246,7 @@ def test_through_the_stream(seed: int, tmp_path_factory: pytest.TempPathFactory)
     assert not differences(history.at(history.end), rows_of(pipeline.view))
 
 
+@pytest.mark.timeout(900)
 @histories
 @given(seed=SEEDS)
 def test_through_both(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -241,3 +241,22 @@ def test_a_change_without_a_place_in_the_order_is_refused(missing: str) -> None:
             of_stream(found, COLUMNS)
     with pytest.raises(ChangeRowError, match="ddb_write_time"):
         of_incremental_export(pa.table(landed), COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({"v": ["x"], "extra": [1]}, "'extra'"),
+        ({"v": [[1]]}, "'v'.*list"),
+    ],
+)
+def test_rows_of_other_columns_are_refused(found: dict[str, Any], reason: str) -> None:
+    metadata = {
+        "ddb_event_name": ["INSERT"],
+        "ddb_sequence_number": ["7"],
+        "ddb_event_time": pa.array([200], pa.int64()),
+        "ddb_keys": ['{"id":1}'],
+    }
+    kind = (Column("v", "bigint"),)
+    with pytest.raises(ChangeRowError, match=reason):
+        of_stream(pa.table({**found, **metadata}), kind)

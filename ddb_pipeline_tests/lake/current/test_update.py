@@ -10,13 +10,9 @@ import pytest
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.keys import bucket_numbers
 from ddb_pipeline.lake.current.manifest import BucketFile, Snapshot
+from ddb_pipeline.lake.current.sizing import BUCKET_BYTES, MAX_BUCKETS, bucket_count
 from ddb_pipeline.lake.current.steps import Processes
-from ddb_pipeline.lake.current.update import (
-    BUCKET_BYTES,
-    MAX_BUCKETS,
-    StreamBehindError,
-    bucket_count,
-)
+from ddb_pipeline.lake.current.update import ReservedColumnError, StreamBehindError
 from ddb_pipeline_tests.lake.current.conftest import BASE, HOUR, ViewOfItems
 
 COLUMNS = (Column("id", "string"), Column("n", "bigint"))
@@ -129,6 +125,8 @@ def test_the_number_of_buckets_can_change(items: ViewOfItems, buckets: int) -> N
         (None, [2 * BUCKET_BYTES] * 2, 0, 2),
         (None, [2 * BUCKET_BYTES + 1, 1], 0, 4),
         (None, [3 * BUCKET_BYTES] * 4, 0, 16),
+        (None, [1, 1, 1], 6 * BUCKET_BYTES, 3),
+        (None, [1, 1, 1], 6 * BUCKET_BYTES + 1, 6),
     ],
 )
 def test_bucket_count(wanted: int | None, sizes: list[int], memory: int, expected: int) -> None:
@@ -190,3 +188,9 @@ class Large:
 
     def run(self) -> Any:
         return self._step.run()
+
+
+def test_an_attribute_of_the_partition_columns_name_is_refused(items: ViewOfItems) -> None:
+    with pytest.raises(ReservedColumnError, match="key_bucket"):
+        items.full([{"id": "a", "key_bucket": 1}], (*COLUMNS, Column("key_bucket", "bigint")))
+    assert not items.view.exists()
