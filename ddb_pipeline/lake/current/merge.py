@@ -229,7 +229,7 @@ def _greater(words: list[tuple[Int64s, Int64s]]) -> Mask:
 
 def _sequence_words(numbers: pa.ChunkedArray) -> list[Int64s]:
     """Sequence numbers as words of 18 decimal digits, the most significant one first."""
-    texts = pc.utf8_ltrim(numbers.combine_chunks(), "0")
+    texts = numbers.combine_chunks()
     longest = pc.max(pc.binary_length(texts)).as_py() or 1
     count = -(-longest // _DIGITS)
     padded = pc.utf8_lpad(texts, count * _DIGITS, "0")

@@ -69,6 +69,11 @@ ORDERS: list[tuple[str, list[Row], str | None]] = [
         [stream("old", 200, "1" + "0" * 38 + "9"), stream("new", 200, "1" + "0" * 37 + "10")],
         "new",
     ),
+    (
+        "the first digits decide",
+        [stream("old", 200, "1" + "9" * 25), stream("new", 200, "2" + "0" * 25)],
+        "new",
+    ),
     ("leading zeros", [stream("old", 200, "0009"), stream("new", 200, "10")], "new"),
     ("before the time", [stream("new", 200, "2"), stream("old", 201, "1")], "new"),
     (
@@ -162,6 +167,12 @@ def test_a_full_export_replaces_what_is_older() -> None:
     late = merged([stream("s", 50, "1", "c")], Horizon(100 * SECOND), after)
     assert not late.rows_changed
     assert late.superseded == 1
+
+
+def test_a_full_export_replaces_one_that_is_hardly_older() -> None:
+    before = merged([item("gone", 98 * SECOND)], Horizon(98 * SECOND, replaces=True))
+    after = merged([], Horizon(95 * SECOND, replaces=True), before)
+    assert not len(after.rows)
 
 
 def test_counts() -> None:
