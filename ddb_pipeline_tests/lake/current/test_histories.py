@@ -101,7 +101,7 @@ def opened(folder: Path) -> Opened:
 
 def cuts(rng: random.Random, start: int, end: int, number: int) -> list[int]:
     """Boundaries of windows, in whole minutes as users give them."""
-    inside = {rng.randrange(start // MINUTE + 1, end // MINUTE) * MINUTE for _ in range(number)}
+    inside = {rng.randrange(start // MINUTE, end // MINUTE + 1) * MINUTE for _ in range(number)}
     return [start, *sorted(inside - {start, end}), end]
 
 
