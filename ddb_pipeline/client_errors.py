@@ -81,8 +81,11 @@ _ADVICE: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
 """What to do about botocore's errors that no service sent, the first that matches."""
 
 
-def access_error(error: Exception) -> str:
-    """An error of botocore in one line with what to do; empty for any other error."""
+def access_error(error: Exception, otherwise: str = "") -> str:
+    """An error of botocore in one line with what to do; empty for any other error.
+
+    ``otherwise`` is what to do about an error that has no advice of its own.
+    """
     if isinstance(error, ClientError):
         text, advice = _service_error(error)
     elif isinstance(error, BotoCoreError):
@@ -90,7 +93,7 @@ def access_error(error: Exception) -> str:
         advice = next((advice for kinds, advice in _ADVICE if isinstance(error, kinds)), "")
     else:
         return ""
-    return " ".join(f"AWS: {text.rstrip('. ')}. {advice}".split())
+    return " ".join(f"AWS: {text.rstrip('. ')}. {advice or otherwise}".split())
 
 
 def _service_error(error: ClientError) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.defs.automation import pipeline_schedule
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
@@ -45,6 +46,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
             "the lake."
         ),
     )
+    @readable_failures
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
         found = reconcile(source(cloud, pipeline), time.time)
         return dg.AssetCheckResult(
@@ -120,6 +122,7 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
             "that only a string column could hold."
         ),
     )
+    @readable_failures
     def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
         target = CrawlTarget(pipeline.dynamodb_table, scan_all=False)
         observed = observe_table(cloud.dynamodb, target)

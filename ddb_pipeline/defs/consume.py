@@ -13,6 +13,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.run_requests import pipelines_in_progress, runs_by_key
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
@@ -47,6 +48,7 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
     """``consume_stream``: continues where the last run ended; several runs share the shards."""
 
     @dg.op(name=OP, description="Delivers the stream's records after the checkpoints to Firehose.")
+    @readable_failures
     def consume_stream_records(
         context: dg.OpExecutionContext, cloud: CloudResource, config: ConsumeConfig
     ) -> None:

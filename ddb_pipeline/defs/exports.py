@@ -7,6 +7,7 @@ from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.export.request import (
     ExportRequestError,
@@ -28,6 +29,7 @@ def export_job(settings: Settings) -> dg.JobDefinition:
     """``export_table``: exports a table and waits until the export is finished."""
 
     @dg.op(description="Exports a pipeline's DynamoDB table to the lake's bucket.")
+    @readable_failures
     def export_to_s3(
         context: dg.OpExecutionContext, cloud: CloudResource, config: ExportConfig
     ) -> None:

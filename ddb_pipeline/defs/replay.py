@@ -9,6 +9,7 @@ from pydantic import Field
 from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_read import RecordsTrimmedError
 from ddb_pipeline.dynamodb.stream_window import StreamWindow, failed_batch_event, window_events
@@ -90,6 +91,7 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
     """``fix_schema_on_event``: what the schema-fix function does on an event."""
 
     @dg.op(description="Repairs the catalog tables that a table-change event names.")
+    @readable_failures
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
@@ -114,6 +116,7 @@ def replay_event_job(settings: Settings) -> dg.JobDefinition:
     """``replay_event``: what the streaming function does on an event."""
 
     @dg.op(description="Delivers the records of a saved event to Firehose.")
+    @readable_failures
     def deliver_event(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamEventConfig
     ) -> None:
@@ -135,6 +138,7 @@ def replay_stream_job(settings: Settings) -> dg.JobDefinition:
         name=REPLAY_STREAM_OP,
         description="Reads a window of the stream and delivers its records to Firehose.",
     )
+    @readable_failures
     def deliver_stream_records(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamWindowConfig
     ) -> None:
@@ -187,6 +191,7 @@ def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:
     """``replay_dead_letters``: changes that could not be delivered, tried again."""
 
     @dg.op(description="Delivers dead letters with the streaming function's current settings.")
+    @readable_failures
     def deliver_dead_letters(
         context: dg.OpExecutionContext, cloud: CloudResource, config: DeadLettersConfig
     ) -> None:
