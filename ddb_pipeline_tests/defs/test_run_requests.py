@@ -1,5 +1,6 @@
 """When a run is requested: pure decisions, cursors, and the requests of a tick."""
 
+import time
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.run_requests import (
     KEYS_PER_QUERY,
     LONGEST_RETRY_SECONDS,
+    LOST_SECONDS,
     Cursor,
     Requested,
     RunRequests,
@@ -210,13 +212,13 @@ def test_run_states_are_looked_up_in_few_queries(
     instance: dg.DagsterInstance, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries = []
-    get_runs = instance.get_runs
+    get_runs = instance.get_run_records
 
     def counted(*arguments: Any, **keywords: Any) -> Any:
         queries.append(1)
         return get_runs(*arguments, **keywords)
 
-    monkeypatch.setattr(instance, "get_runs", counted)
+    monkeypatch.setattr(instance, "get_run_records", counted)
     run_states(instance, [str(number) for number in range(2 * KEYS_PER_QUERY + 1)])
     assert len(queries) == 3
 
@@ -240,3 +242,32 @@ def test_pipelines_in_progress(instance: dg.DagsterInstance) -> None:
         tags = {"ddb_pipeline/pipeline": name, "ddb_pipeline/stage": stage}
         instance.add_run(dg.DagsterRun("job", status=status, tags=tags))
     assert pipelines_in_progress(instance, "crawl") == {"running", "starting"}
+
+
+@pytest.mark.parametrize(
+    ("status", "logs", "expected"),
+    [
+        (dg.DagsterRunStatus.STARTED, False, FAILED),
+        (dg.DagsterRunStatus.STARTING, False, FAILED),
+        (dg.DagsterRunStatus.STARTED, True, IN_PROGRESS),
+        (dg.DagsterRunStatus.NOT_STARTED, False, IN_PROGRESS),
+    ],
+)
+def test_a_run_whose_process_was_killed_counts_as_failed(
+    instance: dg.DagsterInstance, clock: Clock, status: Any, logs: bool, expected: RunState
+) -> None:
+    tags = {
+        "ddb_pipeline/pipeline": "logs",
+        "ddb_pipeline/stage": "crawl",
+        "dagster/run_key": "key",
+    }
+    run = dg.DagsterRun("job", status=status, tags=tags)
+    clock.now = time.time()
+    instance.add_run(run)
+    assert run_states(instance, ["key"]) == {"key": IN_PROGRESS}
+    time.sleep(0.01)
+    clock.now = time.time() + LOST_SECONDS
+    if logs:
+        instance.report_engine_event("progress", run)
+    assert run_states(instance, ["key"])["key"] is expected
+    assert (pipelines_in_progress(instance, "crawl") == {"logs"}) == (expected is IN_PROGRESS)
