@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
-MAX_DEPTH: Final = 128
+MAX_DEPTH: Final = 100
 """Levels of objects and arrays on a line. The 32 levels of an item (Amazon DynamoDB developer
-guide, "Service, account, and table quotas") are at most 70 in DynamoDB JSON."""
+guide, "Service, account, and table quotas") are at most 70 in DynamoDB JSON. More than 100 would be
+types of more levels than a column of the lake has (``hive.tree.MAX_COLUMN_DEPTH``)."""
 
 MAX_BYTES: Final = 1024 * 1024
 """Bytes of a line. The reader needs some kilobytes for each name that it meets first."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
-_ANY_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?").fullmatch
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,9})?").fullmatch
+_ANY_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]{1,9})?").fullmatch
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 
 quoted = encode_basestring
@@ -25,7 +25,11 @@ def string_text(content: Any) -> str:
 
 
 def number_text(content: Any) -> str:
-    """The JSON text of the content under ``N``: its own digits, in JSON's grammar."""
+    """The JSON text of the content under ``N``: its own digits, in JSON's grammar.
+
+    An exponent of more than nine digits, which no reader of numbers takes, is refused: DynamoDB's
+    numbers reach from 1E-130 to 9.9E+125 (Amazon DynamoDB developer guide, "Data types").
+    """
     if not isinstance(content, str):
         raise UndecodableValueError(f"N holds {kind_of(content)}, not the text of a number")
     if _JSON_NUMBER(content):

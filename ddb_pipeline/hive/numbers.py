@@ -16,6 +16,7 @@ from ddb_pipeline.hive.types import (
     DecimalType,
     HiveType,
 )
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 _SMALL_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})").fullmatch
 _NUMBER: Final = re.compile(r"[+-]?([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?").fullmatch
@@ -59,13 +60,13 @@ def number_range(text: str) -> NumberRange:
     """The range of one number, given as DynamoDB writes it.
 
     Raises:
-        ValueError: the text is not a number.
+        UndecodableValueError: the text is not a number, or its exponent has more than nine digits.
     """
     if _SMALL_INTEGER(text):
         return _SMALL_RANGES[len(text.lstrip("-"))]
     match = _NUMBER(text)
     if match is None or not (match[1] or match[2]):
-        raise ValueError("not a number")
+        raise UndecodableValueError("the text is not a number of DynamoDB")
     fraction = match[2] or ""
     digits = (match[1] + fraction).lstrip("0")
     significant = digits.rstrip("0")
