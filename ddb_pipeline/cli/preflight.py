@@ -30,9 +30,9 @@ from ddb_pipeline.dynamodb.stream import (
 )
 from ddb_pipeline.dynamodb.targets import Target
 from ddb_pipeline.dynamodb.values import Item, Writing, item_json
-from ddb_pipeline.export.lines import whole_lines
+from ddb_pipeline.export.lines import RejectedLine, whole_lines
 from ddb_pipeline.export.manifest import ExportError
-from ddb_pipeline.export.read import read_items
+from ddb_pipeline.export.read import read_item_lines
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.stream_settings import read_redaction
@@ -51,8 +51,9 @@ EXPORTED = re.compile(rb'\{\s*"Item"\s*:').match
 PRETTY_PRINTED = (b"{", b"[", b"[{")
 """Lines with which documents on several lines begin."""
 
-Sample = tuple[str, bytes | Item]
-"""Its label in the report, and a document as Firehose receives it, or an item."""
+Sample = tuple[str, bytes | Item | RejectedLine]
+"""Its label in the report, and a document as Firehose receives it, an item, or a line that holds
+neither."""
 
 VERDICT_COLOURS: Mapping[Verdict, str] = {
     Verdict.REFUSED: "red",
@@ -122,6 +123,9 @@ def checked(columns: Sequence[Column], found: Iterable[Sample]) -> PreflightRepo
     check = Preflight(columns)
     write = document_writer(columns)
     for label, document in found:
+        if isinstance(document, RejectedLine):
+            check.refuse(label, document.path, f"cannot be read: {document.reason}")
+            continue
         if isinstance(document, bytes):
             check.check(document, label)
             continue
@@ -211,7 +215,8 @@ def lines(stream: BinaryIO) -> Iterator[Sample]:
                 item = export_line_item(text) if EXPORTED(text) else None
                 yield f"line {number}", text if item is None else item
         for rejected in too_long:
-            raise PreflightSourceError(f"Line {number + 1}: {rejected.reason}.")
+            number += 1
+            yield f"line {number}", rejected
 
 
 def export_line_item(line: bytes) -> Item | None:
@@ -225,12 +230,12 @@ def export_line_item(line: bytes) -> Item | None:
 
 
 def export_items(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[Sample]:
-    """The items of a full export; its folder may be a copy."""
+    """The items of a full export and the lines without one; its folder may be a copy."""
     try:
         open_object, export = open_export(filesystem, folder)
         for file in export.files:
-            items = read_items(open_object, file, export.summary.output_format)
-            for number, item in enumerate(items, 1):
+            found = read_item_lines(open_object, file, export.summary.output_format)
+            for number, item in found:
                 yield f"{file.key.rpartition('/')[2]} line {number}", item
     except ExportError as error:
         raise PreflightSourceError(str(error)) from error

@@ -106,11 +106,23 @@ def json_object(key: str, number: int, line: bytes) -> dict[str, Any]:
         MalformedExportError: the line is not a JSON object; the message names its number.
     """
     try:
+        return read_json_object(line)
+    except ValueError as error:
+        raise MalformedExportError(key, f"line {number}: {error}.") from error
+
+
+def read_json_object(line: bytes) -> dict[str, Any]:
+    """The JSON object on a line.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    try:
         document = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise MalformedExportError(key, f"line {number} is not JSON: {error}.") from error
+        raise ValueError(f"it is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise MalformedExportError(key, f"line {number} is not a JSON object.")
+        raise ValueError("it is not a JSON object")
     return document
 
 

@@ -12,13 +12,14 @@ from isal import isal_zlib
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.export.ion import BINARY_MARKER, ion_as_json
 from ddb_pipeline.export.layout import DYNAMODB_JSON, ION, DataFile, ItemChange
-from ddb_pipeline.export.lines import Lines, whole_lines
+from ddb_pipeline.export.lines import SHOWN_BYTES, Lines, RejectedLine, whole_lines
 from ddb_pipeline.export.manifest import (
     ChecksumError,
     ExportError,
     MalformedExportError,
     Open,
     json_object,
+    read_json_object,
 )
 
 COMPRESSED_BYTES = 256 * 1024
@@ -112,13 +113,47 @@ def read_items(
     """The items of a full export's data file.
 
     Raises:
-        ExportError: see ``read_lines``; also a line without an item.
+        ExportError: see ``read_blocks`` and ``check_item_count``; also a line without an item.
     """
-    for number, line in enumerate(read_lines(open_object, file, output_format), 1):
-        item = json_object(file.key, number, line).get("Item")
-        if not isinstance(item, dict):
-            raise MalformedExportError(file.key, f"line {number} holds no Item.")
-        yield item
+    for number, found in read_item_lines(open_object, file, output_format):
+        if isinstance(found, RejectedLine):
+            where = f"attribute {found.path!r}: " if found.path else ""
+            reason = f"line {number} cannot be read: {where}{found.reason}."
+            raise MalformedExportError(file.key, reason)
+        yield found
+
+
+def read_item_lines(
+    open_object: Open, file: DataFile, output_format: str = DYNAMODB_JSON
+) -> Iterator[tuple[int, Item | RejectedLine]]:
+    """The items of a full export's data file, and the lines that hold none, each with its number.
+
+    The lines of a block that are rejected unread come before the block's other lines.
+
+    Raises:
+        ExportError: see ``read_blocks`` and ``check_item_count``.
+    """
+    count = 0
+    for block, rejected in read_blocks(open_object, file, output_format):
+        for line in rejected:
+            count += 1
+            yield count, line
+        for text in block.split(b"\n"):
+            stripped = text.rstrip(b"\r")
+            if stripped:
+                count += 1
+                yield count, _item(stripped)
+    check_item_count(file, count)
+
+
+def _item(line: bytes) -> Item | RejectedLine:
+    try:
+        item = read_json_object(line).get("Item")
+    except ValueError as error:
+        return RejectedLine(line[:SHOWN_BYTES], "", str(error))
+    if not isinstance(item, dict):
+        return RejectedLine(line[:SHOWN_BYTES], "", "it holds no Item")
+    return item
 
 
 def read_changes(

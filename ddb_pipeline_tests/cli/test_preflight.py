@@ -12,13 +12,18 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from ddb_pipeline.cli.main import cli
+from ddb_pipeline.cli.preflight import checked
+from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.conversion.preflight_report import Verdict
 from ddb_pipeline.demo.search_logs import SearchLogs
 from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.export.layout import write_export
+from ddb_pipeline.export.lines import MAX_LINE_BYTES
+from ddb_pipeline.export.read import read_item_lines
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.export_bucket import export_of_one_file
 from ddb_pipeline_tests.support.sensor_ticks import MockAccount
 
 COLUMNS = {"id": "string", "n": "bigint", "tags": "array<string>"}
@@ -147,6 +152,24 @@ def test_export(tmp_path: Path, schema: Path) -> None:
         ("a number with fraction or exponent in place of bigint", "n"),
         ("undecodable: N holds text that is not a number", "n"),
     ]
+
+
+def test_lines_that_cannot_be_read_are_reported_and_the_others_checked(schema: Path) -> None:
+    body = gzip.compress(b'{"Item":{"id":{"S":"a"}}}\n{\n5\n{"a":1}\n{"Item":{"id":{"N":"1"}}}\n')
+    objects, file = export_of_one_file(body, item_count=5)
+    found = [(f"line {n}", item) for n, item in read_item_lines(objects.open, file)]
+    report = checked(read_schema_file(schema), found)
+    assert (report.documents, report.refused, report.dropped, report.coerced) == (5, 3, 0, 1)
+    assert sorted(f.reason for f in report.findings if f.verdict is Verdict.REFUSED) == [
+        "cannot be read: it holds no Item",
+        "cannot be read: it is not JSON: Expecting property name enclosed in double quotes: line 1 "
+        "column 2 (char 1)",
+        "cannot be read: it is not a JSON object",
+    ]
+    long = b'{"id":"' + b"x" * MAX_LINE_BYTES + b'"}\n{"id":"b"}\n'
+    result = run("-", "--schema", schema, "--json", stdin=long)
+    counts = json.loads(result.stdout)
+    assert (counts["documents"], counts["refused"]) == (2, 1)
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_a_value_that_dynamodb_does_not_write_rejects_its_line(text: str, reason
     assert block == b'{"Item":{"id":{"S":"1"}}}\n' * 2
     assert reason in rejected.reason
     assert rejected.line == f"$ion_1_0 {text}".encode()
-    with pytest.raises(MalformedExportError, match="a line cannot be read"):
+    with pytest.raises(MalformedExportError, match="line 1 cannot be read"):
         list(read_items(objects.open, file, "ION"))
 
 

@@ -97,13 +97,13 @@ BROKEN: list[tuple[Callable[[Objects], None], type[ExportError], str, str]] = [
         lambda objects: rewrite(objects, "manifest-files", lambda body: b"[1]\n"),
         MalformedExportError,
         "manifest-files.json",
-        "line 1 is not a JSON object",
+        "line 1: it is not a JSON object",
     ),
     (
         lambda objects: rewrite(objects, "manifest-summary", lambda body: b"{"),
         MalformedExportError,
         "manifest-summary.json",
-        "line 1 is not JSON",
+        "it is not JSON",
     ),
 ]
 

@@ -56,9 +56,14 @@ GOOD = gzip.compress(b'{"Item":{"id":{"S":"0"}}}\n{"Item":{"id":{"S":"1"}}}\n')
         (GOOD[:-9], {}, MalformedExportError, "not a complete gzip"),
         (b"plain text", {}, MalformedExportError, "not a complete gzip"),
         (GOOD + b"garbage", {}, MalformedExportError, "not a complete gzip"),
-        (gzip.compress(b"{\n"), {}, MalformedExportError, "line 1 is not JSON"),
-        (gzip.compress(b"{}\n"), {}, MalformedExportError, "line 1 holds no Item"),
-        (gzip.compress(b"\xff\n"), {}, MalformedExportError, "line 1 is not JSON"),
+        (gzip.compress(b"{\n"), {}, MalformedExportError, "it is not JSON"),
+        (
+            gzip.compress(b"{}\n"),
+            {},
+            MalformedExportError,
+            "it holds no Item",
+        ),
+        (gzip.compress(b"\xff\n"), {}, MalformedExportError, "it is not JSON"),
         (GOOD, {"key": "gone"}, MalformedExportError, "not in the bucket"),
     ],
 )
