@@ -75,13 +75,30 @@ def main() -> None:
     os.umask(OTHERS)
     credentials = make_home(home)
     running = hold_running_lock(home)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
+    listener = listen(home)
     port: int = listener.getsockname()[1]
     configure(home, port, credentials)
     with running:
         asyncio.run(serve(home, port, listener, credentials))
+
+
+def listen(home: Path) -> socket.socket:
+    """Listen on the port of a server that was killed, if it is free: its clients stay usable."""
+    try:
+        ports = [int(json.loads((home / STATE_FILE).read_text("utf-8"))["port"]), 0]
+    except (OSError, ValueError, KeyError, TypeError):
+        ports = [0]
+    for port in ports:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            listener.close()
+            continue
+        listener.listen(128)
+        return listener
+    sys.exit("No port of 127.0.0.1 is free.")
 
 
 def hold_running_lock(home: Path) -> IO[str]:
