@@ -2,8 +2,9 @@
 
 ``python -m ddb_pipeline_tests.soak.faulty_delivery [ITEMS]``
 
-Half of the items go through the streaming Lambda function, half through the consumer job. The
-function's process, the process of the consumer's run and the embedded AWS are killed meanwhile.
+Half of the items go through the streaming Lambda function, half through the consumer job. Dagster's
+daemon crawls and redelivers, as some items have attributes without a column. The processes of the
+function, the consumer, the daemon and the embedded AWS are killed meanwhile.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -30,10 +31,12 @@ import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.defs.asset_keys import STAGE_TAG
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.embedded.clients import client_arguments, shared_client
+from ddb_pipeline.embedded.home import EmbeddedError
 from ddb_pipeline.embedded.process import Endpoint, connect, status, stop
 from ddb_pipeline.embedded.stacks import connect_with_stacks
 from ddb_pipeline.firehose.error_objects import read_error_object
@@ -42,33 +45,24 @@ from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.parquet_objects import file_columns
 from ddb_pipeline.resources.filesystem import s3_filesystem
+from ddb_pipeline_tests.soak.faulty_daemon import PIPELINES, Daemon, requests_through
 from ddb_pipeline_tests.support.fault_proxy import FaultProxy, fault_proxy
 
-PIPELINES = (
-    PipelineConfig(
-        name="by_lambda",
-        bucket="by-lambda-lake",
-        buffer_seconds=5,
-        delivery_schema=DeliverySchema.CRAWLED,
-    ),
-    PipelineConfig(
-        name="by_consumer",
-        bucket="by-consumer-lake",
-        buffer_seconds=5,
-        delivery_schema=DeliverySchema.CRAWLED,
-        stream_reader=StreamReader.CONSUMER,
-    ),
-)
 BATCH = 25
 FIRST_ITEMS = 25
-"""Items written before the crawl, after which every attribute has a column."""
+"""Items written before the first crawl."""
+ITEMS_OF_AN_ATTRIBUTE = 10_000
+"""After so many items the next ones have a new attribute, which has no column yet."""
 FAULT_SHARE = 0.05
-KILL_SECONDS = {"function": 5.0, "consumer": 30.0, "embedded AWS": 25.0}
+DAEMON = "daemon"
+KILL_SECONDS = {"function": 5.0, "consumer": 30.0, "embedded AWS": 25.0, DAEMON: 90.0}
 """The mean time between two kills of each."""
 LEASE_SECONDS = 15.0
 """After this time a run takes over the shards of a killed one: shorter than a user's 5 minutes."""
 DELIVERED_SHARE = 0.9
 """Processes are killed until this share of the items is delivered."""
+POLL_SECONDS = 4.0
+CONNECT_ATTEMPTS = 10
 DEAD_LETTER_PREFIX = "dead-letters/"
 
 
@@ -78,6 +72,7 @@ class Run:
 
     settings: Settings
     proxy: FaultProxy
+    daemon: Daemon | None = None
     kills: Counter[str] = field(default_factory=Counter)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -88,7 +83,14 @@ class Run:
 
     def client(self, service: str) -> Any:
         """Return a client through the proxy, of the embedded AWS that runs now."""
-        return proxied_client(connect(self.home), service, self.proxy.url)
+        return proxied_client(self.connect(), service, self.proxy.url)
+
+    def connect(self) -> Endpoint:
+        """Return the endpoint of the embedded AWS; its start may take long on a busy machine."""
+        for _ in range(CONNECT_ATTEMPTS):
+            with suppress(EmbeddedError):
+                return connect(self.home)
+        return connect(self.home)
 
 
 def proxied_client(endpoint: Endpoint, service: str, proxy: str) -> Any:
@@ -117,7 +119,13 @@ def write_all(run: Run, table: str, numbers: Iterator[int]) -> None:
 def item(number: int) -> dict[str, Any]:
     """Return the item with this number."""
     text = f"text of {number}"
-    return {"log_id": {"S": f"{number:09d}"}, "n": {"N": str(number)}, "text": {"S": text}}
+    later = f"attribute_{number // ITEMS_OF_AN_ATTRIBUTE}"
+    return {
+        "log_id": {"S": f"{number:09d}"},
+        "n": {"N": str(number)},
+        "text": {"S": text},
+        later: {"S": text},
+    }
 
 
 def send_function_through_proxy(run: Run, endpoint: Endpoint) -> None:
@@ -138,26 +146,26 @@ def killing(
     run: Run, consumers: list[subprocess.Popen[bytes]], seed: int, mean_seconds: Mapping[str, float]
 ) -> Iterator[None]:
     """Kill processes in the context, at random times with these means."""
-    targets: dict[str, Callable[[], psutil.Process | None]] = {
-        "function": lambda: function_process(run),
-        "consumer": lambda: psutil.Process(consumers[-1].pid) if consumers else None,
-        "embedded AWS": lambda: server_process(run),
+    daemon, randomness = run.daemon, random.Random(seed)
+    kills: dict[str, Callable[[], bool]] = {
+        "function": lambda: killed(function_process(run)),
+        "consumer": lambda: killed(psutil.Process(consumers[-1].pid) if consumers else None),
+        "embedded AWS": lambda: killed(server_process(run)),
     }
+    if daemon is not None:
+        kills[DAEMON] = lambda: daemon.kill(children=randomness.random() < 0.5)
 
     quiet = threading.Event()
 
     def kill(name: str) -> None:
-        randomness = random.Random(f"{seed}{name}")
-        while not quiet.wait(randomness.expovariate(1 / mean_seconds[name])):
+        times = random.Random(f"{seed}{name}")
+        while not quiet.wait(times.expovariate(1 / mean_seconds[name])):
             try:
-                process = targets[name]()
-                if process is not None:
-                    process.send_signal(signal.SIGKILL)
-                    run.kills[name] += 1
-            except psutil.Error:
+                run.kills[name] += kills[name]()
+            except (psutil.Error, OSError):
                 continue
 
-    threads = [threading.Thread(target=kill, args=(name,)) for name in targets]
+    threads = [threading.Thread(target=kill, args=(name,)) for name in kills]
     for thread in threads:
         thread.start()
     try:
@@ -166,6 +174,13 @@ def killing(
         quiet.set()
         for thread in threads:
             thread.join()
+
+
+def killed(process: psutil.Process | None) -> bool:
+    """Kill a process, if there is one; returns whether there was."""
+    if process is not None:
+        process.send_signal(signal.SIGKILL)
+    return process is not None
 
 
 def server_process(run: Run) -> psutil.Process | None:
@@ -185,7 +200,7 @@ def consume_until_ended(run: Run, consumers: list[subprocess.Popen[bytes]], log:
     """Run the consumer job in one process after another, as its sensor does."""
     command = [sys.executable, "-m", __spec__.name, "--consume", run.proxy.url]
     while not run.ended.is_set():
-        connect(run.home)
+        run.connect()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [*command, str(run.settings.home)], stdout=output, stderr=output
@@ -198,17 +213,9 @@ def consume(home: Path, proxy: str) -> None:
     """Run the consumer job again and again, until it fails."""
     from ddb_pipeline.definitions import build_defs
     from ddb_pipeline.defs import consume as consume_module
-    from ddb_pipeline.resources.cloud import CloudResource
 
     settings = Settings(home=home, pipelines=PIPELINES)
-    original = CloudResource.client_arguments
-
-    def with_proxy(self: CloudResource) -> dict[str, Any]:
-        arguments = dict(original(self))
-        arguments["config"] = arguments["config"].merge(Config(proxies={"http": proxy}))
-        return arguments
-
-    CloudResource.client_arguments = with_proxy  # type: ignore[method-assign]
+    requests_through(proxy)
     short_leases = partial(Checkpoints, lease_seconds=LEASE_SECONDS)
     setattr(consume_module, "Checkpoints", short_leases)  # noqa: B010
     job = build_defs(settings).resolve_job_def("consume_stream")
@@ -218,14 +225,21 @@ def consume(home: Path, proxy: str) -> None:
         time.sleep(0.5)
 
 
+def rows(endpoint: Endpoint, pipeline: PipelineConfig) -> Counter[str]:
+    """Return the keys of all rows."""
+    found: Counter[str] = Counter()
+    objects = list_objects(shared_client(endpoint, "s3"), pipeline.bucket, STREAM_PREFIX)
+    keys = [stored.key for stored in objects]
+    filesystem = s3_filesystem(client_arguments(endpoint))
+    for table in file_columns(filesystem, pipeline.bucket, keys, ["log_id"]):
+        found.update(table.column("log_id").to_pylist())
+    return found
+
+
 def delivered(endpoint: Endpoint, pipeline: PipelineConfig) -> Counter[str]:
     """Return the keys of all delivered records: rows, failed and held records, dead letters."""
     s3, bucket = shared_client(endpoint, "s3"), pipeline.bucket
-    found: Counter[str] = Counter()
-    keys = [stored.key for stored in list_objects(s3, bucket, STREAM_PREFIX)]
-    filesystem = s3_filesystem(client_arguments(endpoint))
-    for table in file_columns(filesystem, bucket, keys, ["log_id"]):
-        found.update(table.column("log_id").to_pylist())
+    found = rows(endpoint, pipeline)
     for stored in list_objects(s3, bucket, ERROR_PREFIX):
         body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
         for record in read_error_object(body).records:
@@ -251,8 +265,9 @@ def run_all(
         home: the home folder of the pipelines.
         items: the number of items.
         seed: determines the faults and the times of the kills.
-        seconds: how long to wait for the delivery after the last kill.
-        kill_seconds: the mean time between two kills, for each kind of process.
+        seconds: how long to wait for the next delivered item.
+        kill_seconds: the mean time between two kills, for each kind of process. Without the daemon
+            in it there is none, and records that wait for redelivery count as delivered.
 
     Raises:
         AssertionError: an item is lost.
@@ -270,55 +285,79 @@ def run_all(
             first = iter(range(start, FIRST_ITEMS * step, step))
             write_all(run, pipeline.dynamodb_table, first)
             run_crawler(shared_client(endpoint, "glue"), pipeline.crawler, poll_seconds=0.2)
-        consumers: list[subprocess.Popen[bytes]] = []
-        consuming = threading.Thread(
-            target=consume_until_ended, args=(run, consumers, home / "consumer.log")
-        )
-        consuming.start()
-        with killing(run, consumers, seed, kill_seconds):
-            with ThreadPoolExecutor(step) as pool:
-                writers = [
-                    pool.submit(
-                        write_all, run, pipeline.dynamodb_table, iter(range(start, items, step))
-                    )
-                    for start, pipeline in enumerate(PIPELINES)
-                ]
-                for writer in writers:
-                    writer.result()
-            deadline = time.monotonic() + seconds
-            while len(delivered_by_all(run)) < DELIVERED_SHARE * items:
-                assert time.monotonic() < deadline, "The delivery makes no progress."
-                time.sleep(2)
-        proxy.share = 0.0
-        try:
+        with readers(run, with_daemon=DAEMON in kill_seconds) as consumers:
+            with killing(run, consumers, seed, kill_seconds):
+                write_to_all(run, items)
+                wait_for(run, int(DELIVERED_SHARE * items), seconds)
+            proxy.share = 0.0
             return check(run, items, seconds)
-        finally:
-            run.ended.set()
-            for process in consumers[-1:]:
-                process.kill()
-            consuming.join()
+
+
+@contextmanager
+def readers(run: Run, *, with_daemon: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run the consumer and the daemon in the context; yield the consumer's processes so far."""
+    consumers: list[subprocess.Popen[bytes]] = []
+    log = run.settings.home / "consumer.log"
+    consuming = threading.Thread(target=consume_until_ended, args=(run, consumers, log))
+    consuming.start()
+    if with_daemon:
+        run.daemon = Daemon(run.settings.home, run.proxy.url)
+    try:
+        yield consumers
+    finally:
+        run.ended.set()
+        if run.daemon is not None:
+            run.daemon.end()
+        for process in consumers[-1:]:
+            process.kill()
+        consuming.join()
+
+
+def write_to_all(run: Run, items: int) -> None:
+    """Write the items, each to one of the tables in turn."""
+    step = len(PIPELINES)
+    with ThreadPoolExecutor(step) as pool:
+        writers = [
+            pool.submit(write_all, run, pipeline.dynamodb_table, iter(range(start, items, step)))
+            for start, pipeline in enumerate(PIPELINES)
+        ]
+        for writer in writers:
+            writer.result()
 
 
 def delivered_by_all(run: Run) -> Counter[str]:
-    """Return the keys of the delivered records of all pipelines; empty if they cannot be read."""
+    """Return the keys of the delivered records of all pipelines; empty if they cannot be read.
+
+    With the daemon, which redelivers, only rows count as delivered.
+    """
+    keys_of = delivered if run.daemon is None else rows
     try:
-        endpoint = connect(run.home)
-        return sum((delivered(endpoint, pipeline) for pipeline in PIPELINES), Counter[str]())
+        endpoint = run.connect()
+        return sum((keys_of(endpoint, pipeline) for pipeline in PIPELINES), Counter[str]())
     except (OSError, BotoCoreError, ClientError):
         return Counter()
 
 
+def wait_for(run: Run, items: int, seconds: float) -> Counter[str]:
+    """Wait until so many items are delivered, and return their keys.
+
+    Raises:
+        AssertionError: no further item was delivered for so many seconds.
+    """
+    most, deadline = 0, time.monotonic() + seconds
+    while len(found := delivered_by_all(run)) < items:
+        if len(found) > most:
+            most, deadline = len(found), time.monotonic() + seconds
+        assert time.monotonic() < deadline, f"{most} of {items} items are delivered, and no more."
+        time.sleep(POLL_SECONDS)
+    return found
+
+
 def check(run: Run, items: int, seconds: float) -> dict[str, Any]:
     """Wait until every item is delivered, and return figures of the run."""
-    deadline = time.monotonic() + seconds
-    wanted = {f"{number:09d}" for number in range(items)}
-    while True:
-        found = delivered_by_all(run)
-        missing = wanted - found.keys()
-        if not missing:
-            break
-        assert time.monotonic() < deadline, (len(missing), sorted(missing)[:10])
-        time.sleep(2)
+    found = wait_for(run, items, seconds)
+    missing = {f"{number:09d}" for number in range(items)} - found.keys()
+    assert not missing, (len(missing), sorted(missing)[:10])
     return {
         "items": items,
         "lost": len(missing),
@@ -326,7 +365,14 @@ def check(run: Run, items: int, seconds: float) -> dict[str, Any]:
         "requests": run.proxy.requests,
         "faults": dict(run.proxy.faults),
         "kills": dict(run.kills),
+        "runs": run_counts(run),
     }
+
+
+def run_counts(run: Run) -> dict[str, int]:
+    """Return the number of Dagster's runs by stage and status."""
+    runs = run.daemon.runs() if run.daemon is not None else ()
+    return dict(Counter(f"{each.tags.get(STAGE_TAG, '')} {each.status.value}" for each in runs))
 
 
 def main() -> None:
