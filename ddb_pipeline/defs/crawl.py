@@ -21,7 +21,6 @@ from ddb_pipeline.defs.automation import (
     sensor_name,
     sensor_status,
 )
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests, pipelines_in_progress
@@ -79,7 +78,6 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         kinds={"glue"},
         pool=f"glue_{pipeline.name}",
     )
-    @readable_failures
     def crawled_catalog_table(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:

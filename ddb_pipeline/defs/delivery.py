@@ -8,7 +8,6 @@ import dagster as dg
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
@@ -64,7 +63,6 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             ALLOW_MISSING: True,
         },
     )
-    @readable_failures
     def parquet_stream(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:

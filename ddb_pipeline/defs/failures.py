@@ -23,7 +23,9 @@ AGAIN: Final = (
 
 
 def readable_failures(step: Callable[P, R]) -> Callable[P, R]:
-    """Decorate the function of an asset, an op or a check, below Dagster's decorator.
+    """Decorate the function of an op or a check, below Dagster's decorator.
+
+    ``pipeline_asset`` does it for assets.
 
     An error of this package, of botocore or of a file system fails the step as ``dagster.Failure``:
     its description is the error in one line, with what to do. The error itself is the cause.

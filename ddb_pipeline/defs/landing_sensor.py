@@ -20,6 +20,7 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.delivery import wanted_version
+from ddb_pipeline.defs.lost_runs import report_lost_runs
 from ddb_pipeline.defs.partition_requests import PartitionRequests, PipelinePartitions
 from ddb_pipeline.lake.content import (
     NO_CONTENT,
@@ -61,6 +62,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         asset_selection=selection(settings, PARQUET_STREAM),
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
+        report_lost_runs(context.instance, settings.pipelines)
         requests = PartitionRequests(
             context,
             STAGE,

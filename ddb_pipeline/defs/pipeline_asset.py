@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from ddb_pipeline.defs.automation import RETRY
+from ddb_pipeline.defs.failures import readable_failures
 
 _FIRST: dict[CodeType, tuple[dg.AssetsDefinition, inspect.Signature]] = {}
 """The first asset of each kind and its function's signature, by the source of the function."""
@@ -31,7 +32,7 @@ def pipeline_asset(
     io_manager_key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """As ``dagster.asset`` with these arguments and the retries that all assets have.
+    """As ``dagster.asset`` with these arguments and the retries and failures that all assets have.
 
     The decorated function may differ from others of the same source in the variables that it
     encloses, but not in its parameters' types.
@@ -47,7 +48,9 @@ def pipeline_asset(
     )
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        first = _FIRST.get(function.__code__)
+        source = function.__code__
+        function = readable_failures(function)
+        first = _FIRST.get(source)
         if first is not None:
             # Dagster asks for the signature seven times; Python takes a stored one (PEP 362).
             function.__signature__ = first[1]  # type: ignore[attr-defined]
@@ -65,7 +68,7 @@ def pipeline_asset(
             retry_policy=RETRY,
             pool=pool,
         )(function)
-        _FIRST[function.__code__] = (defined, inspect.signature(function))
+        _FIRST[source] = (defined, inspect.signature(function))
         return defined
 
     return decorate

@@ -10,7 +10,6 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_key, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
@@ -43,7 +42,6 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         pool=f"redelivery_{pipeline.name}",
     )
-    @readable_failures
     def redelivered_records(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:

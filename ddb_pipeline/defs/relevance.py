@@ -16,7 +16,6 @@ from ddb_pipeline.defs.asset_keys import (
     selection,
 )
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
@@ -58,7 +57,6 @@ def relevance_asset(
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={TABLE_NAME: str(scores_table(pipeline))},
     )
-    @readable_failures
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:

@@ -11,7 +11,7 @@ partitions see ``partition_requests``.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -27,6 +27,7 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
     run_tags,
 )
+from ddb_pipeline.defs.lost_runs import STARTED, checked_runs
 from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
 
 FIRST_RETRY_SECONDS = 10.0
@@ -35,10 +36,6 @@ CURSOR_FORMAT = 1
 SHOWN_REASONS = 10
 KEYS_PER_QUERY = 200
 """Under what the databases of Dagster's instances take in one statement."""
-LOST_SECONDS = 6 * 3600.0
-"""A started run that has logged nothing for so long is lost: its process was killed, or its machine
-ended, before it could report that. The longest steps log their progress more often."""
-STARTED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -341,7 +338,7 @@ def runs_by_key(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[s
     for start in range(0, len(run_keys), KEYS_PER_QUERY):
         tags = {RUN_KEY_TAG: run_keys[start : start + KEYS_PER_QUERY]}
         # Newest first.
-        for run in _runs(instance, dg.RunsFilter(tags=tags)):
+        for run in checked_runs(instance, dg.RunsFilter(tags=tags)):
             found.setdefault(run.tags[RUN_KEY_TAG], run)
     return found
 
@@ -358,26 +355,6 @@ def pipelines_in_progress(instance: dg.DagsterInstance, stage: str) -> frozenset
     unfinished = dg.RunsFilter(tags={STAGE_TAG: stage}, statuses=list(UNFINISHED))
     return frozenset(
         run.tags.get(PIPELINE_TAG, "")
-        for run in _runs(instance, unfinished)
+        for run in checked_runs(instance, unfinished)
         if run.status in UNFINISHED
     )
-
-
-def _runs(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[dg.DagsterRun]:
-    """The runs, newest first. A lost run has the status of a failed one."""
-    lost_before = time.time() - LOST_SECONDS
-    for record in instance.get_run_records(filters):
-        run = record.dagster_run
-        if (
-            run.status in STARTED
-            and record.create_timestamp.timestamp() < lost_before
-            and _last_event_at(instance, run.run_id) < lost_before
-        ):
-            run = run.with_status(dg.DagsterRunStatus.FAILURE)
-        yield run
-
-
-def _last_event_at(instance: dg.DagsterInstance, run_id: str) -> float:
-    """When a run last logged something, epoch seconds; 0 where it has not."""
-    records = instance.get_records_for_run(run_id, limit=1, ascending=False).records
-    return records[0].timestamp if records else 0.0

@@ -12,7 +12,6 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.metadata import changes_table, schema_metadata
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
@@ -52,7 +51,6 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             ),
         ],
     )
-    @readable_failures
     def normalized_schema(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
@@ -149,7 +147,6 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             ),
         ],
     )
-    @readable_failures
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:

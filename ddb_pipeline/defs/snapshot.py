@@ -10,7 +10,6 @@ from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_ta
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
@@ -73,7 +72,6 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
             ),
         ],
     )
-    @readable_failures
     def parquet_snapshot(
         context: dg.AssetExecutionContext, cloud: CloudResource, config: SnapshotConfig
     ) -> Iterator[dg.MaterializeResult[None]]:

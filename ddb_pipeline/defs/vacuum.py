@@ -10,6 +10,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.lake.reconciliation_state import read_state
 from ddb_pipeline.lake.retention import RetentionPolicy, total_size
@@ -38,6 +39,7 @@ def vacuum_job(settings: Settings) -> dg.JobDefinition:
         pool="vacuum",
         description="Removes objects that newer ones have replaced, after the configured time.",
     )
+    @readable_failures
     def remove(context: dg.OpExecutionContext, cloud: CloudResource, config: VacuumConfig) -> None:
         report = vacuum(cloud, settings.pipeline(config.pipeline), dry_run=config.dry_run)
         for hour in report.repaired:

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.defs import partition_requests, run_requests
+from ddb_pipeline.defs import lost_runs, partition_requests, run_requests
 from ddb_pipeline_tests.support.sensor_ticks import Clock, MockAccount
 
 
@@ -23,7 +23,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that sensors see."""
     clock = Clock()
-    for module in (run_requests, partition_requests):
+    for module in (run_requests, partition_requests, lost_runs):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.defs.lost_runs import LOST_SECONDS, report_lost_runs
 from ddb_pipeline.defs.run_requests import (
     KEYS_PER_QUERY,
     LONGEST_RETRY_SECONDS,
-    LOST_SECONDS,
     Cursor,
     Requested,
     RunRequests,
@@ -271,3 +271,21 @@ def test_a_run_whose_process_was_killed_counts_as_failed(
         instance.report_engine_event("progress", run)
     assert run_states(instance, ["key"])["key"] is expected
     assert (pipelines_in_progress(instance, "crawl") == {"logs"}) == (expected is IN_PROGRESS)
+    assert report_lost_runs(instance, [LOGS]) == 0
+    if expected is FAILED:
+        assert instance.get_runs()[0].status is dg.DagsterRunStatus.FAILURE
+
+
+def test_lost_runs_that_no_sensor_requested_are_reported(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    for name in ("logs", "another location's"):
+        tags = {"ddb_pipeline/pipeline": name}
+        instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED, tags=tags))
+    clock.now = time.time()
+    assert report_lost_runs(instance, [LOGS]) == 0
+    clock.now += LOST_SECONDS + 60
+    assert report_lost_runs(instance, [LOGS]) == 1
+    found = {run.tags["ddb_pipeline/pipeline"]: run.status for run in instance.get_runs()}
+    assert found["logs"] is dg.DagsterRunStatus.FAILURE
+    assert found["another location's"] is dg.DagsterRunStatus.STARTED

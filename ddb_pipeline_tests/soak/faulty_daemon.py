@@ -19,7 +19,7 @@ from botocore.config import Config
 from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs import run_requests
+from ddb_pipeline.defs import lost_runs
 from ddb_pipeline.resources.cloud import CloudResource
 
 HOME_VARIABLE = "FAULTY_DELIVERY_HOME"
@@ -63,7 +63,7 @@ PIPELINES = (
 def faulty_definitions() -> dg.Definitions:
     """The code location, of which the requests go through the proxy."""
     requests_through(os.environ[PROXY_VARIABLE])
-    setattr(run_requests, "LOST_SECONDS", LOST_SECONDS)  # noqa: B010
+    setattr(lost_runs, "LOST_SECONDS", LOST_SECONDS)  # noqa: B010
     definitions = build_defs(Settings(home=Path(os.environ[HOME_VARIABLE]), pipelines=PIPELINES))
     sensors = [s for s in definitions.sensors or () if s.name in SENSORS]
     return dg.Definitions(
