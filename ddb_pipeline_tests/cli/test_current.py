@@ -37,7 +37,7 @@ def text_of(*arguments: Any, status: int = 0) -> str:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == status, result.output
-    return result.output
+    return result.output if status else result.stdout
 
 
 def changes(folders: list[Path]) -> list[str]:
