@@ -57,14 +57,15 @@ class Growth:
 
     def samples(self, hours: int) -> Iterator[Sample]:
         """Let hours pass; a sample at the end of each."""
-        started = time.monotonic()
         for number in range(hours):
             hour = HOUR.plus(number)
+            # Of this hour: one that took longer does not make the next one shorter.
+            started = time.monotonic()
             for minute in range(self._minutes):
                 self.land(hour)
                 if not minute:
                     self._lake.register(hour)
-                due = started + (number + (minute + 1) / self._minutes) * self._hour_seconds
+                due = started + (minute + 1) / self._minutes * self._hour_seconds
                 time.sleep(max(0.0, due - time.monotonic()))
             self._lake.compact(hour)
             if number % LATE_EVERY == LATE_EVERY - 1:
