@@ -5,9 +5,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import assets, build_defs
 from ddb_pipeline.defs import pipeline_asset
+from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
+from ddb_pipeline.defs.health import health_checks
 
 
 def estate(count: int, **options: Any) -> Settings:
@@ -71,6 +74,23 @@ def test_an_asset_made_after_the_first_of_its_kind_is_as_dagster_defines_it(
     monkeypatch.setattr(pipeline_asset, "_FIRST", {})
     assets(settings, first)
     assert facts(assets(settings, second)[stage]) == inspected
+
+
+def test_a_check_made_after_the_first_of_its_kind_is_as_dagster_defines_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = estate(2).pipelines
+    monkeypatch.setattr(pipeline_asset, "_FIRST_CHECK", {})
+    inspected = [facts(check) for check in checks(second)]
+    # Other kinds of datasets have the same check.
+    monkeypatch.setattr(pipeline_asset, "_FIRST_CHECK", {})
+    made = [facts(check) for pipeline in (first, second) for check in checks(pipeline)]
+    assert made[len(inspected) :] == inspected
+
+
+def checks(pipeline: PipelineConfig) -> list[dg.AssetChecksDefinition]:
+    """All checks of a pipeline that are not part of an asset."""
+    return [type_conflicts_check(pipeline), nothing_lost_check(pipeline), *health_checks(pipeline)]
 
 
 def facts(asset: dg.AssetsDefinition) -> dict[str, Any]:

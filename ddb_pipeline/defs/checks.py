@@ -15,6 +15,7 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.automation import pipeline_schedule
 from ddb_pipeline.defs.failures import readable_failures
+from ddb_pipeline.defs.pipeline_asset import pipeline_check
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.tables import TableDescription, describe_table
@@ -37,7 +38,7 @@ ARRIVAL_SECONDS = 60.0
 def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     """``nothing_lost``: the stream's changes reconciled with the lake."""
 
-    @dg.asset_check(
+    @pipeline_check(
         asset=asset_key(pipeline, PARQUET_STREAM),
         name=NOTHING_LOST,
         description=(
@@ -114,7 +115,7 @@ def reconciliation_metadata(found: Reconciliation) -> dict[str, dg.MetadataValue
 def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     """``type_conflicts``: the types that a sample of the items has."""
 
-    @dg.asset_check(
+    @pipeline_check(
         asset=asset_key(pipeline, CRAWLED_CATALOG_TABLE),
         name="type_conflicts",
         description=(

@@ -20,6 +20,7 @@ from ddb_pipeline.defs.asset_keys import (
 from ddb_pipeline.defs.automation import pipeline_schedule
 from ddb_pipeline.defs.checks import CHECK_STAGE
 from ddb_pipeline.defs.failures import readable_failures
+from ddb_pipeline.defs.pipeline_asset import pipeline_check
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.lake.health import MIB, Finding, Limits, Look, Problem, findings, look
 from ddb_pipeline.lake.layout import DeliveryHour
@@ -106,7 +107,7 @@ def datasets(pipeline: PipelineConfig) -> list[Dataset]:
 def health_check(pipeline: PipelineConfig, dataset: Dataset) -> dg.AssetChecksDefinition:
     """``healthy``: what is wrong with the files of a dataset, and what to run."""
 
-    @dg.asset_check(
+    @pipeline_check(
         asset=asset_key(pipeline, dataset.name),
         name=HEALTHY,
         description=(

@@ -17,6 +17,8 @@ from ddb_pipeline.defs.failures import readable_failures
 
 _FIRST: dict[CodeType, tuple[dg.AssetsDefinition, inspect.Signature]] = {}
 """The first asset of each kind and its function's signature, by the source of the function."""
+_FIRST_CHECK: dict[CodeType, tuple[dg.AssetChecksDefinition, inspect.Signature]] = {}
+"""As ``_FIRST``, of checks."""
 
 
 def pipeline_asset(
@@ -110,3 +112,41 @@ def _like(
         specs=[spec],
         check_specs_by_output_name=checks,
     )
+
+
+def pipeline_check(
+    *, asset: dg.AssetKey, name: str, description: str
+) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
+    """As ``dagster.asset_check`` with these arguments; see :func:`pipeline_asset`."""
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetChecksDefinition:
+        # The function may be wrapped, by a wrapper that others have too.
+        source = inspect.unwrap(function).__code__
+        first = _FIRST_CHECK.get(source)
+        if first is None:
+            defined = dg.asset_check(asset=asset, name=name, description=description)(function)
+            _FIRST_CHECK[source] = (defined, inspect.signature(function))
+            return defined
+        known = first[0].op
+        function.__signature__ = first[1]  # type: ignore[attr-defined]
+        spec = dg.AssetCheckSpec(name=name, description=description, asset=asset)
+        inputs = {"_".join(asset.path): asset}
+        op = dg.OpDefinition(
+            compute_fn=type(known.compute_fn)(function),  # type: ignore[misc]
+            name=spec.get_python_identifier(),
+            ins=dict.fromkeys(inputs, dg.In(dg.Nothing)),
+            outs=known.outs,
+            description=known.description,
+            config_schema=known.config_schema,
+            required_resource_keys=set(known.required_resource_keys),
+            tags=known.tags,
+        )
+        made: dg.AssetChecksDefinition = dg.AssetChecksDefinition.create(
+            keys_by_input_name=inputs,
+            node_def=op,
+            check_specs_by_output_name=dict.fromkeys(known.outs, spec),
+            can_subset=False,
+        )
+        return made
+
+    return decorate
