@@ -31,6 +31,10 @@ _FIXED: Final = frozenset(
 )
 
 
+SMALL_BYTES: Final = 32 * 1024
+"""Of buffers up to this size the allocation costs more than the copy; Arrow's pool is for others,
+whose memory the system would otherwise clear each time."""
+
 Lines = npt.NDArray[Any]
 """Lines of a block: ``start``, ``end``, and their ``number``, blank lines not counted."""
 
@@ -217,6 +221,8 @@ class _Arrays:
 
 
 def _copied(part: npt.NDArray[Any]) -> pa.Buffer:
+    if part.nbytes <= SMALL_BYTES:
+        return pa.py_buffer(part.tobytes())
     copy = pa.allocate_buffer(part.nbytes)
     ctypes.memmove(copy.address, part.ctypes.data, part.nbytes)
     return copy
