@@ -18,6 +18,7 @@ from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.exports import export_job, export_schedules
 from ddb_pipeline.defs.failure_sensor import failed_batches_sensor, mapped
+from ddb_pipeline.defs.gaps import gap_sensor, healed_gaps_asset
 from ddb_pipeline.defs.health import health_checks, health_schedules
 from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
@@ -84,6 +85,7 @@ def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefini
         stream_asset(pipeline),
         redelivered_asset(pipeline),
         snapshot_asset(settings, pipeline),
+        healed_gaps_asset(pipeline),
     ]
     if pipeline.relevance:
         found.append(relevance_asset(settings, pipeline, pipeline.relevance))
@@ -99,6 +101,7 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         landing_sensor(settings),
         failed_records_sensor(settings),
         export_sensor(settings),
+        gap_sensor(settings),
     ]
     if any(pipeline.relevance for pipeline in settings.pipelines):
         found.append(relevance_sensor(settings))

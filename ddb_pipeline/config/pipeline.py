@@ -76,6 +76,13 @@ class KeyType(Enum):
     BINARY = "B"
 
 
+class GapPolicy(Enum):
+    """What is done about a time of which the stream has lost changes."""
+
+    HEAL = "heal"
+    REPORT = "report"
+
+
 class FunctionSetting(Enum):
     """Settings of the streaming function that the template passes on (``stream_settings``)."""
 
@@ -164,6 +171,13 @@ class PipelineConfig(BaseModel):
         description="DynamoDB's export (point-in-time recovery on) or a scan in its layout.",
     )
     export_schedule: str = Field(default="", description="Cron of the export, UTC; none if empty.")
+    gap_policy: GapPolicy = Field(
+        default=GapPolicy.HEAL,
+        description=(
+            "Whether incremental exports make up for changes that the stream lost before they were "
+            "delivered (point-in-time recovery on), or a check reports them only."
+        ),
+    )
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="First hour of the lake's partitions, UTC.",

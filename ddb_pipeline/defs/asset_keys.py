@@ -12,6 +12,7 @@ LAKE_TABLE = "lake_table"
 PARQUET_STREAM = "parquet_stream"
 REDELIVERED_RECORDS = "redelivered_records"
 PARQUET_SNAPSHOT = "parquet_snapshot"
+HEALED_GAPS = "healed_gaps"
 RELEVANCE_SCORES = "relevance_scores"
 
 PARQUET_IO_MANAGER = "parquet_io_manager"

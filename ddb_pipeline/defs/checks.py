@@ -25,7 +25,8 @@ from ddb_pipeline.functions.stream_settings import read_redaction
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
 from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
 from ddb_pipeline.hive.names import EVENT_ID, column_name
-from ddb_pipeline.lake.reconcile import Reconciliation, Source, reconcile
+from ddb_pipeline.lake.gaps import Span, report_gap
+from ddb_pipeline.lake.reconcile import OnGap, Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
 
@@ -49,7 +50,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     )
     @readable_failures
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
-        found = reconcile(source(cloud, pipeline), time.time)
+        found = reconcile(source(cloud, pipeline), time.time, gap_reports(cloud, pipeline))
         return dg.AssetCheckResult(
             passed=found.balanced,
             # A gap proves no loss: it may have been a time without changes.
@@ -58,6 +59,15 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         )
 
     return nothing_lost
+
+
+def gap_reports(cloud: CloudResource, pipeline: PipelineConfig) -> OnGap:
+    """Stores the gaps that a reconciliation finds."""
+
+    def on_gap(span: Span, cause: str) -> None:
+        report_gap(cloud.s3, pipeline.bucket, span, cause, now=time.time())
+
+    return on_gap
 
 
 def nothing_lost_schedules(

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from ddb_pipeline.config.names import checkpoint_table
-from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.pipeline import GapPolicy, PipelineConfig, StreamReader
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
@@ -20,6 +20,8 @@ from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoints
 from ddb_pipeline.dynamodb.stream_consumer import Consumption, Limits, consume
 from ddb_pipeline.dynamodb.stream_read import lambda_event
 from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.lake.gaps import report_gap
+from ddb_pipeline.lake.reconciliation_state import RETENTION_SECONDS
 from ddb_pipeline.resources.cloud import CloudResource
 
 STAGE = "consume"
@@ -27,6 +29,10 @@ JOB = "consume_stream"
 OP = "consume_stream_records"
 RECORDS_TAG = "ddb_pipeline/records"
 """The number of records that a run delivered."""
+TRIM_MARGIN_SECONDS = 3600.0
+"""Seconds before its end of retention at which a record may be trimmed, with some to spare."""
+LONGEST_GAP_SECONDS = 35 * 86_400.0
+"""Length of a gap whose beginning is not known: as far as point-in-time recovery reaches."""
 
 
 class ConsumeConfig(dg.Config):
@@ -39,7 +45,8 @@ class ConsumeConfig(dg.Config):
         default=False,
         description=(
             "Continue with the oldest record of the stream where the next one has been trimmed "
-            "(after 24 hours). Fill the gap from an export of the table."
+            "(after 24 hours). With gap_policy = heal a run always does, and healed_gaps fills the "
+            "gap."
         ),
     )
 
@@ -60,13 +67,21 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
             left, _ = delivery.attempt(lambda_event(records, arn))
             return left
 
+        def on_trimmed(shard_id: str, delivered_until: float) -> None:
+            now = time.time()
+            end = now - RETENTION_SECONDS + TRIM_MARGIN_SECONDS
+            start = delivered_until or end - LONGEST_GAP_SECONDS
+            cause = f"The stream trimmed records of shard {shard_id} before they were read."
+            report_gap(cloud.s3, pipeline.bucket, (min(start, end), end), cause, now=now)
+
         done = consume(
             cloud.dynamodb_streams,
             arn,
             Checkpoints(cloud.dynamodb, checkpoint_table(pipeline), arn, context.run_id),
             deliver,
             Limits(records=config.max_records, seconds=config.max_seconds),
-            skip_trimmed=config.skip_trimmed,
+            skip_trimmed=config.skip_trimmed or pipeline.gap_policy is GapPolicy.HEAL,
+            on_trimmed=on_trimmed,
         )
         metadata = {**delivery.totals, **consumption_metadata(done)}
         if done.stopped or done.trimmed:

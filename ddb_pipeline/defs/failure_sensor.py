@@ -28,6 +28,8 @@ from ddb_pipeline.defs.run_requests import (
     runs_by_key,
 )
 from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
+from ddb_pipeline.dynamodb.stream_read import StreamReadError, parse_failure
+from ddb_pipeline.lake.gaps import Span, report_gap
 from ddb_pipeline.queues import Message, Queue
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -144,7 +146,7 @@ def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
         ]
         turns.visit(
             {each.pipeline.name: each for each in batches},
-            lambda each: each.handle(Queue(cloud.sqs, failure_queue(each.pipeline))),
+            lambda each: handle(cloud, each),
             context.log,
             is_full=lambda: sum(len(each.runs) for each in batches) >= MAX_RUNS_PER_TICK,
         )
@@ -165,6 +167,13 @@ def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
     return sensor
 
 
+def handle(cloud: CloudResource, batches: "FailedBatches") -> None:
+    """Take the next step for a pipeline's batches, and store the gaps that lost ones leave."""
+    batches.handle(Queue(cloud.sqs, failure_queue(batches.pipeline)))
+    for span, cause in batches.gaps:
+        report_gap(cloud.s3, batches.pipeline.bucket, span, cause, now=batches.now)
+
+
 def mapped(settings: Settings) -> list[PipelineConfig]:
     """The pipelines whose stream an event source mapping reads."""
     return [p for p in settings.pipelines if p.stream_reader is StreamReader.LAMBDA]
@@ -178,6 +187,7 @@ class FailedBatches:
         replays: what the cursor stores, by message id.
         runs: the runs to request.
         losses: observations of lost batches.
+        gaps: the times of these batches, each with the cause.
     """
 
     def __init__(
@@ -196,6 +206,7 @@ class FailedBatches:
         }
         self.runs: list[dg.RunRequest] = []
         self.losses: list[dg.AssetObservation] = []
+        self.gaps: list[tuple[Span, str]] = []
         keys = [self._run_key(message_id, each) for message_id, each in self.replays.items()]
         self._found = runs_by_key(instance, keys)
 
@@ -222,6 +233,7 @@ class FailedBatches:
         if step is Step.REPORT and last is not None:
             self.replays[message.message_id] = Replay(last.attempt, last.at, last.seen_at, True)
             self.losses.append(loss(self.pipeline, message))
+            self.gaps += batch_gap(message.body, last.seen_at)
         elif step is Step.REQUEST:
             self._request(message, last)
         return False
@@ -247,13 +259,32 @@ class FailedBatches:
         return f"{self.pipeline.name}:{STAGE}:{message_id}:{replay.attempt}"
 
 
+def batch_gap(body: str, seen_at: float) -> list[tuple[Span, str]]:
+    """The time of a lost batch, and the cause; none where the message names no batch.
+
+    Args:
+        body: of an on-failure message.
+        seen_at: when it was received, epoch seconds.
+    """
+    try:
+        batch = parse_failure(body)
+    except StreamReadError:
+        return []
+    first, last = batch.arrived or (seen_at - STREAM_SECONDS, seen_at)
+    cause = (
+        f"The stream trimmed a failed batch of {batch.size} record(s) of shard {batch.shard_id} "
+        f"({batch.reason or 'no reason stated'}) before it could be replayed."
+    )
+    return [((first, last + 1), cause)]
+
+
 def loss(pipeline: PipelineConfig, message: Message) -> dg.AssetObservation:
     """The observation of a batch that can no longer be replayed."""
     return dg.AssetObservation(
         asset_key=asset_key(pipeline, DYNAMODB_TABLE),
         description=(
-            "A failed batch was not delivered before the stream trimmed its records. Restore the "
-            "items from an export of the table."
+            "A failed batch was not delivered before the stream trimmed its records. healed_gaps "
+            "shows what makes up for it."
         ),
         metadata={"lost_batch": dg.MetadataValue.text(message.body)},
     )

@@ -90,8 +90,8 @@ class StreamRecord(NamedTuple):
 
     ``event_time`` is epoch seconds, or epoch milliseconds where the stream is that precise (see
     ``hive.epoch``); None where the record has no creation time, which the API does not promise.
-    ``sequence_number`` orders the changes of an item as an integer. ``table`` is empty where the
-    record does not name it.
+    ``sequence_number`` orders the changes of an item as an integer; empty where a change does not
+    come from a stream. ``table`` is empty where the record does not name it.
     """
 
     event_id: str
@@ -259,7 +259,7 @@ def _metadata_members(record: StreamRecord, writing: Writing) -> str:
     return _METADATA % (
         quoted(record.event_id),
         quoted(record.event_name),
-        quoted(record.sequence_number),
+        quoted(record.sequence_number) if record.sequence_number else "null",
         "null" if record.event_time is None else record.event_time,
         quoted(item_json(keys, writing, ANY)),
         "true" if record.expired else "false",

@@ -7,7 +7,7 @@ delivered twice; none is lost.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -44,10 +44,15 @@ class Checkpoint:
     Attributes:
         sequence_number: of the last record delivered; None before the first.
         finished: whether the shard has ended and all its records were delivered.
+        delivered_until: all its changes before this moment were delivered, epoch seconds; 0 where
+            no run has stored that.
+        written_at: when the item was last written, epoch seconds.
     """
 
     sequence_number: int | None = None
     finished: bool = False
+    delivered_until: float = field(default=0.0, compare=False)
+    written_at: float = field(default=0.0, compare=False)
 
 
 class Checkpoints:
@@ -116,7 +121,14 @@ class Checkpoints:
         """
         self._update(shard_id, TAKE, OURS, self._lease())
 
-    def advance(self, shard_id: str, sequence_number: int | None, *, finished: bool) -> None:
+    def advance(
+        self,
+        shard_id: str,
+        sequence_number: int | None,
+        *,
+        finished: bool,
+        delivered_until: float | None = None,
+    ) -> None:
         """Store the position up to which a leased shard was delivered, and extend the lease.
 
         Raises:
@@ -129,6 +141,9 @@ class Checkpoints:
             # A string: sequence numbers have up to 40 digits, DynamoDB's numbers only 38.
             change += ", sequence_number = :number"
             values[":number"] = {"S": str(sequence_number)}
+        if delivered_until is not None:
+            change += ", delivered_until = :delivered"
+            values[":delivered"] = _number(delivered_until)
         self._update(shard_id, change, OURS, values)
 
     def release(self, shard_id: str) -> None:
@@ -186,6 +201,8 @@ def _checkpoint(item: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         sequence_number=None if number is None else int(number["S"]),
         finished=bool(item.get("finished", {}).get("BOOL")),
+        delivered_until=float(item.get("delivered_until", {}).get("N", 0)),
+        written_at=float(item["expires_at"]["N"]) - EXPIRY_SECONDS if "expires_at" in item else 0.0,
     )
 
 

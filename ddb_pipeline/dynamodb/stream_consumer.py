@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ddb_pipeline.dynamodb.stream import epoch
 from ddb_pipeline.dynamodb.stream_checkpoints import Checkpoint, Checkpoints, LeaseLostError
 from ddb_pipeline.dynamodb.stream_read import (
     EMPTY_READS,
@@ -20,6 +21,7 @@ from ddb_pipeline.dynamodb.stream_read import (
     ShardReader,
     describe_shards,
 )
+from ddb_pipeline.hive.epoch import epoch_seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 Deliver = Callable[[Sequence[Mapping[str, Any]]], str]
 """Delivers records of one shard. Returns the sequence number of the first record that was not
 delivered, or an empty text, as in a Lambda function's partial batch response."""
+OnTrimmed = Callable[[str, float], None]
+"""Called with a shard whose next records the stream no longer stores, and the moment up to which
+its changes were delivered, epoch seconds (0: not known), before the records are skipped."""
+READ_DELAY_SECONDS = 60.0
+"""How long a change may take to be readable from the stream, with the difference of two clocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,9 @@ def consume(
     limits: Limits = Limits(),
     *,
     skip_trimmed: bool = False,
+    on_trimmed: OnTrimmed = lambda shard_id, delivered_until: None,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
 ) -> Consumption:
     """Read the stream from its checkpoints on, one page of each shard in turn.
 
@@ -90,7 +99,9 @@ def consume(
         skip_trimmed: whether to continue with the oldest stored record of a shard whose next
             record was trimmed. Otherwise that shard is not read, so that the gap can be filled
             from an export first.
+        on_trimmed: called for each gap, whether it is skipped or not.
         clock: seconds, as of ``time.monotonic``.
+        now: epoch seconds.
 
     Raises:
         StreamReadError: the stream cannot be read.
@@ -103,7 +114,9 @@ def consume(
         deliver=deliver,
         limits=limits,
         skip_trimmed=skip_trimmed,
+        on_trimmed=on_trimmed,
         clock=clock,
+        now=now,
     )
     return run.result()
 
@@ -120,7 +133,9 @@ class _Run:
         deliver: Deliver,
         limits: Limits,
         skip_trimmed: bool,
+        on_trimmed: OnTrimmed,
         clock: Callable[[], float],
+        now: Callable[[], float],
     ) -> None:
         self._streams = streams
         self._stream_arn = stream_arn
@@ -128,16 +143,21 @@ class _Run:
         self._deliver = deliver
         self._limits = limits
         self._skip_trimmed = skip_trimmed
+        self._on_trimmed = on_trimmed
         self._clock = clock
+        self._now = now
         self._ends_at = clock() + limits.seconds
         self._done = Consumption()
         self._reading: dict[str, _Reading] = {}
+        self._stored: dict[str, Checkpoint] = {}
 
     def result(self) -> Consumption:
         """Read until the limits, or until no shard has more records."""
         shards = describe_shards(self._streams, self._stream_arn)
         known = {shard.shard_id for shard in shards}
-        finished = {name for name, found in self._checkpoints.read().items() if found.finished}
+        self._stored = self._checkpoints.read()
+        finished = {name for name, found in self._stored.items() if found.finished}
+        self._report_gone(set(self._stored) - finished - known)
         pending = [shard for shard in shards if shard.shard_id not in finished]
         try:
             while True:
@@ -151,6 +171,14 @@ class _Run:
         self._done.blocked = [shard.shard_id for shard in pending]
         self._done.caught_up = not self._reading
         return self._done
+
+    def _report_gone(self, shard_ids: set[str]) -> None:
+        """Report shards whose end was not delivered, and that the stream no longer has."""
+        for shard_id in sorted(shard_ids):
+            if self._checkpoints.take(shard_id) is not None:
+                self._on_trimmed(shard_id, known_until(self._stored[shard_id]))
+                self._checkpoints.advance(shard_id, None, finished=True)
+                self._checkpoints.release(shard_id)
 
     def _time_left(self) -> bool:
         return self._done.records < self._limits.records and self._clock() < self._ends_at
@@ -174,7 +202,7 @@ class _Run:
         reader = ShardReader(
             self._streams, self._stream_arn, shard.shard_id, after=checkpoint.sequence_number
         )
-        return _Reading(shard, reader)
+        return _Reading(shard, reader, delivered=checkpoint.delivered_until)
 
     def _turn(self) -> set[str]:
         """Deliver one page of each shard; returns the shards that are delivered to their end."""
@@ -206,10 +234,13 @@ class _Run:
             return True
         limit = min(self._limits.page, self._limits.records - self._done.records)
         self._checkpoints.renew(shard_id)
-        before = reading.reader.seen
+        before, started = reading.reader.seen, self._now()
         records = reading.reader.page(limit)
         reading.idle = 0 if records else reading.idle + 1
         if not records and not reading.reader.closed:
+            if reading.idle == EMPTY_READS:
+                until: float | None = max(reading.delivered, started - READ_DELAY_SECONDS)
+                self._checkpoints.advance(shard_id, before, finished=False, delivered_until=until)
             return False
         failed = self._deliver(records) if records else ""
         if failed:
@@ -218,10 +249,15 @@ class _Run:
         self._done.records += len(records)
         position = sequence_number(records[-1]) if records else before
         ended = reading.reader.closed and not failed
-        self._checkpoints.advance(shard_id, position, finished=ended)
+        until = creation_seconds(records[-1]) if records else None
+        reading.delivered = max(reading.delivered, until or 0.0)
+        self._checkpoints.advance(shard_id, position, finished=ended, delivered_until=until)
         return ended
 
     def _trimmed(self, shard_id: str, reading: "_Reading", error: RecordsTrimmedError) -> None:
+        stored = self._stored.get(shard_id, Checkpoint())
+        if not reading.skipped:
+            self._on_trimmed(shard_id, known_until(stored))
         if self._skip_trimmed and not reading.skipped:
             reader = ShardReader(self._streams, self._stream_arn, shard_id)
             self._reading[shard_id] = _Reading(reading.shard, reader, skipped=True)
@@ -237,12 +273,14 @@ class _Reading:
 
     Attributes:
         idle: number of empty pages since the last record.
+        delivered: the time of the last record that was delivered, epoch seconds.
         skipped: whether trimmed records were skipped.
     """
 
     shard: Shard
     reader: ShardReader
     idle: int = 0
+    delivered: float = 0.0
     skipped: bool = False
 
     @property
@@ -255,3 +293,16 @@ class _Reading:
 def sequence_number(record: Mapping[str, Any]) -> int:
     """The sequence number of a record of ``get_records``."""
     return int(record["dynamodb"]["SequenceNumber"])
+
+
+def known_until(stored: Checkpoint) -> float:
+    """The moment up to which a shard was delivered; without it, when it was last read."""
+    return stored.delivered_until or stored.written_at
+
+
+def creation_seconds(record: Mapping[str, Any]) -> float | None:
+    """When the change of a record of ``get_records`` happened, epoch seconds; None if unknown."""
+    try:
+        return epoch_seconds(epoch(record["dynamodb"]["ApproximateCreationDateTime"]))
+    except (KeyError, ValueError, OverflowError):
+        return None

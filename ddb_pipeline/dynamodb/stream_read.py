@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.dynamodb.stream import epoch
 from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.hive.epoch import epoch_seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
@@ -45,7 +47,10 @@ class Shard(NamedTuple):
 
 
 class FailedBatch(NamedTuple):
-    """The range of the records of a batch that an event source mapping gave up on."""
+    """The range of the records of a batch that an event source mapping gave up on.
+
+    ``arrived`` are the times of its first and last record, epoch seconds; None if not stated.
+    """
 
     stream_arn: str
     shard_id: str
@@ -53,6 +58,7 @@ class FailedBatch(NamedTuple):
     last: int
     size: int
     reason: str
+    arrived: tuple[float, float] | None = None
 
 
 def ordered_shards(shards: Iterable[Shard]) -> tuple[Shard, ...]:
@@ -178,6 +184,7 @@ def parse_failure(body: str) -> FailedBatch:
             last=int(where["endSequenceNumber"]),
             size=int(where["batchSize"]),
             reason=str(message.get("requestContext", {}).get("condition", "")),
+            arrived=_arrival(where),
         )
     except (
         KeyError,
@@ -191,6 +198,17 @@ def parse_failure(body: str) -> FailedBatch:
             f"Not a failed batch of a DynamoDB stream ({type(error).__name__}: {error}). Is the "
             "queue used for something else?"
         ) from error
+
+
+def _arrival(where: Mapping[str, Any]) -> tuple[float, float] | None:
+    try:
+        first, last = (
+            epoch_seconds(epoch(where[f"approximateArrivalOf{which}Record"]))
+            for which in ("First", "Last")
+        )
+    except (KeyError, ValueError):
+        return None
+    return first, last
 
 
 def _unwrapped(message: Any) -> Any:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 STATE_KEY: Final = f"{STATE_PREFIX}gaps.json"
-PAD_SECONDS: Final = 60.0
-"""By how much a gap is extended on both sides: a stream's times are whole seconds, and approximate
-(ApproximateCreationDateTime)."""
+PAD_BEFORE: Final = 10.0
+PAD_AFTER: Final = 60.0
+"""By how many seconds a gap is extended: a stream's times are approximate (Amazon DynamoDB Streams
+API reference, ApproximateCreationDateTime). Before the gap by as few as possible, since an export
+has nothing of an item that was created and deleted in its window."""
 MAX_OPEN: Final = 100
 """Open gaps; where there are more, the nearest ones are joined."""
 MAX_CLOSED: Final = 400
@@ -172,7 +174,9 @@ def with_cure(gaps: Gaps, cure: Cure) -> Gaps:
 def with_unreachable(gaps: Gaps, earliest: float) -> Gaps:
     """The gaps, of which open parts before ``earliest`` can no longer be exported."""
     return tuple(
-        replace(gap, unreachable=earliest) if gap.left and gap.left[0][0] < earliest else gap
+        replace(gap, unreachable=earliest)
+        if any(start < earliest and end > gap.unreachable for start, end in gap.left)
+        else gap
         for gap in gaps
     )
 
@@ -220,15 +224,13 @@ def change_gaps(s3: "S3Client", bucket: str, change: Callable[[Gaps], Gaps]) -> 
     )
 
 
-def report_gap(
-    s3: "S3Client", bucket: str, span: Span, cause: str, *, now: float, pad: float = PAD_SECONDS
-) -> Gaps:
-    """Add a gap that was found, extended by ``pad`` seconds on both sides, but not to the future.
+def report_gap(s3: "S3Client", bucket: str, span: Span, cause: str, *, now: float) -> Gaps:
+    """Add a gap that was found, extended a little on both sides, but not to the future.
 
     Raises:
         GapStateError: as ``change_gaps``.
     """
-    start, end = span[0] - pad, min(span[1] + pad, max(now, span[1]))
+    start, end = span[0] - PAD_BEFORE, min(span[1] + PAD_AFTER, max(now, span[1]))
     found = Gap(start, end, (cause,), now)
     return change_gaps(s3, bucket, lambda gaps: with_gap(gaps, found) if start < end else gaps)
 

@@ -35,8 +35,9 @@ class HealingPlan:
 def healing_plan(part: Span, recovery: RecoveryPeriod) -> HealingPlan:
     """The exports that cover a part of a gap, as far as the service makes them.
 
-    A part that is shorter than the shortest window is extended to its past, or where the recovery
-    period begins, to its future.
+    A part that is shorter than the shortest window is extended to its future, and waits for it: an
+    export has nothing of an item that was created and deleted in its window, so that a window that
+    begins before the gap could hide the end of an item that was delivered.
 
     Args:
         recovery: the times that exports reach.
@@ -49,7 +50,6 @@ def healing_plan(part: Span, recovery: RecoveryPeriod) -> HealingPlan:
         start = earliest
         if start >= end:
             return HealingPlan(unreachable=unreachable)
-    start = max(earliest, min(start, end - SHORTEST_WINDOW))
     end = max(end, start + SHORTEST_WINDOW)
     if end <= latest:
         return HealingPlan(covering_windows(start, end), unreachable=unreachable)

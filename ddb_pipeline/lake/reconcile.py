@@ -8,7 +8,7 @@ is in none of the places is lost for as long as it stays so.
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from ddb_pipeline.lake.change_identity import digest, identity, of_change, of_do
 from ddb_pipeline.lake.conditional import read_if_exists
 from ddb_pipeline.lake.dead_letters import read_dead_letters
 from ddb_pipeline.lake.error_folders import DAY_SECONDS, day_at, day_of, error_folders, objects_in
+from ddb_pipeline.lake.gaps import Span
 from ddb_pipeline.lake.identity_partitions import (
     CLOCK_SKEW_SECONDS,
     Expected,
@@ -124,11 +125,18 @@ class Reconciliation:
         self.missing = tuple(matches.missing)
 
 
-def reconcile(source: Source, now: Callable[[], float]) -> Reconciliation:
+OnGap = Callable[[Span, str], None]
+"""Called with a time of which changes are lost, and why, before the state forgets them."""
+
+
+def reconcile(
+    source: Source, now: Callable[[], float], on_gap: OnGap = lambda span, cause: None
+) -> Reconciliation:
     """Reconcile the changes that had time to arrive and were not reconciled by an earlier run.
 
     Args:
         now: returns epoch seconds.
+        on_gap: may be called again with the same gap by a later run.
 
     Raises:
         StreamReadError: the stream cannot be read.
@@ -139,6 +147,7 @@ def reconcile(source: Source, now: Callable[[], float]) -> Reconciliation:
         source.streams, source.stream_arn, state.shards, now=now, until=state.until
     )
     result = Reconciliation(gaps=unread.gaps, forgotten=state.forgotten)
+    gaps = _ReportedGaps(on_gap, (state.until, started - RETENTION_SECONDS))
     until = max(state.until, started - RETENTION_SECONDS)
     end = max(state.until, started - source.settle_seconds)
     while until < end or not result.until:
@@ -146,6 +155,7 @@ def reconcile(source: Source, now: Callable[[], float]) -> Reconciliation:
         # What the stream has forgotten is reported once more and then not stored.
         remembered = started - RETENTION_SECONDS if until >= end else 0.0
         before, after = state, _reconcile_window(source, unread, state, until, remembered, result)
+        gaps.report(unread.gaps, (each for each in result.missing if each.moment < remembered))
         if after is None:
             result.gaps.append(
                 f"{result.lost} changes are lost, more than can be stored: the next run reads the "
@@ -158,6 +168,28 @@ def reconcile(source: Source, now: Callable[[], float]) -> Reconciliation:
             if not etag:
                 break
     return result
+
+
+class _ReportedGaps:
+    """Reports the gaps of a run, each once."""
+
+    def __init__(self, on_gap: OnGap, unread: Span) -> None:
+        self._on_gap = on_gap
+        self._unread = unread
+        self._reported = 0
+
+    def report(self, reasons: Sequence[str], missing: Iterable[Expected]) -> None:
+        """Report what the stream has lost unread, and missing changes that are forgotten."""
+        start, end = self._unread
+        if len(reasons) > self._reported and 0 < start < end:
+            self._on_gap(
+                self._unread, f"The stream lost records unread: {reasons[self._reported]}."
+            )
+        self._reported = len(reasons)
+        moments = [each.moment for each in missing]
+        if moments:
+            cause = "Changes were in no place until the stream forgot them."
+            self._on_gap((min(moments), max(moments) + 1), cause)
 
 
 def _reconcile_window(

@@ -1,5 +1,8 @@
 """The failure queue's sensor: each failed batch is replayed, or its loss is reported."""
 
+import json
+from datetime import datetime, timezone
+
 import dagster as dg
 import pytest
 
@@ -14,6 +17,7 @@ from ddb_pipeline.defs.failure_sensor import (
     parse_cursor,
 )
 from ddb_pipeline.defs.run_requests import RunState
+from ddb_pipeline.lake.gaps import read_gaps
 from ddb_pipeline.queues import Queue
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
@@ -139,6 +143,29 @@ def test_a_batch_whose_records_are_gone_is_reported_at_once(
     ticks.instance.add_run_tags(run.run_id, {"ddb_pipeline/trimmed": "true"})
     assert ticks.tick() == []
     assert len(ticks.events) == 1
+
+
+def test_a_lost_batch_is_a_gap(account: MockAccount, ticks: Ticks) -> None:
+    batch = {
+        "streamArn": "arn",
+        "shardId": "shard-1",
+        "startSequenceNumber": "1",
+        "endSequenceNumber": "3",
+        "batchSize": 3,
+        "approximateArrivalOfFirstRecord": "2026-05-28T10:00:00Z",
+        "approximateArrivalOfLastRecord": "2026-05-28T10:05:00Z",
+    }
+    fail(account, json.dumps({"DDBStreamBatchInfo": batch}))
+    ticks.record(ticks.one(), FAILURE)
+    (run,) = ticks.instance.get_runs()
+    ticks.instance.add_run_tags(run.run_id, {"ddb_pipeline/trimmed": "true"})
+    ticks.tick()
+    (gap,) = read_gaps(account.cloud.s3, account.pipeline.bucket)
+    first = datetime(2026, 5, 28, 10, tzinfo=timezone.utc).timestamp()
+    assert (gap.start, gap.end) == (first - 10, first + 301 + 60)
+    assert "3 record(s) of shard shard-1" in gap.causes[0]
+    ticks.tick()
+    assert read_gaps(account.cloud.s3, account.pipeline.bucket) == (gap,)
 
 
 def test_runs_and_stored_messages_are_bounded(

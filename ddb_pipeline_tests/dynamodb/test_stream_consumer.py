@@ -299,6 +299,43 @@ def test_a_gap_is_reported_and_skipped_only_on_request(dynamodb: Any) -> None:
     assert target.taken == [*range(10), *range(60, 100)]
 
 
+def test_gaps_are_reported_from_the_moment_up_to_which_the_shard_was_delivered(
+    dynamodb: Any,
+) -> None:
+    class Dated(SplitStream):
+        def get_records(self, *, ShardIterator: str, Limit: int) -> Any:
+            page = super().get_records(ShardIterator=ShardIterator, Limit=Limit)
+            for found in page["Records"]:
+                number = int(found["dynamodb"]["SequenceNumber"]) - BASE
+                found["dynamodb"]["ApproximateCreationDateTime"] = 1_800_000_000 + number
+            return page
+
+    stream, target = Dated({"only": ("", range(100))}, open_=["only"]), Target()
+    found: list[tuple[str, float]] = []
+
+    def reported(**options: Any) -> Consumption:
+        def on_trimmed(shard_id: str, delivered_until: float) -> None:
+            found.append((shard_id, delivered_until - 1_800_000_000))
+
+        return run(stream, dynamodb, target, on_trimmed=on_trimmed, **options)
+
+    run(stream, dynamodb, target, Limits(records=10))
+    stream.trimmed_below = 60
+    reported(skip_trimmed=True)
+    assert found == [("only", 9)]
+    # At the end of the stream everything is delivered up to the present.
+    reported(now=lambda: 1_800_005_000.0)
+    stream.trimmed_below, stream.shards["only"] = 120, ("", range(200))
+    reported(skip_trimmed=True)
+    assert found[1:] == [("only", 5000 - 60)]
+    # A shard that is gone before its end was delivered, once.
+    stream.shards, stream.open = {"next": ("only", range(200, 210))}, {"next"}
+    reported()
+    reported()
+    assert [shard for shard, _ in found] == ["only", "only", "only"]
+    assert target.taken[-10:] == list(range(200, 210))
+
+
 def test_a_closed_shard_that_was_delivered_whole_and_then_trimmed_has_no_gap(dynamodb: Any) -> None:
     stream, target = SplitStream({"only": ("", range(9))}, open_=["only"]), Target()
     run(stream, dynamodb, target)

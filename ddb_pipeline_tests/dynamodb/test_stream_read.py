@@ -229,6 +229,7 @@ def test_parse_failure(message: Any) -> None:
         800000000003126276363,
         1,
         "RetryAttemptsExhausted",
+        (1767226399.0, 1767226399.0),
     )
 
 

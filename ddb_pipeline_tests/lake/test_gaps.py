@@ -117,7 +117,7 @@ def test_an_unreachable_part_stays_open_until_a_full_export() -> None:
 def test_a_reported_gap_is_padded_but_not_to_the_future(tmp_path: Path) -> None:
     s3: Any = InterleavedS3(MemoryBucket(tmp_path))
     gaps = report_gap(s3, "lake", (1000.0, 2000.0), "trimmed", now=2030.0)
-    assert [(each.start, each.end) for each in gaps] == [(940.0, 2030.0)]
+    assert [(each.start, each.end) for each in gaps] == [(990.0, 2030.0)]
     assert report_gap(s3, "lake", (1000.0, 2000.0), "again", now=9000.0) != gaps
     assert report_gap(s3, "lake", (1000.0, 2000.0), "again", now=9000.0)[0].end == 2060.0
 
@@ -134,7 +134,7 @@ def test_writers_at_once_lose_no_gap(tmp_path: Path) -> None:
 
     s3: Any = InterleavedS3(bucket, before=interfere)
     report_gap(s3, "lake", (50_000.0, 50_010.0), "ours", now=9e9)
-    assert [each.start + 60 for each in read_gaps(other, "lake")] == [0, 1000, 2000, 50_000]
+    assert [each.start + 10 for each in read_gaps(other, "lake")] == [0, 1000, 2000, 50_000]
 
 
 def test_a_writer_that_is_always_too_late_says_so(tmp_path: Path) -> None:

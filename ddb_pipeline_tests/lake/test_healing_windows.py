@@ -59,7 +59,7 @@ def test_windows_are_allowed_adjacent_and_cover_the_part(
         (30 * HOUR, 2 * HOUR, [14 * HOUR, 14 * HOUR], False),
         (30 * HOUR, 6 * HOUR, [24 * HOUR], False),
         (2 * HOUR, 2 * HOUR - 1, [15 * MINUTE], False),
-        (10 * MINUTE, 6 * MINUTE, [15 * MINUTE], False),
+        (10 * MINUTE, 6 * MINUTE, [], True),
         (10 * MINUTE, MINUTE, [], True),
         (60 * MINUTE, MINUTE, [44 * MINUTE], True),
         (60 * MINUTE, 16 * MINUTE, [44 * MINUTE], False),

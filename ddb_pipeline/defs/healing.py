@@ -1,0 +1,126 @@
+"""One window of a gap healed: exported, and its net changes handed to redelivery."""
+
+import time
+from hashlib import sha256
+
+import dagster as dg
+
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
+from ddb_pipeline.dynamodb.stream import UndecodableRecordError, change_document, lambda_record
+from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.dynamodb.targets import AS_WRITTEN
+from ddb_pipeline.dynamodb.values import Writing
+from ddb_pipeline.export.layout import NEW_AND_OLD_IMAGES, Export
+from ddb_pipeline.export.read import read_changes
+from ddb_pipeline.export.request import (
+    ExportState,
+    start_export,
+    wait_for_export,
+)
+from ddb_pipeline.export.source import ExportFolder, open_export
+from ddb_pipeline.export.window import Window
+from ddb_pipeline.functions.changes import Change, Problem
+from ddb_pipeline.functions.dead_letters import write_dead_letters
+from ddb_pipeline.functions.rules import Rules, destination, edited
+from ddb_pipeline.lake.gaps import Cure
+from ddb_pipeline.lake.healed_changes import HealedChanges, event_id, healed_record
+from ddb_pipeline.lake.healing_windows import seconds_of
+from ddb_pipeline.resources.cloud import CloudResource
+
+FAILED = "FAILED"
+
+
+def heal_window(
+    context: dg.AssetExecutionContext,
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    window: Window,
+) -> Cure:
+    """Export a window and write its changes as redelivery's input.
+
+    Raises:
+        ExportRequestError: the export was refused or has failed.
+        WindowRefusedError: the service makes no export of this window.
+        ExportError: the export is damaged.
+    """
+    state = wait_for_export(
+        cloud.dynamodb,
+        requested(context, cloud, pipeline, window).arn,
+        poll_seconds=1.0 if cloud.embedded else 30.0,
+    )
+    opened = open_export(cloud.filesystem(), state.folder)
+    changes = add_changes(cloud, pipeline, *opened)
+    return Cure(
+        state.export_id,
+        seconds_of(window.from_time),
+        seconds_of(window.to_time),
+        time.time(),
+        changes,
+    )
+
+
+def requested(
+    context: dg.AssetExecutionContext,
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    window: Window,
+) -> ExportState:
+    """The export of a window: the one that an earlier run has requested, unless it has failed."""
+    arn = describe_table(cloud.dynamodb, pipeline.dynamodb_table).arn
+
+    def start(*names: str) -> ExportState:
+        token = sha256("\n".join([arn, str(window), *names]).encode()).hexdigest()[:32]
+        return start_export(
+            cloud.dynamodb,
+            arn,
+            pipeline.bucket,
+            pipeline.export_prefix.strip("/"),
+            window=window,
+            view=NEW_AND_OLD_IMAGES,
+            client_token=token,
+        )
+
+    state = start()
+    return start(context.run_id) if state.status == FAILED else state
+
+
+def add_changes(
+    cloud: CloudResource, pipeline: PipelineConfig, folder: ExportFolder, export: Export
+) -> int:
+    """Write the changes of an export as the streaming function would deliver them.
+
+    Returns their number, without those that the function's settings filter out.
+    """
+    settings = function_settings(cloud, pipeline)
+    rules = delivery_rules(cloud, settings)
+    healed = HealedChanges(cloud.s3, pipeline.bucket)
+    letters: list[Change] = []
+    for file in export.files:
+        for change in read_changes(folder, file, export.format):
+            record = healed_record(change, pipeline.dynamodb_table)
+            try:
+                if destination(record, settings) != settings.routing.default:
+                    continue
+                delivered = edited(record, rules)
+                if delivered is None:
+                    continue
+                name = event_id(delivered.keys, change.written_micros)
+                delivered = delivered._replace(event_id=name)
+                document = change_document(delivered, settings.options, Writing(AS_WRITTEN))
+            except UndecodableRecordError as error:
+                problem = Problem("undecodable", str(error))
+                letters.append(Change(lambda_record(record), 0, record, problem))
+                continue
+            if document:
+                healed.add(delivered, document)
+        letters = stored(cloud, rules, letters)
+    healed.flush()
+    return healed.changes
+
+
+def stored(cloud: CloudResource, rules: Rules, letters: list[Change]) -> list[Change]:
+    """Write changes that have no document as dead letters; returns what is left to write."""
+    if letters:
+        write_dead_letters(cloud.s3, rules, letters)
+    return []

@@ -1,0 +1,174 @@
+"""A pipeline that was stopped for 30 hours, longer than the stream keeps its records."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ddb_pipeline.config.names import checkpoint_table
+from ddb_pipeline.config.pipeline import GapPolicy, PipelineConfig, SchemaFix, StreamReader
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.gaps import gap_sensor
+from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.lake.gaps import PAD_AFTER, PAD_BEFORE, read_gaps, report_gap
+from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.resources import cloud as cloud_module
+from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.embedded_history import age_history, age_streams
+from ddb_pipeline_tests.support.polling import wait_until
+from ddb_pipeline_tests.support.sensor_ticks import Clock, MockAccount, Ticks
+
+PIPELINE = PipelineConfig(
+    name="stopped",
+    bucket="stopped-lake",
+    schema_fix=SchemaFix.DAGSTER,
+    stream_reader=StreamReader.CONSUMER,
+    buffer_seconds=1,
+)
+TABLE = PIPELINE.dynamodb_table
+STOPPED = timedelta(hours=30)
+
+
+class Stopped:
+    """The pipeline on an embedded AWS that can be stopped for a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.definitions = build_defs(settings)
+        self.cloud = CloudResource.of(settings)
+
+    def put(self, key: str, number: int) -> None:
+        item = {"log_id": {"S": key}, "n": {"N": str(number)}}
+        self.cloud.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    def delete(self, key: str) -> None:
+        self.cloud.dynamodb.delete_item(TableName=TABLE, Key={"log_id": {"S": key}})
+
+    def consume(self) -> None:
+        config = {"ops": {"consume_stream_records": {"config": {"pipeline": PIPELINE.name}}}}
+        job = self.definitions.resolve_job_def("consume_stream")
+        assert job.execute_in_process(run_config=config).success
+
+    def materialise(self, *names: str) -> Any:
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        keys = [dg.AssetKey([PIPELINE.name, name]) for name in names]
+        result = job.execute_in_process(asset_selection=keys)
+        assert result.success
+        return result
+
+    def rows(self) -> list[dict[str, Any]]:
+        s3, found = self.cloud.s3, []
+        for stored in list_objects(s3, PIPELINE.bucket, "stream/"):
+            body = s3.get_object(Bucket=PIPELINE.bucket, Key=stored.key)["Body"].read()
+            found += pq.read_table(pa.BufferReader(body)).to_pylist()
+        return sorted(found, key=lambda row: (row["ddb_event_time"], row["log_id"]))
+
+    def stop_for(self, passed: timedelta) -> None:
+        home = self.settings.home / "embedded"
+        stop(home)
+        age_history(home, passed)
+        age_streams(home, passed)
+        # The next client starts the embedded AWS again, at another port.
+        cloud_module._embedded_arguments.cache_clear()
+        self.cloud = CloudResource.of(self.settings)
+        self.definitions = build_defs(self.settings)
+        table = checkpoint_table(PIPELINE)
+        for item in self.cloud.dynamodb.scan(TableName=table)["Items"]:
+            if "delivered_until" in item:
+                moment = float(item["delivered_until"]["N"]) - passed.total_seconds()
+                item["delivered_until"] = {"N": str(moment)}
+                self.cloud.dynamodb.put_item(TableName=table, Item=item)
+
+
+@pytest.fixture
+def stopped(tmp_path: Any) -> Iterator[Stopped]:
+    settings = Settings(home=tmp_path, pipelines=(PIPELINE,))
+    yield Stopped(settings)
+    stop(tmp_path / "embedded")
+
+
+@pytest.mark.embedded
+def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
+    for number in range(4):
+        stopped.put(f"item-{number}", 1)
+    stopped.materialise("crawled_catalog_table", "normalized_schema", "lake_table")
+    # An export has nothing of an item that was created and deleted in its window.
+    time.sleep(PAD_BEFORE + 1)
+    stopped.put("last", 1)
+    stopped.consume()
+    wait_until(lambda: len(stopped.rows()) == 5, "rows")
+    # From here on nothing reads the stream.
+    stopped.put("item-1", 2)
+    stopped.put("item-1", 3)
+    stopped.delete("item-2")
+    stopped.put("new", 1)
+    stopped.put("short-lived", 1)
+    stopped.delete("short-lived")
+    stopped.stop_for(STOPPED)
+    stopped.put("item-3", 2)
+
+    stopped.consume()
+    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.bucket)
+    assert gap.open
+    assert gap.start < time.time() - 29 * 3600
+    assert "trimmed" in gap.causes[0]
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = Ticks(gap_sensor(stopped.settings), instance, stopped.cloud, Clock())
+        request = ticks.one()
+        assert request.asset_selection == [dg.AssetKey([PIPELINE.name, "healed_gaps"])]
+    result = stopped.materialise("healed_gaps")
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed
+    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.bucket)
+    assert sum(cure.changes for cure in gap.cures) == 4
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert Ticks(gap_sensor(stopped.settings), instance, stopped.cloud, Clock()).tick() == []
+    stopped.materialise("redelivered_records")
+    healed = [row for row in stopped.rows() if row["ddb_event_id"].startswith("healed-")]
+    newest = {row["log_id"]: (row["ddb_event_name"], row["n"]) for row in healed}
+    assert newest["item-1"][1] == 3
+    assert newest["item-2"] == ("REMOVE", None)
+    assert newest["new"] == ("INSERT", 1)
+    assert all(row["ddb_sequence_number"] is None for row in healed)
+    # Healed a second time, nothing is added.
+    before = stopped.rows()
+    stopped.cloud.s3.delete_object(Bucket=PIPELINE.bucket, Key="pipeline-state/gaps.json")
+    span = (gap.start + PAD_BEFORE, gap.end - PAD_AFTER)
+    report_gap(stopped.cloud.s3, PIPELINE.bucket, span, "again", now=time.time())
+    stopped.materialise("healed_gaps")
+    stopped.materialise("redelivered_records")
+    assert stopped.rows() == before
+
+
+def test_the_sensor_reports_where_it_may_not_heal(
+    account_of: Any, instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    account: MockAccount = account_of(PipelineConfig(name="logs", gap_policy=GapPolicy.REPORT))
+    ticks = Ticks(gap_sensor(account.settings), instance, account.cloud, clock)
+    assert ticks.tick() == []
+    assert ticks.skipped == "No gap is open."
+    bucket = account.pipeline.bucket
+    report_gap(account.cloud.s3, bucket, (clock.now - 7200, clock.now - 3600), "c", now=clock.now)
+    request = ticks.one()
+    ticks.record(request, dg.DagsterRunStatus.SUCCESS)
+    ticks.later(1e5)
+    assert ticks.tick() == []
+    assert ticks.skipped == "logs: its gaps are reported only"
+
+
+def test_a_table_without_recovery_is_named(
+    account: MockAccount, instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    ticks = Ticks(gap_sensor(account.settings), instance, account.cloud, clock)
+    bucket = account.pipeline.bucket
+    report_gap(account.cloud.s3, bucket, (clock.now - 7200, clock.now - 3600), "c", now=clock.now)
+    ticks.record(ticks.one(), dg.DagsterRunStatus.SUCCESS)
+    ticks.later(1e5)
+    assert ticks.tick() == []
+    assert "point-in-time recovery" in ticks.skipped
