@@ -118,7 +118,7 @@ def test_the_schedule_runs_the_check_without_its_asset(
     (request,) = schedule.evaluate_tick(dg.build_schedule_context()).run_requests or ()
     assert request.tags["ddb_pipeline/pipeline"] == "logs"
     monkeypatch.setattr(checks, "source", lambda cloud, pipeline: None)
-    monkeypatch.setattr(checks, "reconcile", lambda source, now: Reconciliation(until=1.0))
+    monkeypatch.setattr(checks, "reconcile", lambda source, now, on_gap: Reconciliation(until=1.0))
     job = definitions.get_repository_def().get_job(schedule.job_name)
     (checked,) = request.asset_check_keys or ()
     assert checked == dg.AssetCheckKey(dg.AssetKey(["logs", "parquet_stream"]), "nothing_lost")
