@@ -6,6 +6,12 @@ from ddb_pipeline.config.names import asset_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
+from ddb_pipeline.defs.change_exports import (
+    change_exported,
+    change_exports_job,
+    change_exports_sensor,
+)
+from ddb_pipeline.defs.changes import changes_asset
 from ddb_pipeline.defs.checks import (
     nothing_lost_check,
     nothing_lost_schedules,
@@ -55,7 +61,13 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
             *nothing_lost,
             *(check for checks in health for check in checks),
         ],
-        jobs=[*replay_jobs(settings), consume_job(settings), export, vacuum],
+        jobs=[
+            *replay_jobs(settings),
+            consume_job(settings),
+            export,
+            change_exports_job(settings),
+            vacuum,
+        ],
         sensors=[sensor for watched in settings.watched() for sensor in sensors(watched)]
         + (demo_sensors(settings) if alone else []),
         schedules=[
@@ -86,6 +98,7 @@ def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefini
         redelivered_asset(pipeline),
         snapshot_asset(settings, pipeline),
         healed_gaps_asset(pipeline),
+        changes_asset(settings, pipeline),
     ]
     if pipeline.relevance:
         found.append(relevance_asset(settings, pipeline, pipeline.relevance))
@@ -105,6 +118,8 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     ]
     if any(pipeline.relevance for pipeline in settings.pipelines):
         found.append(relevance_sensor(settings))
+    if change_exported(settings):
+        found.append(change_exports_sensor(settings))
     if mapped(settings):
         found.append(failed_batches_sensor(settings))
     if consumed(settings):

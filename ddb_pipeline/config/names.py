@@ -10,6 +10,7 @@ from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.crawled_table import catalog_table_name
 from ddb_pipeline.lake.layout import (
     ASSET_PREFIX,
+    CHANGES_PREFIX,
     RELEVANCE_PREFIX,
     SNAPSHOT_PREFIX,
     STREAM_PREFIX,
@@ -53,6 +54,11 @@ def snapshot_table(pipeline: "PipelineConfig") -> TableReference:
     return _catalog_table(pipeline, "_snapshot")
 
 
+def changes_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table over the net changes, one partition for each incremental export."""
+    return _catalog_table(pipeline, "_changes")
+
+
 def scores_table(pipeline: "PipelineConfig") -> TableReference:
     """The catalog table over the relevance scores."""
     return _catalog_table(pipeline, "_relevance")
@@ -77,6 +83,11 @@ def stream_location(pipeline: "PipelineConfig") -> str:
 def snapshot_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the snapshots."""
     return f"s3://{pipeline.bucket}/{SNAPSHOT_PREFIX}"
+
+
+def changes_location(pipeline: "PipelineConfig") -> str:
+    """The ``s3://`` URI of the net changes."""
+    return f"s3://{pipeline.bucket}/{CHANGES_PREFIX}"
 
 
 def relevance_location(pipeline: "PipelineConfig") -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
@@ -12,6 +12,7 @@ from ddb_pipeline.config.cron import checked_cron
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
+from ddb_pipeline.export.window import LONGEST_WINDOW, SHORTEST_WINDOW
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
@@ -23,6 +24,7 @@ PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
 STREAM_ARN = (
     r"^(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[a-zA-Z0-9_.-]{3,255}/stream/\S+)?$"
 )
+SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
 BUCKET_NAME = (
@@ -81,6 +83,14 @@ class GapPolicy(Enum):
 
     HEAL = "heal"
     REPORT = "report"
+
+
+class CurrentView(Enum):
+    """What the current view of the table is made of."""
+
+    STREAM = "stream"
+    EXPORTS = "exports"
+    OFF = "off"
 
 
 class FunctionSetting(Enum):
@@ -178,6 +188,17 @@ class PipelineConfig(BaseModel):
             "delivered (point-in-time recovery on), or a check reports them only."
         ),
     )
+    current: CurrentView = Field(
+        default=CurrentView.OFF,
+        description=(
+            "The table as it is now: from snapshots and the stream, or from snapshots and the "
+            "incremental exports that are then requested every current_every."
+        ),
+    )
+    current_every: timedelta = Field(
+        default=timedelta(hours=1),
+        description='From 15 minutes to 24 hours: "15m", "1h".',
+    )
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="First hour of the lake's partitions, UTC.",
@@ -194,6 +215,19 @@ class PipelineConfig(BaseModel):
     def group_name(self) -> str:
         """The group of the pipeline's assets."""
         return self.group or self.name
+
+    @field_validator("current_every", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        match = re.fullmatch(r"([0-9]{1,6})([smhd])", value) if isinstance(value, str) else None
+        return value if match is None else int(match[1]) * SECONDS_IN[match[2]]
+
+    @field_validator("current_every")
+    @classmethod
+    def _current_every(cls, value: timedelta) -> timedelta:
+        if value.microseconds or not SHORTEST_WINDOW <= value <= LONGEST_WINDOW:
+            raise ValueError("an incremental export covers 15 minutes to 24 hours, in seconds")
+        return value
 
     @field_validator("start")
     @classmethod

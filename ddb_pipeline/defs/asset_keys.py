@@ -13,6 +13,7 @@ PARQUET_STREAM = "parquet_stream"
 REDELIVERED_RECORDS = "redelivered_records"
 PARQUET_SNAPSHOT = "parquet_snapshot"
 HEALED_GAPS = "healed_gaps"
+PARQUET_CHANGES = "parquet_changes"
 RELEVANCE_SCORES = "relevance_scores"
 
 PARQUET_IO_MANAGER = "parquet_io_manager"
@@ -24,6 +25,7 @@ HEALTHY = "healthy"
 CHECKS_OF_RUNS = {
     PARQUET_STREAM: ("nothing_lost",),
     PARQUET_SNAPSHOT: ("every_item_counted", "schema_is_the_lake_tables"),
+    PARQUET_CHANGES: ("every_item_counted", "schema_is_the_lake_tables"),
 }
 """The checks that run with each partition of an asset."""
 

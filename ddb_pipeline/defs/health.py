@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ddb_pipeline.config.names import lake_table, scores_table, snapshot_table
+from ddb_pipeline.config.names import changes_table, lake_table, scores_table, snapshot_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALTHY,
+    PARQUET_CHANGES,
     PARQUET_SNAPSHOT,
     PARQUET_STREAM,
     RELEVANCE_SCORES,
@@ -85,6 +86,7 @@ SNAPSHOT_ADVICE = {
     Problem.NO_FILES: MATERIALISE,
     Problem.OLD: "Run the job export_table.",
 }
+CHANGES_ADVICE = {**SNAPSHOT_ADVICE, Problem.OLD: "Run the job export_changes."}
 SCORES_ADVICE = dict.fromkeys(Problem, "Materialise {asset}.")
 
 
@@ -98,6 +100,7 @@ def datasets(pipeline: PipelineConfig) -> list[Dataset]:
             STREAM_ADVICE,
         ),
         Dataset(PARQUET_SNAPSHOT, snapshot_table(pipeline), "/".join, SNAPSHOT_ADVICE),
+        Dataset(PARQUET_CHANGES, changes_table(pipeline), "/".join, CHANGES_ADVICE),
     ]
     if pipeline.relevance:
         found.append(Dataset(RELEVANCE_SCORES, scores_table(pipeline), "/".join, SCORES_ADVICE))

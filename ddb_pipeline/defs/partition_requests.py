@@ -38,6 +38,8 @@ from ddb_pipeline.defs.run_requests import (
 from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK, Turns
 
 CURSOR_FORMAT = 2
+PIPELINES = "pipelines"
+"""The member of a cursor that stores the progress of a sensor's only or first asset."""
 MAX_OPEN = 200
 """Open partitions of a pipeline. One query finds the states of all their runs."""
 MAX_ATTEMPTS = 5
@@ -91,12 +93,13 @@ class Progress:
     pass_at: float = 0.0
 
 
-def parse_cursor(text: str | None) -> tuple[dict[str, Progress], str]:
+def parse_cursor(text: str | None, member: str = PIPELINES) -> tuple[dict[str, Progress], str]:
     """The progress of each pipeline, and the one with which the tick begins (see ``turns``).
 
     Nothing where the text is not a cursor of this format.
 
-    Nothing is lost by that: Dagster's records show which partitions are settled.
+    Nothing is lost by that: Dagster's records show which partitions are settled. A cursor stores
+    the progress of one asset for each of its members.
     """
     try:
         data: Any = json.loads(text or "{}")
@@ -111,31 +114,35 @@ def parse_cursor(text: str | None) -> tuple[dict[str, Progress], str]:
                 str(progress["position"]),
                 float(progress["pass_at"]),
             )
-            for name, progress in data["pipelines"].items()
+            for name, progress in data.get(member, {}).items()
         }
         return progress_by_name, str(data.get("first", ""))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return {}, ""
 
 
-def render_cursor(pipelines: Mapping[str, Progress], first: str = "") -> str:
-    """The cursor as text."""
-    data = {
-        "format": CURSOR_FORMAT,
-        "first": first,
-        "pipelines": {
-            name: {
-                "open": {
-                    partition: last and [last.version, last.attempt, last.at]
-                    for partition, last in progress.open.items()
-                },
-                "position": progress.position,
-                "pass_at": progress.pass_at,
-            }
-            for name, progress in pipelines.items()
-        },
+def render_cursor(
+    pipelines: Mapping[str, Progress], first: str = "", **others: Mapping[str, Progress]
+) -> str:
+    """The cursor as text; ``others`` are its further members."""
+    members = {PIPELINES: pipelines, **others}
+    data: dict[str, Any] = {"format": CURSOR_FORMAT, "first": first}
+    data |= {
+        member: {name: _rendered(progress) for name, progress in stored.items()}
+        for member, stored in members.items()
     }
     return json.dumps(data, separators=(",", ":"))
+
+
+def _rendered(progress: Progress) -> dict[str, Any]:
+    return {
+        "open": {
+            partition: last and [last.version, last.attempt, last.at]
+            for partition, last in progress.open.items()
+        },
+        "position": progress.position,
+        "pass_at": progress.pass_at,
+    }
 
 
 class PartitionRequests:
@@ -145,6 +152,7 @@ class PartitionRequests:
         instance: the Dagster instance.
         stage: what the runs do, as their tag names it.
         asset: the asset's name.
+        member: the member of the cursor that stores the asset's progress.
         now: the time of the tick, epoch seconds.
         pause_seconds: the shortest time between two runs of a partition.
     """
@@ -158,8 +166,14 @@ class PartitionRequests:
         *,
         limit: int,
         pause_seconds: float = 0.0,
+        member: str = PIPELINES,
     ) -> None:
-        """Read the cursor and look up the runs that it names; ``limit`` bounds the requests."""
+        """Read the cursor and look up the runs that it names.
+
+        Args:
+            limit: bounds the requests of a tick.
+            member: the member of the cursor that stores the progress of the asset.
+        """
         self.instance = context.instance
         self.stage = stage
         self.asset = asset
@@ -167,8 +181,9 @@ class PartitionRequests:
         self.now = round(time.time(), 3)
         self.pause_seconds = pause_seconds
         self._log = context.log
-        stored, first = parse_cursor(context.cursor)
+        stored, first = parse_cursor(context.cursor, member)
         self._turns = Turns(first)
+        self.member = member
         self.pipelines = [
             PipelinePartitions(self, pipeline, stored.get(pipeline.name) or Progress(), limit)
             for pipeline in pipelines
@@ -183,19 +198,34 @@ class PartitionRequests:
             is_full=lambda: sum(len(each.runs) for each in self.pipelines) >= MAX_RUNS_PER_TICK,
         )
 
-    def result(self, otherwise: str, **members: Any) -> dg.SensorResult:
-        """The tick's result; ``otherwise`` is the skip reason, ``members`` further members."""
-        runs = [run for each in self.pipelines for run in each.runs]
-        given_up = [reason for each in self.pipelines for reason in each.given_up]
-        reasons = [*self._turns.reasons(), *given_up]
+    def result(
+        self, otherwise: str, *others: "PartitionRequests", **members: Any
+    ) -> dg.SensorResult:
+        """The tick's result, which includes those of ``others``.
+
+        Args:
+            otherwise: the skip reason.
+            others: requests for further assets, with members of the cursor of their own.
+            members: further members of the result.
+        """
+        found = [each for requests in (self, *others) for each in requests.pipelines]
+        runs = [run for each in found for run in each.runs]
+        reasons = [*self._turns.reasons(), *(reason for each in found for reason in each.given_up)]
         return dg.SensorResult(
             run_requests=runs,
             cursor=render_cursor(
-                {p.pipeline.name: p.progress for p in self.pipelines}, self._turns.first
+                self.progress,
+                self._turns.first,
+                **{other.member: other.progress for other in others},
             ),
             skip_reason=None if runs else "; ".join(reasons[:10]) or otherwise,
             **members,
         )
+
+    @property
+    def progress(self) -> dict[str, Progress]:
+        """What the cursor stores of each pipeline."""
+        return {each.pipeline.name: each.progress for each in self.pipelines}
 
 
 class PipelinePartitions:
@@ -203,6 +233,7 @@ class PipelinePartitions:
 
     Attributes:
         pipeline: the pipeline.
+        key: the asset's key.
         progress: what the cursor stores of it.
         runs: the runs requested so far.
         given_up: sentences about partitions whose last attempt has failed.
@@ -221,7 +252,7 @@ class PipelinePartitions:
         self.given_up: list[str] = []
         self._tick = tick
         self._limit = limit
-        self._key = asset_key(pipeline, tick.asset)
+        self.key = asset_key(pipeline, tick.asset)
         keys = {p: self._run_key(p, last) for p, last in progress.open.items() if last}
         states = run_states(tick.instance, list(keys.values()))
         self._states = {partition: states[key] for partition, key in keys.items()}
@@ -261,7 +292,7 @@ class PipelinePartitions:
         Returns the first partition that needs a run for which this tick has no room; None where
         all were compared.
         """
-        known = recorded(self._tick.instance, self._key, versions)
+        known = recorded(self._tick.instance, self.key, versions)
         needed = {}
         for partition, content in versions.items():
             record = known.get(partition)
@@ -304,9 +335,9 @@ class PipelinePartitions:
         attempt = {ATTEMPT_TAG: str(requested.attempt)}
         return dg.RunRequest(
             run_key=self._run_key(partition, requested),
-            asset_selection=[self._key],
+            asset_selection=[self.key],
             asset_check_keys=[
-                dg.AssetCheckKey(self._key, name) for name in CHECKS_OF_RUNS[self._tick.asset]
+                dg.AssetCheckKey(self.key, name) for name in CHECKS_OF_RUNS[self._tick.asset]
             ],
             partition_key=partition,
             tags={**run_tags(self.pipeline.name, self._tick.stage), **attempt},

@@ -264,6 +264,28 @@ class RunRequests:
 
         Returns whether a run is requested.
         """
+        requested = self._next(pipeline, version, pause_seconds, unresolved=unresolved)
+        if requested is None:
+            return False
+        assets_of_run = [asset_key(pipeline, asset) for asset in assets]
+        self._add(pipeline, requested, tags or {}, asset_selection=assets_of_run)
+        return True
+
+    def request_job(self, pipeline: PipelineConfig, version: str, run_config: dg.RunConfig) -> bool:
+        """Request a run of the sensor's job, which is needed as long as this version is found.
+
+        Returns whether a run is requested.
+        """
+        requested = self._next(pipeline, version, 0.0, unresolved=True)
+        if requested is None:
+            return False
+        self._add(pipeline, requested, {}, run_config=run_config)
+        return True
+
+    def _next(
+        self, pipeline: PipelineConfig, version: str, pause_seconds: float, *, unresolved: bool
+    ) -> Requested | None:
+        """The run to request now, as the cursor stores it."""
         if self.in_progress(pipeline):
             self.skip(pipeline, "a run is in progress")
         state = self._states.get(pipeline.name, RunState.UNKNOWN)
@@ -271,18 +293,25 @@ class RunRequests:
             state = RunState.FAILED
         last = self._requested.get(pipeline.name)
         requested = next_request(last, version, state, now=self.now, pause_seconds=pause_seconds)
-        if requested is None:
-            return False
-        self._requested[pipeline.name] = requested
+        if requested is not None:
+            self._requested[pipeline.name] = requested
+        return requested
+
+    def _add(
+        self,
+        pipeline: PipelineConfig,
+        requested: Requested,
+        tags: Mapping[str, str],
+        **target: Any,
+    ) -> None:
         attempt = {ATTEMPT_TAG: str(requested.attempt)}
         self._runs.append(
             dg.RunRequest(
                 run_key=run_key(self._stage, pipeline.name, requested),
-                asset_selection=[asset_key(pipeline, asset) for asset in assets],
-                tags={**run_tags(pipeline.name, self._stage), **attempt, **(tags or {})},
+                tags={**run_tags(pipeline.name, self._stage), **attempt, **tags},
+                **target,
             )
         )
-        return True
 
     def skip(self, pipeline: PipelineConfig, reason: str) -> None:
         """Note why no run is requested for a pipeline."""

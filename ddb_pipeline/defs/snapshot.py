@@ -1,7 +1,11 @@
-"""Snapshots: exports of the whole table as Parquet, one partition for each export."""
+"""Snapshots: exports of the whole table as Parquet, one partition for each export.
+
+Incremental exports become partitions of ``parquet_changes`` in the same way (``defs.changes``).
+"""
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -19,12 +23,12 @@ from ddb_pipeline.defs.snapshot_converters import (
     chosen_converter,
 )
 from ddb_pipeline.export.convert import ConversionFailedError, ConvertedExport
-from ddb_pipeline.export.layout import FOLDER, Export
-from ddb_pipeline.export.manifest import ExportError
+from ddb_pipeline.export.layout import FOLDER, Export, ExportSummary
+from ddb_pipeline.export.manifest import ExportError, MalformedExportError
 from ddb_pipeline.export.source import open_export
-from ddb_pipeline.glue.catalog import read_table
+from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
-from ddb_pipeline.glue.snapshot_table import item_columns, publish_snapshot
+from ddb_pipeline.glue.snapshot_table import item_columns, publish_export
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.footers import differing_schemas
 from ddb_pipeline.parquet.partition_by import PartitionError
@@ -56,38 +60,61 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={TABLE_NAME: str(snapshot_table(pipeline))},
-        check_specs=[
-            dg.AssetCheckSpec(
-                name="every_item_counted",
-                asset=key,
-                description=(
-                    "Rows and rejected lines add up to the number of items in the export's "
-                    "manifest, and no line was rejected."
-                ),
-            ),
-            dg.AssetCheckSpec(
-                name="schema_is_the_lake_tables",
-                asset=key,
-                description="The Parquet files have the columns and types of the lake table.",
-            ),
-        ],
+        check_specs=converted_checks(key),
     )
     def parquet_snapshot(
         context: dg.AssetExecutionContext, cloud: CloudResource, config: SnapshotConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
-        yield make_snapshot(context, cloud, settings, pipeline, config)
+        snapshots = ExportTable(snapshot_table(pipeline), snapshot_location(pipeline))
+        yield make_partition(context, cloud, settings, pipeline, config, snapshots)
 
     return parquet_snapshot
 
 
-def make_snapshot(
+def converted_checks(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of each converted export."""
+    return [
+        dg.AssetCheckSpec(
+            name="every_item_counted",
+            asset=key,
+            description=(
+                "Rows and rejected lines add up to the number of items in the export's "
+                "manifest, and no line was rejected."
+            ),
+        ),
+        dg.AssetCheckSpec(
+            name="schema_is_the_lake_tables",
+            asset=key,
+            description="The Parquet files have the columns and types of the lake table.",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTable:
+    """The table whose partitions are converted exports.
+
+    Attributes:
+        location: its ``s3://`` URI.
+        extra_columns: columns after those of the items.
+        incremental: whether the exports are incremental ones.
+    """
+
+    reference: TableReference
+    location: str
+    extra_columns: tuple[Column, ...] = ()
+    incremental: bool = False
+
+
+def make_partition(
     context: dg.AssetExecutionContext,
     cloud: CloudResource,
     settings: Settings,
     pipeline: PipelineConfig,
     config: SnapshotConfig,
+    table: ExportTable,
 ) -> dg.MaterializeResult[None]:
-    """Convert the partition's export to Parquet and add it to the catalog.
+    """Convert the partition's export to Parquet and add it to the table.
 
     Raises:
         dagster.Failure: the export cannot be converted, and a retry would not help.
@@ -95,22 +122,26 @@ def make_snapshot(
     started = time.monotonic()
     try:
         snapshot = open_snapshot(cloud, pipeline, config, context.partition_key)
+        require_kind(snapshot, table)
         converter = chosen_converter(context, settings, snapshot)
         columns = snapshot_columns(context, snapshot, converter)
         conversion = converter.converted(snapshot, columns)
     except (ExportError, ConversionFailedError, PartitionError, PublishError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    publish_snapshot(
-        cloud.glue,
-        snapshot_table(pipeline),
-        location=snapshot_location(pipeline),
-        columns=columns,
-        export_id=snapshot.export_id,
-        partition_location=snapshot.uri,
-    )
+    columns += table.extra_columns
+    if conversion.parts or not table.incremental:  # a window without a change has no partition
+        publish_export(
+            cloud.glue,
+            table.reference,
+            location=table.location,
+            columns=columns,
+            export_id=snapshot.export_id,
+            partition_location=snapshot.uri,
+        )
     return dg.MaterializeResult(
         metadata={
-            **snapshot_metadata(snapshot, conversion, columns, time.monotonic() - started),
+            **partition_metadata(snapshot, conversion, columns, time.monotonic() - started),
+            TABLE_NAME: dg.MetadataValue.text(str(table.reference)),
             "converted_by": "Spark" if isinstance(converter, BySpark) else "one machine",
         },
         data_version=dg.DataVersion(snapshot.export_id),
@@ -119,6 +150,21 @@ def make_snapshot(
             schema_is_the_lake_tables(snapshot.destination, conversion, columns),
         ],
     )
+
+
+def require_kind(snapshot: Snapshot, table: ExportTable) -> None:
+    """Refuse an export of the other kind.
+
+    Raises:
+        MalformedExportError: the table's partitions are made of other exports.
+    """
+    incremental = snapshot.export.summary.incremental
+    if incremental is not table.incremental:
+        kind, asset = ("incremental", "changes") if incremental else ("full", "snapshot")
+        raise MalformedExportError(
+            snapshot.export.summary.manifest_files_key,
+            f"the export is {kind}: materialise its partition of parquet_{asset}.",
+        )
 
 
 def open_snapshot(
@@ -147,15 +193,17 @@ def snapshot_columns(
     return item_columns(update.table.columns)
 
 
-def snapshot_metadata(
+def partition_metadata(
     snapshot: Snapshot, conversion: ConvertedExport, columns: tuple[Column, ...], seconds: float
 ) -> Mapping[str, dg.MetadataValue]:
     """What an export became, for the asset's page."""
     return {
         COLUMN_SCHEMA: dg.MetadataValue.table_schema(column_schema(columns)),
         "dagster/uri": dg.MetadataValue.text(snapshot.uri),
-        TABLE_NAME: dg.MetadataValue.text(str(snapshot_table(snapshot.pipeline))),
-        "export_time": dg.MetadataValue.text(snapshot.export.summary.export_time),
+        **{
+            name: dg.MetadataValue.text(text)
+            for name, text in export_times(snapshot.export.summary).items()
+        },
         "dagster/partition_row_count": dg.MetadataValue.int(conversion.rows),
         "rejected": dg.MetadataValue.int(conversion.rejected),
         "read_one_by_one": dg.MetadataValue.int(conversion.exact_lines),
@@ -164,6 +212,13 @@ def snapshot_metadata(
         "seconds": dg.MetadataValue.float(round(seconds, 1)),
         "tasks_done_by_an_earlier_run": dg.MetadataValue.int(conversion.resumed_tasks),
     }
+
+
+def export_times(summary: ExportSummary) -> dict[str, str]:
+    """The time of a full export, or the window of an incremental one, for the asset's page."""
+    if summary.incremental:
+        return {"from_time": summary.from_time, "to_time": summary.to_time, "view": summary.view}
+    return {"export_time": summary.export_time}
 
 
 def every_item_counted(export: Export, conversion: ConvertedExport) -> dg.AssetCheckResult:

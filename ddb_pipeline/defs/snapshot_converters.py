@@ -1,4 +1,4 @@
-"""How a snapshot's export is converted: in this process, or by a Spark job."""
+"""How an export is converted to a partition: in this process, or by a Spark job."""
 
 import time
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from ddb_pipeline.export.source import ExportFolder
 from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
 from ddb_pipeline.hive.infer import inferred_schema, notes
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX, SPARK_COLUMNS_PREFIX
+from ddb_pipeline.lake.layout import CHANGES_PREFIX, SNAPSHOT_PREFIX, SPARK_COLUMNS_PREFIX
 from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
@@ -72,7 +72,7 @@ class SnapshotConfig(dg.Config):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An export that is being converted to a snapshot."""
+    """An export that is being converted: to a snapshot, or to changes if it is incremental."""
 
     cloud: CloudResource
     pipeline: PipelineConfig
@@ -89,8 +89,8 @@ class Snapshot:
     @property
     def location(self) -> str:
         """``bucket/prefix`` of the dataset."""
-        bucket = self.pipeline.bucket
-        return f"{bucket}/{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={self.export_id}"
+        prefix = CHANGES_PREFIX if self.export.summary.incremental else SNAPSHOT_PREFIX
+        return f"{self.pipeline.bucket}/{prefix}{PARTITION_KEY.name}={self.export_id}"
 
     @property
     def uri(self) -> str:

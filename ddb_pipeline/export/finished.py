@@ -3,7 +3,8 @@
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ddb_pipeline.export.layout import SUMMARY, export_folder
+from ddb_pipeline.export.layout import DATA_FOLDER, SUMMARY, export_folder
+from ddb_pipeline.export.manifest import MalformedExportError, read_summary
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -25,7 +26,8 @@ def export_ids(
         PaginationConfig={"PageSize": min(limit, 1000)},
     )
     folders = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
-    return [folder[len(root) : -1] for folder in islice(folders, limit)]
+    names = (folder[len(root) : -1] for folder in islice(folders, limit))
+    return [name for name in names if name != DATA_FOLDER]
 
 
 def first_id(seconds: float) -> str:
@@ -33,7 +35,17 @@ def first_id(seconds: float) -> str:
     return f"{int(seconds * 1000):014d}"
 
 
-def is_finished(s3: "S3Client", bucket: str, prefix: str, export_id: str) -> bool:
-    """Whether an export's summary manifest is written, which DynamoDB writes last."""
+def is_incremental(s3: "S3Client", bucket: str, prefix: str, export_id: str) -> bool | None:
+    """Whether an export is incremental; None where its summary manifest is not written yet.
+
+    DynamoDB writes the summary manifest last. One that cannot be read counts as that of a full
+    export; who opens the export gets the reason.
+    """
     key = f"{export_folder(prefix, export_id)}{SUMMARY}.json"
-    return bool(s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"))
+    if not s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents"):
+        return None
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        return read_summary(key, body).incremental
+    except MalformedExportError:
+        return False

@@ -81,7 +81,7 @@ def read_export(open_object: Open, folder: str, *, checksums: bool = True) -> Ex
             "it does not exist. The export is still running (see DescribeExport), has failed, or "
             "is under another prefix.",
         ) from None
-    summary = _parse_summary(summary_key, body)
+    summary = read_summary(summary_key, body)
     files_key = f"{folder}{FILES}.json"
     try:
         body = _manifest(open_object, folder, FILES, checksums)
@@ -197,7 +197,12 @@ def _parse_file(key: str, number: int, line: bytes) -> DataFile:
         ) from None
 
 
-def _parse_summary(key: str, body: bytes) -> ExportSummary:
+def read_summary(key: str, body: bytes) -> ExportSummary:
+    """The summary in the text of a summary manifest.
+
+    Raises:
+        MalformedExportError: it has another form than DynamoDB writes.
+    """
     document = json_object(key, 1, body)
     version = document.get("version")
     if version not in (FULL_VERSION, INCREMENTAL_VERSION):

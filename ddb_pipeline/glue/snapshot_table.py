@@ -1,4 +1,4 @@
-"""The catalog table of the snapshots, with one partition for each complete export."""
+"""The catalog tables of converted exports, with one partition for each complete export."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -32,11 +32,11 @@ def item_columns(lake: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def snapshot_definition(name: str, location: str, columns: Sequence[Column]) -> "TableInputTypeDef":
-    """Define a new snapshot table for Spark, Hive and Athena."""
+    """Define a new table of exports for Spark, Hive and Athena."""
     return parquet_definition(name, location, columns, (PARTITION_KEY,))
 
 
-def publish_snapshot(
+def publish_export(
     glue: "GlueClient",
     reference: TableReference,
     *,
@@ -45,7 +45,7 @@ def publish_snapshot(
     export_id: str,
     partition_location: str,
 ) -> CatalogTable:
-    """Add the partition of a complete snapshot; creates the table, or widens it to ``columns``.
+    """Add the partition of a converted export; creates the table, or widens it to ``columns``.
 
     Raises:
         CatalogError: the table or its partition cannot be written.

@@ -13,6 +13,8 @@ COMPACTED_PREFIX = "stream-compacted/"
 """The same rows in few files: generations of the hours that are closed, by delivery hour."""
 SNAPSHOT_PREFIX = "snapshot/"
 """Parquet of the whole table, by export."""
+CHANGES_PREFIX = "changes/"
+"""Parquet of the net changes of windows, by incremental export."""
 ERROR_PREFIX = "errors/"
 """Error objects, by the kind of error: records that redelivery converts again."""
 HELD_PREFIX = f"{ERROR_PREFIX}{HELD_KIND}/"
@@ -37,6 +39,7 @@ RESERVED_PREFIXES = frozenset(
         STREAM_PREFIX,
         COMPACTED_PREFIX,
         SNAPSHOT_PREFIX,
+        CHANGES_PREFIX,
         ERROR_PREFIX,
         DEAD_LETTER_PREFIX,
         REDELIVERED_PREFIX,

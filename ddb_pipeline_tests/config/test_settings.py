@@ -197,3 +197,20 @@ def test_spark_runs_on_emr_where_there_is_one(
     codes = {name: Bundle(name, b"", "0" * 64) for name in FUNCTIONS}
     parameters = stack_parameters(pipeline, "code", codes)
     assert parameters["EmrServerless"] == ("true" if on_emr else "false")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [('"15m"', 900), ('"1h"', 3600), ('"24h"', 86_400), ('"1d"', 86_400), ("1800", 1800)],
+)
+def test_how_often_changes_are_exported(tmp_path: Path, text: str, seconds: int) -> None:
+    write(tmp_path, f'[[pipelines]]\nname = "logs"\ncurrent_every = {text}\n')
+    (pipeline,) = load_settings({}, tmp_path).pipelines
+    assert pipeline.current_every.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ['"14m"', '"25h"', '"soon"', "1800.5"])
+def test_intervals_that_no_incremental_export_covers(tmp_path: Path, text: str) -> None:
+    write(tmp_path, f'[[pipelines]]\nname = "logs"\ncurrent_every = {text}\n')
+    with pytest.raises(ConfigError, match="current_every"):
+        load_settings({}, tmp_path)

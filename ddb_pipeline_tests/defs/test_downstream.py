@@ -18,7 +18,7 @@ from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions, widen_lake_table
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
-from ddb_pipeline.glue.snapshot_table import publish_snapshot
+from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.resources.cloud import CloudResource
@@ -55,7 +55,7 @@ def pipeline(cloud: CloudResource) -> PipelineConfig:
     register_partitions(cloud.glue, read_table(cloud.glue, lake_table(found)), hours)
     for export in ("1-a", "2-b"):
         put(cloud, found, f"snapshot/export_id={export}/", export)
-        publish_snapshot(
+        publish_export(
             cloud.glue,
             snapshot_table(found),
             location=f"s3://{name}/snapshot/",

@@ -8,6 +8,7 @@ import pytest
 from ddb_pipeline.defs import export_sensor as module
 from ddb_pipeline.defs.export_sensor import export_sensor
 from ddb_pipeline.defs.partition_requests import MAX_ATTEMPTS
+from ddb_pipeline.export.layout import ExportSummary
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
     STARTED,
@@ -145,3 +146,59 @@ def test_without_a_cursor_nothing_is_requested_again(account: MockAccount, ticks
     ticks.record(other, STARTED)
     ticks.cursor = json.dumps({"logs": {export_id(1): [export_id(1), 0, 1_780_000_000.0]}})
     assert ticks.tick() == []
+
+
+def asset_of(request: dg.RunRequest) -> str:
+    (key,) = request.asset_selection or ()
+    return key.path[-1]
+
+
+def put_incremental_export(account: MockAccount, number: int) -> None:
+    summary = ExportSummary(
+        table_arn="arn",
+        bucket=account.pipeline.bucket,
+        export_arn="arn",
+        from_time="2026-11-26T00:00:00.000Z",
+        to_time="2026-11-26T01:00:00.000Z",
+        start_time="2026-11-26T01:01:00.000Z",
+        manifest_files_key="key",
+    )
+    folder = f"exports/AWSDynamoDB/{export_id(number)}/"
+    account.put(f"{folder}manifest-summary.json", summary.to_json())
+    account.put("exports/AWSDynamoDB/data/file.json.gz")
+
+
+def test_an_incremental_export_becomes_changes(account: MockAccount, ticks: Ticks) -> None:
+    put_export(account, 1)
+    put_incremental_export(account, 2)
+    snapshot, changes = ticks.tick()
+    assert (asset_of(snapshot), snapshot.partition_key) == ("parquet_snapshot", export_id(1))
+    assert (asset_of(changes), changes.partition_key) == ("parquet_changes", export_id(2))
+    assert ticks.instance.get_dynamic_partitions("logs_exports") == [export_id(1)]
+    assert ticks.instance.get_dynamic_partitions("logs_change_exports") == [export_id(2)]
+    ticks.record(snapshot, SUCCESS)
+    ticks.record(changes, FAILURE)
+    ticks.later(1800)
+    again = ticks.one()
+    assert (asset_of(again), again.partition_key) == ("parquet_changes", export_id(2))
+    ticks.record(again, SUCCESS)
+    ticks.later(1e6)
+    assert ticks.tick() == []
+    ticks.cursor = None
+    assert ticks.tick() == []
+
+
+def test_a_pass_finds_older_exports_of_both_kinds(
+    account: MockAccount, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE_EXPORTS", 3)
+    monkeypatch.setattr(module, "MAX_REQUESTS_PER_TICK", 1)
+    ticks.later(100 * DAY)
+    for number in range(8):
+        (put_incremental_export if number % 3 else put_export)(account, number)
+    found = []
+    for _ in range(12):
+        for request in ticks.tick():
+            found.append(request.partition_key)
+            ticks.record(request, SUCCESS)
+    assert sorted(filter(None, found)) == [export_id(number) for number in range(8)]

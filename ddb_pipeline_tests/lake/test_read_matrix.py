@@ -35,7 +35,7 @@ from ddb_pipeline.glue.lake_table import (
 )
 from ddb_pipeline.glue.partition_pages import all_partitions
 from ddb_pipeline.glue.partitions import CatalogPartition, point_partition
-from ddb_pipeline.glue.snapshot_table import publish_snapshot
+from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.evolve import merge_columns
 from ddb_pipeline.hive.types import (
     ArrayType,
@@ -220,7 +220,7 @@ class Builder:
         for export_id, columns, rows in (("1-a", OLD, OLD_ROWS), ("2-b", NEW, NEW_ROWS)):
             folder = f"snapshot/export_id={export_id}/"
             self.put(f"{folder}rows.parquet", columns, rows)
-            publish_snapshot(
+            publish_export(
                 self.cloud.glue,
                 reference,
                 location=f"s3://{self.name}/snapshot/",

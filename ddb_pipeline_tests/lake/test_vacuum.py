@@ -11,7 +11,7 @@ import pytest
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.partitions import find_partition, point_partition
-from ddb_pipeline.glue.snapshot_table import publish_snapshot
+from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import vacuum as module
 from ddb_pipeline.lake.compacted_hours import COMPACTED_HOURS_PREFIX
@@ -64,7 +64,7 @@ class VacuumedLake:
         names = ("manifest-summary.json", "manifest-files.json", "data/a.json.gz", "data/b.json.gz")
         for key in [*(export + n for n in names), f"{snapshot}p.parquet", f"{snapshot}_SUCCESS"]:
             lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=b"x")
-        publish_snapshot(
+        publish_export(
             lake.glue,
             self.snapshots,
             location=f"s3://{lake.bucket}/snapshot/",
