@@ -28,6 +28,7 @@ from ddb_pipeline.export.ion import ion_as_json
 from ddb_pipeline.export.layout import md5_text
 from ddb_pipeline.export.lines import Lines
 from ddb_pipeline.export.manifest import ExportError, read_export
+from ddb_pipeline.export.rows.changes import ChangeInference, ChangeReader
 from ddb_pipeline.export.rows.inference import ExportInference
 from ddb_pipeline.export.rows.reader import ExportReader
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object
@@ -186,6 +187,31 @@ def _read_export_block(block: bytes) -> None:
         )
 
 
+def _changes_block(rng: random.Random) -> bytes:
+    """Lines of an incremental export, most of them mutated."""
+    change = {
+        "Metadata": {"WriteTimestampMicros": {"N": "1700000000000000"}},
+        "Keys": {"id": ITEM["id"], "n": ITEM["n"]},
+        "OldImage": ITEM,
+        "NewImage": ITEM,
+    }
+    lines = []
+    for _ in range(LINES_OF_BLOCK):
+        document = change if rng.random() < 0.5 else mutated_document(rng, change)
+        line = json.dumps(document, separators=(",", ":")).encode()
+        lines.append(line if rng.random() < 0.5 else mutated_bytes(rng, line))
+    return b"\n".join(lines)
+
+
+def _read_changes(block: bytes) -> None:
+    lines = sum(bool(line.strip()) for line in block.split(b"\n"))
+    rows = ChangeReader(COLUMNS).rows(block)
+    rows.table.validate(full=True)
+    assert sorted([*rows.numbers, *rows.rejected_numbers]) == list(range(lines))
+    inference = ChangeInference()
+    assert inference.add(block) + inference.inference.items == lines
+
+
 def _read_ion(block: bytes) -> None:
     lines = sum(bool(line.strip()) for line in block.split(b"\n"))
     converted = ion_as_json(Lines(block))
@@ -314,6 +340,7 @@ def _stream_record(rng: random.Random) -> Any:
 PARSERS: dict[str, Parser] = {
     "hive-types": Parser(_hive_type, _parse_types, (HiveTypeError,)),
     "export-json": Parser(_export_block, _read_export_block, inputs=LINES_OF_BLOCK),
+    "export-changes": Parser(_changes_block, _read_changes, inputs=LINES_OF_BLOCK),
     "export-ion": Parser(
         lambda rng: b"\n".join(mutated_bytes(rng, ION_LINE) for _ in range(LINES_OF_BLOCK)),
         _read_ion,
