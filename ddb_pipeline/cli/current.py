@@ -65,10 +65,11 @@ def current_command(
     list_files: bool,
     as_json: bool,
 ) -> None:
-    """Build or update the current view of a table: one row for each item, as it is now.
+    """Build or update the current view of a table from exports.
 
-    DESTINATION is a folder or an s3:// URL. It holds Parquet in folders key_bucket=N. EXPORT is the
-    folder or s3:// URL of an export as DynamoDB writes it.
+    The view has one row for each item, as it is now. DESTINATION is a folder or an s3:// URL. It
+    holds Parquet in folders key_bucket=N. EXPORT is the folder or s3:// URL of an export as
+    DynamoDB writes it.
 
     The first time, give a full export, and the incremental exports whose windows follow it without
     a gap. Later, incremental exports that follow, or a newer full export. Exports that are applied

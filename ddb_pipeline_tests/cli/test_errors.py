@@ -23,9 +23,10 @@ AWS_COMMANDS = {
     "fix": ("fix", "d", "t"),
     "ddl": ("ddl", "d", "t"),
     "export": ("export", "search-logs", "s3://bucket/prefix"),
+    "vacuum": ("vacuum", "search_logs"),
     "deploy": ("deploy", "--code-bucket", "bucket"),
 }
-WITHOUT_BOTO3 = {"convert-export", "package", "demo"}
+WITHOUT_BOTO3 = {"convert-export", "current", "package", "demo"}
 VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "DDB_PIPELINE_HOME"),
