@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ddb_pipeline.config.names import asset_location
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
 from ddb_pipeline.defs.change_exports import (
@@ -19,6 +19,9 @@ from ddb_pipeline.defs.checks import (
 )
 from ddb_pipeline.defs.consume import consume_job, consume_sensor, consumed
 from ddb_pipeline.defs.crawl import crawl_schedules, crawl_sensor, crawled_asset
+from ddb_pipeline.defs.current import current_asset
+from ddb_pipeline.defs.current_check import current_equals_source_check
+from ddb_pipeline.defs.current_sensor import current_sensor, viewed
 from ddb_pipeline.defs.delivery import stream_asset
 from ddb_pipeline.defs.demo import demo_traffic_sensor
 from ddb_pipeline.defs.export_sensor import export_sensor
@@ -59,6 +62,7 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
         asset_checks=[
             *map(type_conflicts_check, settings.pipelines),
             *nothing_lost,
+            *map(current_equals_source_check, viewed(settings)),
             *(check for checks in health for check in checks),
         ],
         jobs=[
@@ -100,6 +104,8 @@ def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefini
         healed_gaps_asset(pipeline),
         changes_asset(settings, pipeline),
     ]
+    if pipeline.current is not CurrentView.OFF:
+        found.append(current_asset(pipeline))
     if pipeline.relevance:
         found.append(relevance_asset(settings, pipeline, pipeline.relevance))
     return found
@@ -116,6 +122,8 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         export_sensor(settings),
         gap_sensor(settings),
     ]
+    if viewed(settings):
+        found.append(current_sensor(settings))
     if any(pipeline.relevance for pipeline in settings.pipelines):
         found.append(relevance_sensor(settings))
     if change_exported(settings):

@@ -64,6 +64,11 @@ def scores_table(pipeline: "PipelineConfig") -> TableReference:
     return _catalog_table(pipeline, "_relevance")
 
 
+def current_table(pipeline: "PipelineConfig") -> TableReference:
+    """The catalog table over the current view, one row for each item."""
+    return _catalog_table(pipeline, "_current")
+
+
 def delivery_table(pipeline: "PipelineConfig") -> TableReference:
     """The catalog table whose column types Firehose converts with."""
     delivers_to_lake = pipeline.delivery_schema.value == "lake"

@@ -78,19 +78,19 @@ class KeyType(Enum):
     BINARY = "B"
 
 
-class GapPolicy(Enum):
-    """What is done about a time of which the stream has lost changes."""
-
-    HEAL = "heal"
-    REPORT = "report"
-
-
 class CurrentView(Enum):
     """What the current view of the table is made of."""
 
     STREAM = "stream"
     EXPORTS = "exports"
     OFF = "off"
+
+
+class GapPolicy(Enum):
+    """What is done about a time of which the stream has lost changes."""
+
+    HEAL = "heal"
+    REPORT = "report"
 
 
 class FunctionSetting(Enum):
@@ -111,6 +111,10 @@ class FunctionSetting(Enum):
     def parameter(self) -> str:
         """The template's parameter for it."""
         return "".join(word.capitalize() for word in self.value.split("_"))
+
+
+CHANGES_WHAT_IS_DELIVERED = frozenset(FunctionSetting) - {FunctionSetting.PSEUDONYM_KEY_SECRET_ARN}
+"""Settings with which not every change is delivered as it was made."""
 
 
 class PipelineConfig(BaseModel):
@@ -290,6 +294,21 @@ class PipelineConfig(BaseModel):
         if table and table != self.dynamodb_table:
             raise ValueError(
                 f"stream_arn is of the table {table!r}, dynamodb_table is {self.dynamodb_table!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stream_is_whole(self) -> "PipelineConfig":
+        """A view of the stream needs each change as it was made, with its key and its order."""
+        if self.current is not CurrentView.STREAM:
+            return self
+        if self.delivery_schema is not DeliverySchema.LAKE:
+            raise ValueError('current = "stream" needs delivery_schema = "lake"')
+        edits = sorted(s.value for s in self.function_settings if s in CHANGES_WHAT_IS_DELIVERED)
+        if edits:
+            raise ValueError(
+                f'current = "stream" cannot be combined with {", ".join(edits)}: the view would '
+                'lack changes, or mix edited rows with those of exports. Use current = "exports"'
             )
         return self
 

@@ -25,6 +25,7 @@ class TableDescription:
         latest_stream_arn: the newest stream, also one that is turned off; empty where there is
             none.
         key_attributes: the names of the key's attributes, the partition key first.
+        table_id: differs for a table that was deleted and created.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TableDescription:
     stream_view: str
     latest_stream_arn: str
     key_attributes: tuple[str, ...]
+    table_id: str = ""
 
     @property
     def stream_arn(self) -> str:
@@ -66,7 +68,15 @@ def describe_table(dynamodb: "DynamoDBClient", name: str) -> TableDescription:
         stream_view=str(stream.get("StreamViewType", "")) if stream else "",
         latest_stream_arn=table.get("LatestStreamArn", ""),
         key_attributes=tuple(key["AttributeName"] for key in table.get("KeySchema", ())),
+        table_id=table.get("TableId", ""),
     )
+
+
+def key_types(dynamodb: "DynamoDBClient", name: str) -> dict[str, str]:
+    """The type tag, ``S``, ``N`` or ``B``, of each attribute of a table's key."""
+    table = dynamodb.describe_table(TableName=name)["Table"]
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
 
 def has_items(dynamodb: "DynamoDBClient", name: str) -> bool:

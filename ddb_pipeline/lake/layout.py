@@ -27,6 +27,10 @@ RELEVANCE_PREFIX = "relevance/"
 """Output of the relevance job: statistics, scores, the manifest of their current versions."""
 ASSET_PREFIX = "assets/"
 """Parquet of assets that are built on the pipeline's, by asset key."""
+CURRENT_PREFIX = "current/"
+"""The current view: its buckets, deletes and manifest, which updates read and write."""
+CURRENT_VERSIONS_PREFIX = "current-versions/"
+"""The current view for readers: a folder for each version; the catalog table reads one of them."""
 STATE_PREFIX = "pipeline-state/"
 """What redelivery and reconciliation store from one run to the next."""
 SPARK_COLUMNS_PREFIX = "spark-columns/"
@@ -45,6 +49,8 @@ RESERVED_PREFIXES = frozenset(
         REDELIVERED_PREFIX,
         RELEVANCE_PREFIX,
         ASSET_PREFIX,
+        CURRENT_PREFIX,
+        CURRENT_VERSIONS_PREFIX,
         STATE_PREFIX,
         SPARK_COLUMNS_PREFIX,
         SPARK_CODE_PREFIX,

@@ -1,5 +1,6 @@
 """A pipeline that was stopped for 30 hours, longer than the stream keeps its records."""
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,13 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.config.names import checkpoint_table
-from ddb_pipeline.config.pipeline import GapPolicy, PipelineConfig, SchemaFix, StreamReader
+from ddb_pipeline.config.names import checkpoint_table, current_table
+from ddb_pipeline.config.pipeline import (
+    CurrentView,
+    GapPolicy,
+    PipelineConfig,
+    SchemaFix,
+    StreamReader,
+)
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.checks import ARRIVAL_SECONDS
 from ddb_pipeline.defs.gaps import gap_sensor
 from ddb_pipeline.embedded.process import stop
+from ddb_pipeline.lake import current_sources
+from ddb_pipeline.lake.current.manifest import MANIFEST
 from ddb_pipeline.lake.gaps import PAD_AFTER, PAD_BEFORE, read_gaps, report_gap
+from ddb_pipeline.lake.layout import CURRENT_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources import cloud as cloud_module
 from ddb_pipeline.resources.cloud import CloudResource
@@ -30,6 +41,7 @@ PIPELINE = PipelineConfig(
     schema_fix=SchemaFix.DAGSTER,
     stream_reader=StreamReader.CONSUMER,
     buffer_seconds=1,
+    current=CurrentView.STREAM,
 )
 TABLE = PIPELINE.dynamodb_table
 STOPPED = timedelta(hours=30)
@@ -69,6 +81,55 @@ class Stopped:
             found += pq.read_table(pa.BufferReader(body)).to_pylist()
         return sorted(found, key=lambda row: (row["ddb_event_time"], row["log_id"]))
 
+    def export(self) -> None:
+        config = {"ops": {"export_to_s3": {"config": {"pipeline": PIPELINE.name}}}}
+        job = self.definitions.resolve_job_def("export_table")
+        assert job.execute_in_process(run_config=config).success
+
+    def view(self) -> dict[str, Any]:
+        """The rows of the catalog table's files by key."""
+        reference = current_table(PIPELINE)
+        table = self.cloud.glue.get_table(DatabaseName=reference.database, Name=reference.name)
+        prefix = table["Table"]["StorageDescriptor"]["Location"].partition(PIPELINE.bucket + "/")[2]
+        s3, found = self.cloud.s3, {}
+        for stored in list_objects(s3, PIPELINE.bucket, prefix):
+            body = s3.get_object(Bucket=PIPELINE.bucket, Key=stored.key)["Body"].read()
+            for row in pq.read_table(pa.BufferReader(body)).to_pylist():
+                assert row["log_id"] not in found
+                found[row["log_id"]] = row["n"]
+        return found
+
+    def items(self) -> dict[str, Any]:
+        """The table's items by key."""
+        items = self.cloud.dynamodb.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+        return {item["log_id"]["S"]: int(item["n"]["N"]) for item in items}
+
+    def delivered(self) -> None:
+        """Pretend that the stream was reconciled up to now: changes need minutes to be."""
+        waited = PIPELINE.buffer_seconds + ARRIVAL_SECONDS + 1
+        real = time.time
+
+        def later() -> float:
+            return real() + waited
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("time.time", later)
+            # The rows of the stream get no older with the stream: here all are of the full export.
+            patch.setattr(current_sources, "SLACK_SECONDS", 0)
+            self.materialise("parquet_current")
+
+    def age_view(self, passed: timedelta) -> None:
+        """Make the full export older on which the view is based."""
+        key = f"{CURRENT_PREFIX}{MANIFEST}"
+        body = self.cloud.s3.get_object(Bucket=PIPELINE.bucket, Key=key)["Body"].read()
+        manifest = json.loads(body)
+        for place, name in ((manifest["snapshot"], "time"), (manifest, "as_of")):
+            place[name] -= passed // timedelta(microseconds=1)
+        manifest["tombstones_from"] -= passed // timedelta(microseconds=1)
+        self.cloud.s3.put_object(
+            Bucket=PIPELINE.bucket, Key=key, Body=json.dumps(manifest).encode()
+        )
+
     def stop_for(self, passed: timedelta) -> None:
         home = self.settings.home / "embedded"
         stop(home)
@@ -78,6 +139,7 @@ class Stopped:
         cloud_module._embedded_arguments.cache_clear()
         self.cloud = CloudResource.of(self.settings)
         self.definitions = build_defs(self.settings)
+        self.age_view(passed)
         table = checkpoint_table(PIPELINE)
         for item in self.cloud.dynamodb.scan(TableName=table)["Items"]:
             if "delivered_until" in item:
@@ -103,6 +165,9 @@ def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
     stopped.put("last", 1)
     stopped.consume()
     wait_until(lambda: len(stopped.rows()) == 5, "rows")
+    stopped.export()
+    stopped.delivered()
+    assert stopped.view() == stopped.items()
     # From here on nothing reads the stream.
     stopped.put("item-1", 2)
     stopped.put("item-1", 3)
@@ -136,6 +201,19 @@ def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
     assert newest["item-2"] == ("REMOVE", None)
     assert newest["new"] == ("INSERT", 1)
     assert all(row["ddb_sequence_number"] is None for row in healed)
+    wait_until(lambda: any(row["n"] == 2 for row in stopped.rows()), "the row of item-3")
+    result = stopped.materialise("parquet_current")
+    assert stopped.view() == stopped.items()
+    assert stopped.items() == {
+        "item-0": 1,
+        "item-1": 3,
+        "item-3": 2,
+        "last": 1,
+        "new": 1,
+    }
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed
+    assert evaluation.metadata["compared"].value == 5
     # Healed a second time, nothing is added.
     before = stopped.rows()
     stopped.cloud.s3.delete_object(Bucket=PIPELINE.bucket, Key="pipeline-state/gaps.json")
