@@ -65,7 +65,10 @@ def found_exports(
 
 
 def continued(as_of: int, changes: Sequence[Opened]) -> tuple[Opened, ...]:
-    """The exports whose windows follow a moment without a gap: at each step the longest one.
+    """The exports whose windows follow a moment: each begins where the one before it has ended.
+
+    One that begins earlier is not used: an export has nothing of an item that was created and
+    deleted in its window, so that the view would keep an item that was created before the moment.
 
     Args:
         as_of: microseconds of the epoch.
@@ -73,7 +76,7 @@ def continued(as_of: int, changes: Sequence[Opened]) -> tuple[Opened, ...]:
     windows: list[tuple[AppliedExport, Opened]] = [(window_of(each[1]), each) for each in changes]
     chain: list[Opened] = []
     while True:
-        next_ones = [each for each in windows if each[0].start <= as_of < each[0].end]
+        next_ones = [each for each in windows if each[0].start == as_of]
         if not next_ones:
             return tuple(chain)
         window, opened = max(next_ones, key=lambda each: each[0].end)

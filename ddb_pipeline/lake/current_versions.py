@@ -7,6 +7,7 @@ table switches to it. Older folders stay for queries that have begun.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ddb_pipeline.glue.catalog import (
@@ -104,7 +105,7 @@ def remove_versions(s3: "S3Client", bucket: str, current: str, now: float) -> No
     )
     prefixes = sorted(entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
     others = [prefix for prefix in prefixes if prefix != current]
-    for prefix, following in zip(others, [*others[1:], current], strict=True):
+    for prefix, following in pairwise([*others, current]):
         written = [stored.modified_at for stored in list_objects(s3, bucket, following, limit=1)]
         if written and written[0] <= now - GRACE_SECONDS:
             _remove(s3, bucket, prefix)
