@@ -15,6 +15,7 @@ from pydantic import Field
 from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.export.request import (
@@ -69,6 +70,7 @@ def change_exports_job(settings: Settings) -> dg.JobDefinition:
     """``export_changes``: exports the changes since the last export, and waits for it."""
 
     @dg.op(name=OP, description="Exports the changes of a table, in as few windows as possible.")
+    @readable_failures
     def export_changes_to_s3(
         context: dg.OpExecutionContext, cloud: CloudResource, config: ChangeExportsConfig
     ) -> None:

@@ -14,7 +14,6 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.defs.automation import pipeline_schedule
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_check
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
@@ -48,7 +47,6 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
             "the lake."
         ),
     )
-    @readable_failures
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
         found = reconcile(source(cloud, pipeline), time.time, gap_reports(cloud, pipeline))
         return dg.AssetCheckResult(
@@ -133,7 +131,6 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
             "that only a string column could hold."
         ),
     )
-    @readable_failures
     def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
         target = CrawlTarget(pipeline.dynamodb_table, scan_all=False)
         observed = observe_table(cloud.dynamodb, target)

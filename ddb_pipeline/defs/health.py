@@ -20,7 +20,6 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.automation import pipeline_schedule
 from ddb_pipeline.defs.checks import CHECK_STAGE
-from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.pipeline_asset import pipeline_check
 from ddb_pipeline.glue.catalog import TableReference, find_table
 from ddb_pipeline.lake.health import MIB, Finding, Limits, Look, Problem, findings, look
@@ -118,7 +117,6 @@ def health_check(pipeline: PipelineConfig, dataset: Dataset) -> dg.AssetChecksDe
             "by which they are also read. Each finding says what to run."
         ),
     )
-    @readable_failures
     def healthy(cloud: CloudResource, config: HealthConfig) -> dg.AssetCheckResult:
         table = find_table(cloud.glue, dataset.table)
         if table is None:

@@ -120,8 +120,8 @@ def pipeline_check(
     """As ``dagster.asset_check`` with these arguments; see :func:`pipeline_asset`."""
 
     def decorate(function: Callable[..., Any]) -> dg.AssetChecksDefinition:
-        # The function may be wrapped, by a wrapper that others have too.
-        source = inspect.unwrap(function).__code__
+        source = function.__code__
+        function = readable_failures(function)
         first = _FIRST_CHECK.get(source)
         if first is None:
             defined = dg.asset_check(asset=asset, name=name, description=description)(function)

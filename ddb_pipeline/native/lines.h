@@ -27,8 +27,9 @@ typedef __int128 i128;
 // DynamoDB's type tags; the order is that of native/library.py.
 enum Tag { TAG_S = 1, TAG_N, TAG_B, TAG_BOOL, TAG_NULL, TAG_M, TAG_L, TAG_SS, TAG_NS, TAG_BS };
 
-// Levels of values in values, far more than DynamoDB's 32, and fewer than the exact path refuses.
-enum { MAX_LEVELS = 60 };
+// Levels of values in values, more than DynamoDB's 32, and the most that the exact path accepts:
+// two levels of JSON each, in a line of at most 100 (arrow_json.MAX_DEPTH).
+enum { MAX_LEVELS = 49 };
 
 static inline int is_digit(u8 c) {
   return (u8)(c - '0') < 10;

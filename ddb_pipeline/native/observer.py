@@ -32,7 +32,7 @@ CAPACITIES: Final = ("event_capacity", "irregular_capacity", "deferred_capacity"
 MAX_NAMES: Final = 200_000
 """Names and places that are learned. Lines with more are irregular."""
 
-MAX_LEVELS: Final = 60
+MAX_LEVELS: Final = 49
 
 
 class Observed(NamedTuple):

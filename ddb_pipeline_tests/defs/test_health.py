@@ -16,6 +16,7 @@ from ddb_pipeline.defs.asset_keys import (
     HEALTHY,
     PARQUET_SNAPSHOT,
     PARQUET_STREAM,
+    RELEVANCE_SCORES,
     asset_key,
 )
 from ddb_pipeline.embedded.process import Endpoint
@@ -27,11 +28,19 @@ from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline_tests.support.embedded_cloud import embedded_cloud, new_lake
 
 PIPELINE = PipelineConfig.model_validate({"name": "logs", "relevance": {}})
-STREAM, SNAPSHOT, SCORES = health.datasets(PIPELINE)
+
+
+def dataset_of(pipeline: PipelineConfig, asset: str) -> health.Dataset:
+    return next(each for each in health.datasets(pipeline) if each.name == asset)
+
+
+STREAM, SNAPSHOT, SCORES = (
+    dataset_of(PIPELINE, asset) for asset in (PARQUET_STREAM, PARQUET_SNAPSHOT, RELEVANCE_SCORES)
+)
 
 
 def test_each_finding_says_what_to_run() -> None:
-    for dataset in (STREAM, SNAPSHOT, SCORES):
+    for dataset in health.datasets(PIPELINE):
         assert set(dataset.advice) == set(Problem)
     hours = tuple(("2026-11-24", f"{hour:02}") for hour in range(7))
     finding = Finding(Problem.FILE_TYPES, hours, "n: int")
@@ -68,7 +77,7 @@ def test_small_files_of_two_types(embedded_aws: Endpoint) -> None:
 
     name = new_lake(cloud, "health")
     pipeline = PIPELINE.model_copy(update={"bucket": name, "database": name})
-    (stream, snapshot, _) = health.datasets(pipeline)
+    stream, snapshot = (dataset_of(pipeline, each) for each in (PARQUET_STREAM, PARQUET_SNAPSHOT))
     missing = checked(snapshot)
     assert missing.passed
     assert "does not exist yet" in str(missing.metadata["table"].value)
