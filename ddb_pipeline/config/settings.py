@@ -116,6 +116,8 @@ DEMO_PIPELINE: Mapping[str, Any] = {
     "schema_fix": "dagster",
     "crawl_schedule": "*/2 * * * *",
     "export_schedule": "*/10 * * * *",
+    "current": "exports",
+    "current_every": "15m",
     "buffer_seconds": 3,
     "relevance": {},
 }
