@@ -1,5 +1,6 @@
 """The view equals the table, for random histories, however and in whatever order they arrive."""
 
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +36,12 @@ LOCAL = pyarrow.fs.LocalFileSystem()
 MINUTE = 60_000_000
 SLACK = 5 * MINUTE
 SEEDS = st.integers(0, 10**9)
+HISTORIES = int(os.environ.get("DDB_PIPELINE_HISTORIES", "30"))
+"""For each of the three ways in which changes arrive."""
 histories = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=HISTORIES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
