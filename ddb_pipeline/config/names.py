@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ddb_pipeline.config.pipeline import PipelineConfig
 
 
+CATALOG_SUFFIXES = ("", "_lake", "_snapshot", "_changes", "_current", "_relevance")
+"""What the names of a pipeline's catalog tables add to the crawled table's."""
+
+
 def resource_stem(pipeline_name: str) -> str:
     """The stem of AWS resource names, which take hyphens: ``search-logs`` for ``search_logs``."""
     return pipeline_name.replace("_", "-")

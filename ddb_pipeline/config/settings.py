@@ -139,6 +139,46 @@ def load_settings(
     return settings_of(data, environment, directory, source)
 
 
+def account_settings(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Settings:
+    """The target, region and home alone, for commands that use an account and no pipeline.
+
+    The configuration file need not exist; its pipelines, and whether they are valid, do not matter.
+
+    Raises:
+        ConfigError: the file cannot be read, or has an invalid region or home.
+    """
+    environment = os.environ if environment is None else environment
+    directory = directory or Path.cwd()
+    path = config_path(environment, directory)
+    data = _read_file(environment, directory)[1] if path.exists() else {}
+    # A configuration has pipelines; this one is never deployed.
+    kept: dict[str, Any] = {key: data[key] for key in ("region", "home") if key in data}
+    kept["pipelines"] = [{"name": "unused", "bucket": "unused"}]
+    return settings_of(kept, environment, directory, str(path))
+
+
+def parsed_settings(text: str, source: str) -> Settings:
+    """The settings of a configuration file's text, for the embedded AWS.
+
+    Raises:
+        ConfigError: it is not TOML, or not a valid configuration.
+    """
+    try:
+        return settings_of(tomllib.loads(text), {}, source=source)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"Configuration {source} is not TOML: {error}.") from error
+
+
+def config_path(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Path:
+    """The configuration file that the environment names, else the one of the folder."""
+    environment = os.environ if environment is None else environment
+    return Path(environment.get(CONFIG_VARIABLE) or (directory or Path.cwd()) / CONFIG_FILE)
+
+
 def settings_of(
     data: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -223,9 +263,8 @@ def first_start(home: Path) -> datetime:
 
 
 def _read_file(environment: Mapping[str, str], directory: Path) -> tuple[str, dict[str, Any]]:
-    named = environment.get(CONFIG_VARIABLE)
-    path = Path(named) if named else directory / CONFIG_FILE
-    if not named and not path.exists():
+    path = config_path(environment, directory)
+    if not environment.get(CONFIG_VARIABLE) and not path.exists():
         return "built-in demo configuration", {}
     try:
         return str(path), tomllib.loads(path.read_text(encoding="utf-8"))

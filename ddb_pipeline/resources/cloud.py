@@ -36,11 +36,15 @@ class AwsAccessError(DdbPipelineError):
 
 
 @lru_cache(maxsize=4)
-def _embedded_arguments(settings_json: str) -> dict[str, Any]:
+def _embedded_arguments(settings_json: str, deploys: bool) -> dict[str, Any]:
     from ddb_pipeline.embedded.clients import client_arguments
+    from ddb_pipeline.embedded.process import connect
     from ddb_pipeline.embedded.stacks import connect_with_stacks
 
-    return client_arguments(connect_with_stacks(Settings.model_validate_json(settings_json)))
+    settings = Settings.model_validate_json(settings_json)
+    if deploys:
+        return client_arguments(connect_with_stacks(settings))
+    return client_arguments(connect(settings.home / "embedded"))
 
 
 class CloudResource(ResourceWithBoto3Configuration):
@@ -54,19 +58,24 @@ class CloudResource(ResourceWithBoto3Configuration):
     settings: dict[str, Any] = Field(
         default={}, description="The embedded AWS's settings; empty for a real account."
     )
+    deploys: bool = Field(
+        default=True, description="Whether the embedded AWS deploys the pipelines' stacks."
+    )
     _clients: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> "CloudResource":
+    def of(cls, settings: Settings, *, deploys: bool = True) -> "CloudResource":
         """Build the resource for these settings, in their region.
 
         Dagster stores a resource's configuration in the snapshot of every job. Only the embedded
-        AWS, which deploys the pipelines' stacks, needs them there.
+        AWS, which deploys the pipelines' stacks, needs them there. With ``deploys`` off it deploys
+        none, for commands that look at the account before a deployment.
         """
         embedded = settings.target is Target.EMBEDDED
         return cls(
             settings=settings.model_dump(mode="json") if embedded else {},
             region_name=settings.region,
+            deploys=deploys,
         )
 
     @property
@@ -78,7 +87,7 @@ class CloudResource(ResourceWithBoto3Configuration):
         """Return the keyword arguments for ``boto3.client``."""
         if self.embedded:
             with _CLIENT_LOCK:
-                return _embedded_arguments(json.dumps(self.settings))
+                return _embedded_arguments(json.dumps(self.settings), self.deploys)
         return {
             "region_name": self.region_name,
             "endpoint_url": self.endpoint_url,
