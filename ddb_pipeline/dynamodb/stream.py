@@ -122,15 +122,15 @@ def read_record(record: Mapping[str, Any], *, table: str = "") -> StreamRecord:
         identity = record.get("userIdentity")
         arn = record.get("eventSourceARN")
         stream_record = StreamRecord(
-            event_id=event_id,
-            event_name=event_name,
-            sequence_number=number,
-            event_time=_creation_time(change.get("ApproximateCreationDateTime")),
-            table=table_of(arn) if arn and isinstance(arn, str) else table,
-            expired=False if identity is None else is_ttl_delete(identity),
-            keys=keys,
-            new_image=change.get("NewImage"),
-            old_image=change.get("OldImage"),
+            event_id,
+            event_name,
+            number,
+            _creation_time(change.get("ApproximateCreationDateTime")),
+            table_of(arn) if arn and isinstance(arn, str) else table,
+            False if identity is None else is_ttl_delete(identity),
+            keys,
+            change.get("NewImage"),
+            change.get("OldImage"),
         )
         if not (
             type(event_id) is str
@@ -337,9 +337,13 @@ class _CreationTimeError(ValueError):
 
 def _creation_time(moment: Any) -> int | None:
     try:
-        return None if moment is None else epoch(moment)
-    except (ValueError, OverflowError, OSError) as error:
+        return None if moment is None else _cached_epoch(moment)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
         raise _CreationTimeError from error
+
+
+# Thousands of changes can have the same creation time. `typed`, as True equals 1 and is no time.
+_cached_epoch = lru_cache(maxsize=64, typed=True)(epoch)
 
 
 def event_id_of(record: Any) -> str:

@@ -5,7 +5,6 @@ have no column.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ddb_pipeline.dynamodb.scalars import quoted
@@ -15,6 +14,8 @@ from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 MAX_CACHED_NAMES: Final = 200
 """The layout of a map with more names is not cached: its names are probably data."""
+MAX_LAYOUTS: Final = 256
+"""So many layouts are cached for each target."""
 
 
 class Target:
@@ -27,9 +28,10 @@ class Target:
         elements: where the elements of a list go.
         as_map: where a map goes: its only element where an array of it is expected, because the
             SerDe reads an object in place of an array that way.
+        layouts: the layouts that maps had here, by names.
     """
 
-    __slots__ = ("as_map", "elements", "fields", "map_values", "others")
+    __slots__ = ("as_map", "elements", "fields", "layouts", "map_values", "others")
 
     def __init__(self, node: Node = None) -> None:
         self.fields: dict[str, Target] | None = None
@@ -37,6 +39,7 @@ class Target:
         self.others: Target = self if node is None else ANY
         self.elements: Target = self.others
         self.as_map: Target = self
+        self.layouts: dict[tuple[str, ...], Layout] = {}
         match node:
             case Fields(by_name):
                 self.fields = {name: _target(inner) for name, inner in by_name.items()}
@@ -61,9 +64,12 @@ class Target:
         Raises:
             UndecodableValueError: a name is not a string.
         """
+        layout = _layout(self, names)
         if self.map_values is None and len(names) <= MAX_CACHED_NAMES:
-            return _cached_layout(self, names)
-        return _layout(self, names)
+            if len(self.layouts) >= MAX_LAYOUTS:
+                self.layouts.clear()
+            self.layouts[names] = layout
+        return layout
 
 
 class Layout(NamedTuple):
@@ -103,9 +109,6 @@ def _layout(target: Target, names: tuple[str, ...]) -> Layout:
     targets = [target.fields.get(columns[name]) for name in names]
     without = [name for name, found in zip(names, targets, strict=True) if found is None]
     return Layout(template, tuple(found or target.others for found in targets), tuple(without))
-
-
-_cached_layout = lru_cache(maxsize=1024)(_layout)
 
 
 def _template(keys: Iterable[str]) -> str:
