@@ -114,12 +114,13 @@ def open_store(destination: str) -> Store:
     # boto3 and the configuration are slow to import, and local paths need neither.
     from ddb_pipeline.config.settings import load_settings
     from ddb_pipeline.lake.current.object_store import S3Manifest
+    from ddb_pipeline.lake.root import LakeRoot
     from ddb_pipeline.resources.cloud import CloudResource
 
     s3 = CloudResource.of(load_settings()).s3
     bucket, _, prefix = path.partition("/")
     key = f"{prefix}/{MANIFEST}" if prefix else MANIFEST
-    return BucketStore(filesystem, path, S3Manifest(s3, bucket, key))
+    return BucketStore(filesystem, path, S3Manifest(s3, LakeRoot(bucket), key))
 
 
 def opened(location: str) -> Opened:

@@ -26,8 +26,9 @@ from ddb_pipeline.firehose.held import HELD_CODE
 from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
-from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.objects import StoredObject, list_objects, read_object
 from ddb_pipeline.lake.parquet_objects import count_rows, file_columns
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.cloud import CloudResource
 
 FIRST_SHARE = 0.02
@@ -217,18 +218,18 @@ class Demo:
 
     def counts(self) -> Counts:
         """Count the rows and the failed records in the bucket."""
-        s3, bucket = self.cloud.s3, self.pipeline.bucket
+        s3, lake = self.cloud.s3, self.pipeline.lake
         codes: Counter[str] = Counter()
-        for stored in list_objects(s3, bucket, ERROR_PREFIX):
-            body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
+        for stored in list_objects(s3, lake, ERROR_PREFIX):
+            body = read_object(s3, lake, stored.key)
             codes.update(record.error_code for record in read_error_object(body).records)
         keys = [stored.key for stored in self.parquet()]
-        rows = count_rows(self.cloud.filesystem(), bucket, keys)
+        rows = count_rows(self.cloud.filesystem(), lake, keys)
         return Counts(rows, sum(codes.values()), dict(codes))
 
     def parquet(self) -> list[StoredObject]:
         """The Parquet objects that Firehose delivered."""
-        return list(list_objects(self.cloud.s3, self.pipeline.bucket, STREAM_PREFIX))
+        return list(list_objects(self.cloud.s3, self.pipeline.lake, STREAM_PREFIX))
 
     def delivered(self, items: int) -> Counts:
         """Wait until every item is a row or a failed record, and return the counts."""
@@ -260,7 +261,7 @@ class Demo:
         keys = [stored.key for stored in self.parquet()]
         found: Counter[str] = Counter()
         for table in file_columns(
-            self.cloud.filesystem(), self.pipeline.bucket, keys, [self.pipeline.partition_key]
+            self.cloud.filesystem(), self.pipeline.lake, keys, [self.pipeline.partition_key]
         ):
             found.update(table.column(self.pipeline.partition_key).to_pylist())
         rows = sum(found.values())
@@ -274,7 +275,7 @@ class Demo:
             duplicated=rows - len(found),
             schema_before=before,
             schema_after=self.schema(),
-            parquet_paths=local_paths(self.settings.home, self.pipeline.bucket, keys),
+            parquet_paths=local_paths(self.settings.home, self.pipeline.lake, keys),
             failure_codes=failed.codes,
             recrawled=self.pipeline.delivery_schema is DeliverySchema.LAKE,
             runs=runs,
@@ -318,12 +319,12 @@ def fresh_home(home: Path) -> Iterator[None]:
         yield
 
 
-def local_paths(home: Path, bucket: str, keys: list[str]) -> list[str]:
+def local_paths(home: Path, lake: LakeRoot, keys: list[str]) -> list[str]:
     """Paths of the files in which the embedded AWS stores these objects."""
     by_key = {
         key: path
         for path in (home / "embedded" / "s3").rglob("*.parquet")
         for key in keys
-        if path.as_posix().endswith(f"/{bucket}/{key}")
+        if path.as_posix().endswith(f"/{lake.path(key)}")
     }
     return [str(by_key[key]) for key in keys]

@@ -9,11 +9,13 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.deploy.bundle import build_bundles, write_bundles
+from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
 from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
 from ddb_pipeline.deploy.stack import (
     ChangeSet,
     DeployError,
     create_change_set,
+    creating_first,
     discard_change_set,
     execute_change_set,
     stack_parameters,
@@ -70,9 +72,12 @@ def deploy(pipeline: str | None, code_bucket: str, dry_run: bool) -> None:
     settings = load_settings()
     cloud = CloudResource.of(settings)
     bucket = code_bucket or default_code_bucket(settings)
-    chosen = [settings.pipeline(pipeline)] if pipeline else list(settings.pipelines)
-    for each in chosen:
+    chosen = [settings.pipeline(pipeline)] if pipeline else settings.pipelines
+    for each in creating_first(chosen):
         deploy_pipeline(cloud, each, bucket, dry_run=dry_run)
+    for name, users in existing_buckets(chosen).items():
+        for line in prepare_bucket(cloud.s3, name, users, dry_run=dry_run):
+            click.echo(f"{name}: {line}")
 
 
 def default_code_bucket(settings: Settings) -> str:
@@ -96,7 +101,7 @@ def deploy_pipeline(
     """
     bundles = build_bundles()
     try:
-        upload_code(cloud.s3, pipeline, code_bucket, bundles)
+        upload_code(cloud.s3, code_bucket, bundles)
     except ClientError as error:
         raise DeployError(
             f"The functions' zips could not be written to bucket {code_bucket!r}: {error}. "

@@ -6,6 +6,7 @@ What lies under a bucket's prefixes is in ``lake.layout``.
 
 from typing import TYPE_CHECKING
 
+from ddb_pipeline.export.layout import FOLDER as EXPORT_FOLDER
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.crawled_table import catalog_table_name
 from ddb_pipeline.lake.layout import (
@@ -73,6 +74,11 @@ def current_table(pipeline: "PipelineConfig") -> TableReference:
     return _catalog_table(pipeline, "_current")
 
 
+def catalog_tables(pipeline: "PipelineConfig") -> list[TableReference]:
+    """All catalog tables that a pipeline writes."""
+    return [_catalog_table(pipeline, suffix) for suffix in CATALOG_SUFFIXES]
+
+
 def delivery_table(pipeline: "PipelineConfig") -> TableReference:
     """The catalog table whose column types Firehose converts with."""
     delivers_to_lake = pipeline.delivery_schema.value == "lake"
@@ -86,27 +92,32 @@ def _catalog_table(pipeline: "PipelineConfig", suffix: str) -> TableReference:
 
 def stream_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI under which Firehose lands Parquet."""
-    return f"s3://{pipeline.bucket}/{STREAM_PREFIX}"
+    return pipeline.lake.uri(STREAM_PREFIX)
 
 
 def snapshot_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the snapshots."""
-    return f"s3://{pipeline.bucket}/{SNAPSHOT_PREFIX}"
+    return pipeline.lake.uri(SNAPSHOT_PREFIX)
 
 
 def changes_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the net changes."""
-    return f"s3://{pipeline.bucket}/{CHANGES_PREFIX}"
+    return pipeline.lake.uri(CHANGES_PREFIX)
 
 
 def relevance_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the relevance job's statistics, scores and manifest."""
-    return f"s3://{pipeline.bucket}/{RELEVANCE_PREFIX}"
+    return pipeline.lake.uri(RELEVANCE_PREFIX)
 
 
 def asset_location(pipeline: "PipelineConfig") -> str:
     """The ``s3://`` URI of the assets that are built on the pipeline's."""
-    return f"s3://{pipeline.bucket}/{ASSET_PREFIX}"
+    return pipeline.lake.uri(ASSET_PREFIX)
+
+
+def export_path(pipeline: "PipelineConfig", export_id: str) -> str:
+    """``bucket/prefix`` of the folder of an export."""
+    return pipeline.lake.path(f"{pipeline.export_prefix}/{EXPORT_FOLDER}/{export_id}")
 
 
 def stream_function(pipeline: "PipelineConfig") -> str:

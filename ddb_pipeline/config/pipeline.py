@@ -17,6 +17,7 @@ from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
+from ddb_pipeline.lake.root import LakeRoot
 
 NAME = r"^[a-z][a-z0-9_]{2,39}$"
 DYNAMODB_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
@@ -24,6 +25,11 @@ PREFIX = r"^[a-zA-Z0-9!_.*'()/-]+$"
 STREAM_ARN = (
     r"^(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[a-zA-Z0-9_.-]{3,255}/stream/\S+)?$"
 )
+LAKE_FOLDER = r"(?!\.+$)[a-zA-Z0-9_.-]+"
+"""A name in a prefix that is the same in an S3 key, a file's path, a URI, an IAM resource and a
+Firehose expression: none of them gives these characters a meaning."""
+LONGEST_LAKE_PREFIX = 200
+"""Leaves 824 of the 1,024 bytes of an S3 key to the layout."""
 SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
@@ -137,6 +143,13 @@ class PipelineConfig(BaseModel):
         default=False, description="The database exists already; the stack does not create it."
     )
     bucket: str = Field(default="", description="The lake's S3 bucket.")
+    existing_bucket: bool = Field(
+        default=False, description="The bucket exists already; the stack does not create it."
+    )
+    lake_prefix: str = Field(
+        default="",
+        description="What all object keys begin with where others use the bucket too.",
+    )
     delivery_stream: str = Field(default="", description="The Firehose delivery stream.")
     crawler: str = Field(default="", description="The Glue crawler.")
     change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
@@ -220,6 +233,16 @@ class PipelineConfig(BaseModel):
         """The group of the pipeline's assets."""
         return self.group or self.name
 
+    @property
+    def lake(self) -> LakeRoot:
+        """Where the pipeline's objects lie."""
+        return LakeRoot(self.bucket, f"{self.lake_prefix}/" if self.lake_prefix else "")
+
+    @property
+    def bucket_export_prefix(self) -> str:
+        """What the object keys of exports begin with, as DynamoDB's S3Prefix takes it."""
+        return self.lake.object_key(self.export_prefix)
+
     @field_validator("current_every", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
@@ -265,13 +288,30 @@ class PipelineConfig(BaseModel):
     @field_validator("export_prefix")
     @classmethod
     def _export_prefix(cls, value: str) -> str:
-        first = value.strip("/").partition("/")[0]
+        prefix = value.strip("/")
+        first = prefix.partition("/")[0]
+        if not first:
+            raise ValueError("it names no folder; choose one, for example exports")
         if f"{first}/" in RESERVED_PREFIXES:
             raise ValueError(
                 f"{first}/ holds other objects of the pipeline; choose another prefix, for example "
                 "exports"
             )
-        return value
+        return prefix
+
+    @field_validator("lake_prefix")
+    @classmethod
+    def _lake_prefix(cls, value: str) -> str:
+        prefix = value.strip("/")
+        names = prefix.split("/")
+        if prefix and not all(re.fullmatch(LAKE_FOLDER, name) for name in names):
+            raise ValueError(
+                f"{value!r} is not a prefix for a lake: it takes names of letters, digits, _ . and "
+                "-, with slashes between them, for example sales/orders"
+            )
+        if len(prefix) > LONGEST_LAKE_PREFIX:
+            raise ValueError(f"a lake's prefix has at most {LONGEST_LAKE_PREFIX} characters")
+        return prefix
 
     @field_validator("bucket")
     @classmethod

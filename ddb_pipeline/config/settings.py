@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.sharing import sharing_problems
 from ddb_pipeline.errors import DdbPipelineError
 
 if sys.version_info >= (3, 11):
@@ -59,20 +59,10 @@ class Settings(BaseModel):
     pipelines: tuple[PipelineConfig, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _pipelines_share_nothing(self) -> "Settings":
-        """Two pipelines with one bucket, table or queue would mix their data."""
-        for what, name_of in UNIQUE_NAMES.items():
-            owners: dict[str, str] = {}
-            for pipeline in self.pipelines:
-                name = name_of(pipeline)
-                if name in owners and what == "name":
-                    raise ValueError(f"pipelines: the name {name!r} is given twice")
-                if name in owners:
-                    raise ValueError(
-                        f"pipelines: {owners[name]} and {pipeline.name} have the same {what}, "
-                        f"{name!r}; give each pipeline its own"
-                    )
-                owners[name] = pipeline.name
+    def _pipelines_do_not_mix(self) -> "Settings":
+        """Two pipelines with one table, queue or part of a bucket would mix their data."""
+        for problem in sharing_problems(self.pipelines):
+            raise ValueError(f"pipelines: {problem}")
         return self
 
     def watched(self) -> list["Settings"]:
@@ -98,17 +88,6 @@ class Settings(BaseModel):
         known = ", ".join(pipeline.name for pipeline in self.pipelines)
         raise ConfigError(f"There is no pipeline {name!r}. Configured: {known}.")
 
-
-UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], str]] = {
-    "name": lambda pipeline: pipeline.name,
-    "bucket": lambda pipeline: pipeline.bucket,
-    "stack": lambda pipeline: pipeline.stack,
-    "crawler": lambda pipeline: pipeline.crawler,
-    "change_queue": lambda pipeline: pipeline.change_queue,
-    "delivery_stream": lambda pipeline: pipeline.delivery_stream,
-    "catalog table": lambda pipeline: str(crawled_table(pipeline)),
-}
-"""What no two pipelines may share, by how an error names it."""
 
 DEMO_PIPELINE: Mapping[str, Any] = {
     "name": "search_logs",

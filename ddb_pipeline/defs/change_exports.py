@@ -117,7 +117,7 @@ def export_changes(
         context, cloud, pipeline, describe_table(cloud.dynamodb, pipeline.dynamodb_table).arn
     )
     period = recovery(cloud, exporter.table_arn)
-    chain = read_chain(cloud.s3, pipeline.bucket)
+    chain = read_chain(cloud.s3, pipeline.lake)
     items = 0
     began = chain is None or chain.until < period.earliest
     if chain is None or began:
@@ -131,16 +131,16 @@ def export_changes(
         state = exporter.full(period.latest)
         items += state.items
         chain = ChangeChain(state.export_id, period.latest, period.latest)
-        begin_chain(cloud.s3, pipeline.bucket, chain)
+        begin_chain(cloud.s3, pipeline.lake, chain)
     windows = due_windows(chain.until, period.latest, pipeline.current_every)
     for window, state in exporter.incremental(windows):
         items += state.items
-        if not extend_chain(cloud.s3, pipeline.bucket, window.from_time, window.to_time):
+        if not extend_chain(cloud.s3, pipeline.lake, window.from_time, window.to_time):
             raise ChangeChainError(
                 f"Another run began a new chain of exports while {window} was exported. The next "
                 "run goes on with that one."
             )
-    return ExportedChanges(read_chain(cloud.s3, pipeline.bucket) or chain, began, windows, items)
+    return ExportedChanges(read_chain(cloud.s3, pipeline.lake) or chain, began, windows, items)
 
 
 def recovery(cloud: CloudResource, table_arn: str) -> RecoveryPeriod:
@@ -204,7 +204,7 @@ class Exporter:
 
     @property
     def _prefix(self) -> str:
-        return self.pipeline.export_prefix.strip("/")
+        return self.pipeline.bucket_export_prefix
 
     def _finished(self, started: ExportState) -> ExportState:
         return wait_for_export(
@@ -255,7 +255,7 @@ def change_exports_sensor(settings: Settings) -> dg.SensorDefinition:
 
 def due_version(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> str:
     """Names the state of the chain from which on something is due; empty where nothing is."""
-    chain = read_chain(cloud.s3, pipeline.bucket)
+    chain = read_chain(cloud.s3, pipeline.lake)
     if chain is None:
         return "begin"
     if datetime.fromtimestamp(now, timezone.utc) - chain.until < pipeline.current_every:

@@ -63,7 +63,7 @@ def gap_reports(cloud: CloudResource, pipeline: PipelineConfig) -> OnGap:
     """Stores the gaps that a reconciliation finds."""
 
     def on_gap(span: Span, cause: str) -> None:
-        report_gap(cloud.s3, pipeline.bucket, span, cause, now=time.time())
+        report_gap(cloud.s3, pipeline.lake, span, cause, now=time.time())
 
     return on_gap
 
@@ -209,7 +209,7 @@ def source(cloud: CloudResource, pipeline: PipelineConfig) -> Source:
         table.stream_arn,
         cloud.s3,
         cloud.filesystem(),
-        pipeline.bucket,
+        pipeline.lake,
         columns,
         pipeline.buffer_seconds + ARRIVAL_SECONDS,
         delivered,

@@ -72,7 +72,7 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
             end = now - RETENTION_SECONDS + TRIM_MARGIN_SECONDS
             start = delivered_until or end - LONGEST_GAP_SECONDS
             cause = f"The stream trimmed records of shard {shard_id} before they were read."
-            report_gap(cloud.s3, pipeline.bucket, (min(start, end), end), cause, now=now)
+            report_gap(cloud.s3, pipeline.lake, (min(start, end), end), cause, now=now)
 
         done = consume(
             cloud.dynamodb_streams,

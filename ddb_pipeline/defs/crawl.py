@@ -183,7 +183,7 @@ def held_since(cloud: CloudResource, pipeline: PipelineConfig, crawled_at: float
     day = datetime.fromtimestamp(max(0.0, crawled_at - 2 * DAY_SECONDS), timezone.utc)
     found = list_objects(
         cloud.s3,
-        pipeline.bucket,
+        pipeline.lake,
         HELD_PREFIX,
         limit=MAX_HELD_OBJECTS,
         start_after=f"{HELD_PREFIX}{day:%Y-%m-%d}",

@@ -101,7 +101,7 @@ def make_current(
         context.log.info("There is no full export yet to begin with, or the stream is behind it.")
         return dg.MaterializeResult(metadata={"dagster/row_count": 0})
     location = publish_version(
-        cloud.s3, cloud.glue, pipeline.bucket, current_table(pipeline), manifest, time.time()
+        cloud.s3, cloud.glue, pipeline.lake, current_table(pipeline), manifest, time.time()
     )
     return dg.MaterializeResult(
         metadata=current_metadata(pipeline, updated, location),
@@ -113,8 +113,8 @@ def store_of(cloud: CloudResource, pipeline: PipelineConfig) -> BucketStore:
     """Where the pipeline's view is stored."""
     return BucketStore(
         cloud.filesystem(),
-        f"{pipeline.bucket}/{CURRENT_PREFIX.rstrip('/')}",
-        S3Manifest(cloud.s3, pipeline.bucket, f"{CURRENT_PREFIX}{MANIFEST}"),
+        pipeline.lake.path(CURRENT_PREFIX),
+        S3Manifest(cloud.s3, pipeline.lake, f"{CURRENT_PREFIX}{MANIFEST}"),
     )
 
 
@@ -167,7 +167,7 @@ class View:
         if full is None and not state.version:
             return None
         changed, events = self._changed_hours(state)
-        s3, bucket = self.cloud.s3, self.pipeline.bucket
+        s3, lake = self.cloud.s3, self.pipeline.lake
         marks = state.marks
         found = LakeChanges(
             table=self._identity,
@@ -175,7 +175,7 @@ class View:
             columns=item_columns(read_table(self.cloud.glue, lake_table(self.pipeline)).columns),
             full=full,
             objects=unmerged(
-                lambda hour: hour_objects(s3, bucket, hour),
+                lambda hour: hour_objects(s3, lake, hour),
                 hours_to_list(state, now, changed, base),
                 marks,
             ),
@@ -183,7 +183,7 @@ class View:
             delivered_until=delivered,
             events=events,
         )
-        return plan_lake_changes(state, found, self.cloud.filesystem(), bucket)
+        return plan_lake_changes(state, found, self.cloud.filesystem(), lake)
 
     def delivered_until(self, now: float) -> float:
         """The moment up to which the reconciliation found every change delivered, or healed."""
@@ -191,7 +191,7 @@ class View:
             source(self.cloud, self.pipeline), time.time, gap_reports(self.cloud, self.pipeline)
         )
         until = min([found.until, *(each.moment for each in found.missing)])
-        return delivered_until(read_gaps(self.cloud.s3, self.pipeline.bucket), min(until, now))
+        return delivered_until(read_gaps(self.cloud.s3, self.pipeline.lake), min(until, now))
 
     def _full_export(self, state: Manifest, delivered: float) -> Opened | None:
         """The newest full export, if the view is not based on it and the stream has reached it."""
@@ -209,7 +209,7 @@ class View:
         """Exports that healed gaps since the full export, and that the view has not merged."""
         known = set(state.marks.get(HEALED, ())) if base is None else set()
         base = base or state.snapshot
-        for gap in read_gaps(self.cloud.s3, self.pipeline.bucket):
+        for gap in read_gaps(self.cloud.s3, self.pipeline.lake):
             for cure in gap.cures:
                 is_older = base is not None and cure.end * MICROS <= base.position
                 if not (cure.full or is_older or cure.export in known):
@@ -237,8 +237,9 @@ class View:
         if state.table.id and identity.id and state.table.id != identity.id:
             raise OtherTableError(
                 f"DynamoDB table {self.pipeline.dynamodb_table!r} was created again since the "
-                f"current view was built. Delete the objects under s3://{self.pipeline.bucket}/"
-                f"{CURRENT_PREFIX}: the next run builds the view of the new table."
+                "current view was built. Delete the objects under "
+                f"{self.pipeline.lake.uri(CURRENT_PREFIX)}: the next run builds the view of the "
+                "new table."
             )
 
     @property

@@ -84,8 +84,8 @@ class Comparison:
 
     def result(self) -> dg.AssetCheckResult:
         """Compare, store what may be in flight, and report the rest."""
-        s3, bucket = self._cloud.s3, self._pipeline.bucket
-        stored = conditional.read_if_exists(s3, bucket, STATE_KEY)
+        s3, lake = self._cloud.s3, self._pipeline.lake
+        stored = conditional.read_if_exists(s3, lake, STATE_KEY)
         earlier = parse(stored.content) if stored is not None else {}
         from_view = self._rows_of_view()
         items = self._items_of_table()
@@ -94,7 +94,7 @@ class Comparison:
         found = [*self._differences(items, rows), *self._count()]
         as_of = self._manifest.as_of / MICROS
         real, remembered = judged(found, earlier, as_of)
-        s3.put_object(Bucket=bucket, Key=STATE_KEY, Body=render(remembered))
+        s3.put_object(Bucket=lake.bucket, Key=lake.object_key(STATE_KEY), Body=render(remembered))
         return dg.AssetCheckResult(
             passed=not real,
             severity=dg.AssetCheckSeverity.ERROR,

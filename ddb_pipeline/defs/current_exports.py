@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ddb_pipeline.config.names import export_path
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.export.finished import export_ids, first_id
-from ddb_pipeline.export.layout import FOLDER
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.export.window import RECOVERY_DAYS
@@ -100,7 +100,7 @@ def full_exports(cloud: CloudResource, pipeline: PipelineConfig, since: float) -
 
 def ids_since(cloud: CloudResource, pipeline: PipelineConfig, since: float) -> list[str]:
     """The ids of the exports that were requested since a moment, epoch seconds."""
-    prefix, found = pipeline.export_prefix.strip("/"), [first_id(max(0.0, since))]
+    prefix, found = pipeline.bucket_export_prefix, [first_id(max(0.0, since))]
     while True:
         listed = export_ids(
             cloud.s3, pipeline.bucket, prefix, after=found[-1], limit=EXPORTS_AT_ONCE
@@ -124,5 +124,4 @@ def opened_export(cloud: CloudResource, pipeline: PipelineConfig, export_id: str
     Raises:
         ExportError: it is missing, not finished or damaged.
     """
-    prefix = pipeline.export_prefix.strip("/")
-    return open_export(cloud.filesystem(), f"{pipeline.bucket}/{prefix}/{FOLDER}/{export_id}")
+    return open_export(cloud.filesystem(), export_path(pipeline, export_id))

@@ -81,7 +81,7 @@ def inputs_version(
         return ""
     parts: list[object] = [finished]
     if pipeline.current is CurrentView.STREAM:
-        gaps = read_gaps(cloud.s3, pipeline.bucket)
+        gaps = read_gaps(cloud.s3, pipeline.lake)
         parts.append([cure.export for gap in gaps for cure in gap.cures])
         parts.append(latest_landing(instance, pipeline))
         parts.append(0 if is_built(known) else int(now // CATCH_UP_SECONDS))

@@ -104,8 +104,8 @@ def landed(
     **notes: str,
 ) -> dg.MaterializeResult[None]:
     """Count an hour's objects, and add its partition to the catalog; ``notes`` are metadata."""
-    found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.bucket, hour)
-    uri = f"s3://{pipeline.bucket}/{hour.prefix}"
+    found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.lake, hour)
+    uri = pipeline.lake.uri(hour.prefix)
     if table is not None and found.objects:
         partition = LakePartition((hour.date, hour.hour), uri)
         if register_partitions(cloud.glue, table, [partition]):
@@ -138,13 +138,13 @@ def compact(
     settings = pipeline.compaction
 
     def switch(generation: Generation) -> None:
-        location = f"s3://{pipeline.bucket}/{generation.prefix(hour)}"
+        location = pipeline.lake.uri(generation.prefix(hour))
         point_partition(
             cloud.glue, reference, CatalogPartition(values, location, generation.columns)
         )
 
     return compact_hour(
-        Lake(cloud.s3, cloud.filesystem(), pipeline.bucket),
+        Lake(cloud.s3, cloud.filesystem(), pipeline.lake),
         hour,
         lambda: read_table(cloud.glue, reference).columns,
         switch,
@@ -172,7 +172,7 @@ def compacted(
             COLUMN_SCHEMA: column_schema(generation.columns),
             TABLE_NAME: str(lake_table(pipeline)),
             "dagster/partition_row_count": generation.rows,
-            "dagster/uri": f"s3://{pipeline.bucket}/{generation.prefix(hour)}",
+            "dagster/uri": pipeline.lake.uri(generation.prefix(hour)),
             "files": len(generation.files),
             "bytes": generation.size,
             "generation": generation.number,

@@ -102,7 +102,7 @@ class Exports:
 
     def compare(self, now: float) -> None:
         """Compare the recent exports, those that are open, and a slice of the others."""
-        bucket, prefix = self.pipeline.bucket, self.pipeline.export_prefix
+        bucket, prefix = self.pipeline.bucket, self.pipeline.bucket_export_prefix
         oldest = first_id(now - RECENT_SECONDS)
         s3 = self.cloud.s3
         recent = export_ids(s3, bucket, prefix, after=oldest, limit=RECENT_EXPORTS)
@@ -151,5 +151,5 @@ class Exports:
     def is_incremental(self, export_id: str) -> bool | None:
         """Whether a finished export is incremental; None where it is not finished."""
         return is_incremental(
-            self.cloud.s3, self.pipeline.bucket, self.pipeline.export_prefix, export_id
+            self.cloud.s3, self.pipeline.bucket, self.pipeline.bucket_export_prefix, export_id
         )

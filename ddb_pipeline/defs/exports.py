@@ -64,7 +64,7 @@ def export(
     Raises:
         ExportRequestError: the export was refused or failed.
     """
-    prefix = pipeline.export_prefix.strip("/")
+    prefix = pipeline.bucket_export_prefix
     if pipeline.export_with is ExportWith.SCAN:
         folder, done = scan_to_export(
             cloud.dynamodb, cloud.s3, pipeline.dynamodb_table, pipeline.bucket, prefix

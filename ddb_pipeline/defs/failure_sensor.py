@@ -171,7 +171,7 @@ def handle(cloud: CloudResource, batches: "FailedBatches") -> None:
     """Take the next step for a pipeline's batches, and store the gaps that lost ones leave."""
     batches.handle(Queue(cloud.sqs, failure_queue(batches.pipeline)))
     for span, cause in batches.gaps:
-        report_gap(cloud.s3, batches.pipeline.bucket, span, cause, now=batches.now)
+        report_gap(cloud.s3, batches.pipeline.lake, span, cause, now=batches.now)
 
 
 def mapped(settings: Settings) -> list[PipelineConfig]:

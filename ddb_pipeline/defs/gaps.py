@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
+from ddb_pipeline.config.names import export_path
 from ddb_pipeline.config.pipeline import ExportWith, GapPolicy, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import HEALED_GAPS, PARQUET_STREAM, asset_key, selection
@@ -23,7 +24,6 @@ from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.export.finished import export_ids, first_id
-from ddb_pipeline.export.layout import FOLDER
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.request import ExportRequestError, recovery_period
 from ddb_pipeline.export.source import open_export
@@ -104,15 +104,13 @@ def heal(context: dg.AssetExecutionContext, cloud: CloudResource, pipeline: Pipe
     now = time.time()
     if is_stale(cloud, pipeline, now):
         reconcile(source(cloud, pipeline), time.time, gap_reports(cloud, pipeline))
-    found = read_gaps(cloud.s3, pipeline.bucket)
+    found = read_gaps(cloud.s3, pipeline.lake)
     if pipeline.gap_policy is GapPolicy.REPORT or not any(gap.open for gap in found):
         return found
     try:
         recovery = reachable(cloud, pipeline)
         earliest = seconds_of(recovery.earliest)
-        found = change_gaps(
-            cloud.s3, pipeline.bucket, lambda gaps: with_unreachable(gaps, earliest)
-        )
+        found = change_gaps(cloud.s3, pipeline.lake, lambda gaps: with_unreachable(gaps, earliest))
         found = with_full_exports(cloud, pipeline, found)
         for window in due_windows(found, recovery)[:MAX_WINDOWS]:
             context.log.info("Healing %s.", window)
@@ -124,13 +122,13 @@ def heal(context: dg.AssetExecutionContext, cloud: CloudResource, pipeline: Pipe
 
 def cured(cloud: CloudResource, pipeline: PipelineConfig, cure: Cure) -> Gaps:
     """Store what an export has cured."""
-    return change_gaps(cloud.s3, pipeline.bucket, lambda gaps: with_cure(gaps, cure))
+    return change_gaps(cloud.s3, pipeline.lake, lambda gaps: with_cure(gaps, cure))
 
 
 def is_stale(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> bool:
     """Whether the reconciliation is so old that the stream may have lost what it has not read."""
     table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
-    state, _ = read_state(cloud.s3, pipeline.bucket, table.latest_stream_arn)
+    state, _ = read_state(cloud.s3, pipeline.lake, table.latest_stream_arn)
     return bool(state.until) and state.until < now - STALE_SECONDS
 
 
@@ -170,12 +168,11 @@ def with_full_exports(cloud: CloudResource, pipeline: PipelineConfig, found: Gap
 
 def full_export_after(cloud: CloudResource, pipeline: PipelineConfig, moment: float) -> str:
     """The id of a finished full export that was requested after a moment; empty without one."""
-    prefix = pipeline.export_prefix.strip("/")
+    prefix = pipeline.bucket_export_prefix
     ids = export_ids(cloud.s3, pipeline.bucket, prefix, after=first_id(moment), limit=MAX_EXPORTS)
     for export_id in reversed(ids):
         try:
-            folder = f"{pipeline.bucket}/{prefix}/{FOLDER}/{export_id}"
-            _, export = open_export(cloud.filesystem(), folder)
+            _, export = open_export(cloud.filesystem(), export_path(pipeline, export_id))
         except ExportError:
             continue
         if not export.summary.incremental:
@@ -258,7 +255,7 @@ def gap_sensor(settings: Settings) -> dg.SensorDefinition:
         requests = RunRequests(context, STAGE, settings.pipelines)
 
         def compare(pipeline: PipelineConfig) -> None:
-            found = read_gaps(cloud.s3, pipeline.bucket)
+            found = read_gaps(cloud.s3, pipeline.lake)
             rechecks = requests.now >= requests.compared_at(pipeline) + RECHECK_SECONDS
             if rechecks:
                 requests.compared(pipeline)

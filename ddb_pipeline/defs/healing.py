@@ -75,7 +75,7 @@ def requested(
             cloud.dynamodb,
             arn,
             pipeline.bucket,
-            pipeline.export_prefix.strip("/"),
+            pipeline.bucket_export_prefix,
             window=window,
             view=NEW_AND_OLD_IMAGES,
             client_token=token,
@@ -94,7 +94,7 @@ def add_changes(
     """
     settings = function_settings(cloud, pipeline)
     rules = delivery_rules(cloud, settings)
-    healed = HealedChanges(cloud.s3, pipeline.bucket)
+    healed = HealedChanges(cloud.s3, pipeline.lake)
     letters: list[Change] = []
     for file in export.files:
         for change in read_changes(folder, file, export.format):

@@ -94,7 +94,7 @@ def compare_hours(
     newest = [hour.partition_key for hour in recent.until(this_hour.plus(1))][::-1]
     listed = dict.fromkeys([*newest, *partitions.ready(MAX_LISTED_PER_TICK)])
     hours = map(DeliveryHour.from_partition_key, listed)
-    found = {hour: hour_version(s3, pipeline.bucket, hour) for hour in hours}
+    found = {hour: hour_version(s3, pipeline.lake, hour) for hour in hours}
     request_runs(partitions, found, now)
     compare_slice(cloud, partitions, start, recent, now)
 
@@ -109,7 +109,8 @@ def named_hours(
         # Without events, the recent hours and the slices find the same changes, up to a day later.
         log.warning("%s", error)
         return set()
-    return {hour for hour in map(hour_of_key, map(object_key, bodies)) if hour is not None}
+    keys = (pipeline.lake.key_of(object_key(body)) for body in bodies)
+    return {hour for key in keys if key and (hour := hour_of_key(key)) is not None}
 
 
 def compare_slice(
@@ -129,7 +130,7 @@ def compare_slice(
     if first >= end or not partitions.room:
         return
     end = min(end, first.plus(SLICE_HOURS))
-    versions, end = versions_between(cloud.s3, partitions.pipeline.bucket, first, end)
+    versions, end = versions_between(cloud.s3, partitions.pipeline.lake, first, end)
     found = {hour: versions.get(hour, NO_CONTENT) for hour in first.until(end)}
     progress.position = request_runs(partitions, found, now) or end.partition_key
 

@@ -59,7 +59,7 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             metadata={
                 **metadata,
                 "table_version": table.version_id,
-                "dagster/uri": f"s3://{pipeline.bucket}/{REDELIVERED_PREFIX}",
+                "dagster/uri": pipeline.lake.uri(REDELIVERED_PREFIX),
             }
         )
 
@@ -84,7 +84,7 @@ def run_redelivery(
             )
 
     redelivery = Redelivery(
-        cloud.s3, cloud.filesystem(), pipeline.bucket, table.columns, table.fingerprint, log_object
+        cloud.s3, cloud.filesystem(), pipeline.lake, table.columns, table.fingerprint, log_object
     )
     result = redelivery.run(time.time(), context.run.tags.get(FOLDERS_TAG, "").split())
     for key, reason in list((result.errors | result.inaccessible).items())[:SHOWN_OBJECTS]:
@@ -142,14 +142,14 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
             table = delivery_table(pipeline)
             state = states.find(table)
             if state is None or state.pending:
-                if not error_folders(cloud.s3, pipeline.bucket):
+                if not error_folders(cloud.s3, pipeline.lake):
                     requests.skip(pipeline, "no failed records")
                 elif state is None:
                     requests.skip(pipeline, f"there are error objects, but no table {table} yet")
                 else:
                     requests.skip(pipeline, "the error objects wait for the schema fix")
                 return
-            found = untried(cloud.s3, pipeline.bucket, state.table.fingerprint, requests.now)
+            found = untried(cloud.s3, pipeline.lake, state.table.fingerprint, requests.now)
             if found:
                 tags = {FOLDERS_TAG: " ".join(found.rechecked)} if found.rechecked else None
                 version = redelivery_version(state, found)

@@ -109,7 +109,7 @@ def job_arguments(runner: SparkRunner, relevance: RelevanceConfig) -> RelevanceA
 
 def published_location(cloud: CloudResource, pipeline: PipelineConfig) -> str:
     """The URI of the scores that the manifest in the bucket names."""
-    text = read_object(cloud.s3, pipeline.bucket, RELEVANCE_PREFIX + MANIFEST).decode("utf-8")
+    text = read_object(cloud.s3, pipeline.lake, RELEVANCE_PREFIX + MANIFEST).decode("utf-8")
     uri = relevance_location(pipeline)
     scores = from_text(text, f"{uri}{MANIFEST}").scores
     return f"{uri}scores/{scores.version}/" if scores else uri

@@ -14,9 +14,11 @@ from ddb_pipeline.defs.stream_delivery import StreamDelivery
 from ddb_pipeline.dynamodb.stream_read import RecordsTrimmedError
 from ddb_pipeline.dynamodb.stream_window import StreamWindow, failed_batch_event, window_events
 from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.functions.stream_settings import StreamSettings
 from ddb_pipeline.glue.repair import changed_tables, fix_table, watched
 from ddb_pipeline.lake.dead_letters import redeliver_letters
 from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.cloud import CloudResource
 
 REPLAY_STREAM = "replay_stream"
@@ -73,7 +75,8 @@ class DeadLettersConfig(dg.Config):
 
     pipeline: str = Field(description="The pipeline's name.")
     prefix: str = Field(
-        default="", description="The prefix of the objects; by default that of all dead letters."
+        default="",
+        description="The prefix of the objects in the lake; by default that of all dead letters.",
     )
 
 
@@ -196,14 +199,17 @@ def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:
         context: dg.OpExecutionContext, cloud: CloudResource, config: DeadLettersConfig
     ) -> None:
         delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
-        bucket = delivery.settings.dead_letter_bucket
-        prefix = config.prefix or delivery.settings.dead_letter_prefix
+        lake = letters_lake(delivery.settings, settings.pipeline(config.pipeline))
+        prefix = config.prefix or lake.key_of(delivery.settings.dead_letter_prefix) or ""
         # Listed page by page: objects whose letters cannot be delivered yet hide no others.
         removed = sum(
             redeliver_letters(
-                cloud.s3, bucket, stored, lambda event: delivery.deliver(event).dead_letter_key
+                cloud.s3,
+                lake,
+                stored,
+                lambda event: lake.key_of(delivery.deliver(event).dead_letter_key) or "",
             )
-            for stored in list_objects(cloud.s3, bucket, prefix)
+            for stored in list_objects(cloud.s3, lake, prefix)
         )
         context.add_output_metadata({**delivery.totals, "objects": removed})
 
@@ -216,3 +222,20 @@ def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:
         deliver_dead_letters()
 
     return replay_dead_letters
+
+
+def letters_lake(settings: StreamSettings, pipeline: PipelineConfig) -> LakeRoot:
+    """Where a function with these settings stores dead letters.
+
+    Raises:
+        dg.Failure: not in the pipeline's lake.
+    """
+    lake = LakeRoot(settings.dead_letter_bucket, pipeline.lake.prefix)
+    if lake.key_of(settings.dead_letter_prefix) is None:
+        raise dg.Failure(
+            f"The function of {pipeline.name!r} stores dead letters under "
+            f"{settings.dead_letter_prefix!r}, which is not under lake_prefix "
+            f"{pipeline.lake_prefix!r}. Deploy the pipeline, then run again.",
+            allow_retries=False,
+        )
+    return lake

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ddb_pipeline.arrow_types import arrow_schema
-from ddb_pipeline.config.names import lake_table, snapshot_location, snapshot_table, stream_location
+from ddb_pipeline.config.names import (
+    export_path,
+    lake_table,
+    snapshot_location,
+    snapshot_table,
+    stream_location,
+)
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
@@ -23,7 +29,7 @@ from ddb_pipeline.defs.snapshot_converters import (
     chosen_converter,
 )
 from ddb_pipeline.export.convert import ConversionFailedError, ConvertedExport
-from ddb_pipeline.export.layout import FOLDER, Export, ExportSummary
+from ddb_pipeline.export.layout import Export, ExportSummary
 from ddb_pipeline.export.manifest import ExportError, MalformedExportError
 from ddb_pipeline.export.source import open_export
 from ddb_pipeline.glue.catalog import TableReference, read_table
@@ -175,7 +181,7 @@ def open_snapshot(
     Raises:
         ExportError: it is missing, not finished or damaged.
     """
-    source = f"{pipeline.bucket}/{pipeline.export_prefix.strip('/')}/{FOLDER}/{export_id}"
+    source = export_path(pipeline, export_id)
     return Snapshot(cloud, pipeline, config, *open_export(cloud.filesystem(), source), export_id)
 
 

@@ -90,7 +90,7 @@ class Snapshot:
     def location(self) -> str:
         """``bucket/prefix`` of the dataset."""
         prefix = CHANGES_PREFIX if self.export.summary.incremental else SNAPSHOT_PREFIX
-        return f"{self.pipeline.bucket}/{prefix}{PARTITION_KEY.name}={self.export_id}"
+        return self.pipeline.lake.path(f"{prefix}{PARTITION_KEY.name}={self.export_id}")
 
     @property
     def uri(self) -> str:
@@ -218,7 +218,7 @@ class BySpark:
 
 def columns_uri(snapshot: Snapshot, name: str) -> str:
     """The object by which columns are passed to or from the Spark job."""
-    return f"s3://{snapshot.pipeline.bucket}/{SPARK_COLUMNS_PREFIX}{snapshot.export_id}/{name}.json"
+    return snapshot.pipeline.lake.uri(f"{SPARK_COLUMNS_PREFIX}{snapshot.export_id}/{name}.json")
 
 
 class ProgressLog:

@@ -89,7 +89,7 @@ def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> 
     target = VacuumTarget(
         cloud.s3,
         cloud.glue,
-        pipeline.bucket,
+        pipeline.lake,
         lake_table(pipeline),
         snapshot_table(pipeline),
         pipeline.export_prefix,
@@ -104,7 +104,7 @@ def needed_since(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> 
     By the check ``nothing_lost``, and by the relevance job in its window.
     """
     table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
-    state, _ = read_state(cloud.s3, pipeline.bucket, table.latest_stream_arn)
+    state, _ = read_state(cloud.s3, pipeline.lake, table.latest_stream_arn)
     needed = state.needs_rows_since(now)
     if pipeline.relevance:
         # The job's window ends with the newest hour, so that a day more is needed.

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WAIT_DELAY_SECONDS = 5
 WAIT_ATTEMPTS = 240
+CODE_PREFIX = "ddb-pipeline/"
 TEMPLATE_TAG = "ddb-pipeline:template"
 NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
 
@@ -58,9 +59,14 @@ def template_digest() -> str:
     return hashlib.sha256(template_body().encode("utf-8")).hexdigest()[:16]
 
 
-def code_key(pipeline: PipelineConfig, bundle: Bundle) -> str:
-    """Return the object key of a function's zip; it contains the zip's hash."""
-    return f"{pipeline.stack}/{bundle.name}-{bundle.sha256[:16]}.zip"
+def code_key(bundle: Bundle) -> str:
+    """Return the object key of a function's zip, for all pipelines; it contains the zip's hash."""
+    return f"{CODE_PREFIX}{bundle.name}-{bundle.sha256[:16]}.zip"
+
+
+def creating_first(pipelines: Sequence[PipelineConfig]) -> list[PipelineConfig]:
+    """The pipelines in an order in which each finds the bucket and database of another's stack."""
+    return sorted(pipelines, key=lambda each: each.existing_bucket + each.existing_database)
 
 
 def stack_parameters(
@@ -76,6 +82,8 @@ def stack_parameters(
         "SortKeyName": pipeline.sort_key,
         "SortKeyType": pipeline.sort_key_type.value,
         "BucketName": pipeline.bucket,
+        "ExistingBucket": "true" if pipeline.existing_bucket else "false",
+        "LakePrefix": pipeline.lake.prefix,
         "DatabaseName": pipeline.database,
         "ExistingDatabase": "true" if pipeline.existing_database else "false",
         "TablePrefix": pipeline.table_prefix,
@@ -87,12 +95,12 @@ def stack_parameters(
         "StreamReader": pipeline.stream_reader.value,
         "BufferSeconds": str(pipeline.buffer_seconds),
         "RedeliveredDays": str(pipeline.retention.redelivered_days),
-        "ExportPrefix": pipeline.export_prefix.strip("/"),
+        "ExportPrefix": pipeline.bucket_export_prefix,
         "EmrServerless": "true" if pipeline.spark.emr_serverless else "false",
         **function_parameters(pipeline),
         "CodeBucket": code_bucket,
-        "StreamFunctionKey": code_key(pipeline, bundles["stream_to_firehose"]),
-        "FixFunctionKey": code_key(pipeline, bundles["fix_schema"]),
+        "StreamFunctionKey": code_key(bundles["stream_to_firehose"]),
+        "FixFunctionKey": code_key(bundles["fix_schema"]),
     }
 
 
@@ -105,12 +113,10 @@ def function_parameters(pipeline: PipelineConfig) -> dict[str, str]:
     }
 
 
-def upload_code(
-    s3: "S3Client", pipeline: PipelineConfig, code_bucket: str, bundles: Mapping[str, Bundle]
-) -> None:
+def upload_code(s3: "S3Client", code_bucket: str, bundles: Mapping[str, Bundle]) -> None:
     """Upload the functions' zips to the keys that ``stack_parameters`` names."""
     for bundle in bundles.values():
-        s3.put_object(Bucket=code_bucket, Key=code_key(pipeline, bundle), Body=bundle.body)
+        s3.put_object(Bucket=code_bucket, Key=code_key(bundle), Body=bundle.body)
 
 
 def is_deployed(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ddb_pipeline.lake.conditional import create
 from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -20,6 +21,6 @@ def archive_key(key: str, version: str) -> str:
     return f"{REDELIVERED_PREFIX}{key}.{version[:8]}"
 
 
-def archive(s3: "S3Client", bucket: str, key: str, content: bytes) -> None:
+def archive(s3: "S3Client", lake: LakeRoot, key: str, content: bytes) -> None:
     """Store what was read of an object under the prefix of redelivered objects; may run twice."""
-    create(s3, bucket, archive_key(key, content_id(key, content)), content)
+    create(s3, lake, archive_key(key, content_id(key, content)), content)

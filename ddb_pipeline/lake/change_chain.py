@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.layout import STATE_PREFIX
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -60,32 +61,32 @@ class ChangeChain:
         return cls(str(document["full_export"]), since, until)
 
 
-def read_chain(s3: "S3Client", bucket: str) -> ChangeChain | None:
+def read_chain(s3: "S3Client", lake: LakeRoot) -> ChangeChain | None:
     """The stored chain of a lake's bucket; None where there is none yet.
 
     Raises:
         ChangeChainError: the object is damaged.
     """
-    stored = conditional.read_if_exists(s3, bucket, STATE_KEY)
-    return None if stored is None else _parsed(bucket, stored.content)
+    stored = conditional.read_if_exists(s3, lake, STATE_KEY)
+    return None if stored is None else _parsed(lake, stored.content)
 
 
-def _parsed(bucket: str, content: bytes) -> ChangeChain:
+def _parsed(lake: LakeRoot, content: bytes) -> ChangeChain:
     try:
         return ChangeChain.from_json(content)
     except (KeyError, TypeError, ValueError) as error:
         raise ChangeChainError(
-            f"s3://{bucket}/{STATE_KEY} is not a chain of exports: {error!r}. Delete it: a new "
+            f"{lake.uri(STATE_KEY)} is not a chain of exports: {error!r}. Delete it: a new "
             "chain then begins with a full export."
         ) from error
 
 
-def begin_chain(s3: "S3Client", bucket: str, chain: ChangeChain) -> None:
+def begin_chain(s3: "S3Client", lake: LakeRoot, chain: ChangeChain) -> None:
     """Store a new chain in place of any other."""
-    s3.put_object(Bucket=bucket, Key=STATE_KEY, Body=chain.to_json())
+    s3.put_object(Bucket=lake.bucket, Key=lake.object_key(STATE_KEY), Body=chain.to_json())
 
 
-def extend_chain(s3: "S3Client", bucket: str, start: datetime, end: datetime) -> bool:
+def extend_chain(s3: "S3Client", lake: LakeRoot, start: datetime, end: datetime) -> bool:
     """Store that the export of a window is finished.
 
     Returns whether the window is part of the stored chain now. It is not where it begins after the
@@ -95,14 +96,14 @@ def extend_chain(s3: "S3Client", bucket: str, start: datetime, end: datetime) ->
         ChangeChainError: the stored chain is damaged.
     """
     while True:
-        stored = conditional.read_if_exists(s3, bucket, STATE_KEY)
+        stored = conditional.read_if_exists(s3, lake, STATE_KEY)
         if stored is None:
             return False
-        chain = _parsed(bucket, stored.content)
+        chain = _parsed(lake, stored.content)
         if not chain.since <= start <= chain.until:
             return False
         if end <= chain.until:
             return True
         body = replace(chain, until=end).to_json()
-        if conditional.replace(s3, bucket, STATE_KEY, body, stored.etag) is not None:
+        if conditional.replace(s3, lake, STATE_KEY, body, stored.etag) is not None:
             return True

@@ -40,6 +40,7 @@ from ddb_pipeline.lake.generations import (
 )
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.casting import TypeConflictError, cast_table
 from ddb_pipeline.parquet.external_sort import (
     DEFAULT_MEMORY_BYTES,
@@ -89,11 +90,11 @@ class CompactionOptions:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Where the hours are: the bucket, as boto3 and as pyarrow access it."""
+    """Where the hours are, and how boto3 and pyarrow access it."""
 
     s3: "S3Client"
     filesystem: pyarrow.fs.FileSystem
-    bucket: str
+    root: LakeRoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +138,15 @@ def compact_hour(
     switched = ""
     for _ in range(MAX_ROUNDS):
         # Listed first, as in ``hour_objects``.
-        raw = list(list_objects(lake.s3, lake.bucket, hour.prefix))
-        current, etag = read_generation(lake.s3, lake.bucket, hour)
+        raw = list(list_objects(lake.s3, lake.root, hour.prefix))
+        current, etag = read_generation(lake.s3, lake.root, hour)
         new = uncovered(raw, current)
         wanted = tuple(columns())
         if not new and current is None:
             return None
         if new or current is None or current.columns != wanted:
             generation = write_generation(lake, hour, current, new, wanted, options)
-            if commit_generation(lake.s3, lake.bucket, hour, generation, etag):
+            if commit_generation(lake.s3, lake.root, hour, generation, etag):
                 objects += len(new)
                 read_bytes += sum(stored.size for stored in new)
         elif current.folder == switched:
@@ -175,10 +176,10 @@ def write_generation(
     options = options or CompactionOptions()
     number = base.number + 1 if base else 1
     folder = f"{number:06d}-{secrets.token_hex(4)}"
-    note_compaction(lake.s3, lake.bucket, hour, folder)
+    note_compaction(lake.s3, lake.root, hour, folder)
     writer = PartWriter(
         lake.filesystem,
-        f"{lake.bucket}/{hour.compacted_prefix}{folder}",
+        lake.root.path(f"{hour.compacted_prefix}{folder}"),
         "part",
         PartOptions(options.compression, options.file_bytes, ROW_GROUP_BYTES),
     )
@@ -251,7 +252,7 @@ def object_tables(lake: Lake, objects: Sequence[tuple[str, int]]) -> Iterator[tu
                         yield key, table
             except (pa.ArrowException, OSError) as error:
                 raise CompactionError(
-                    f"s3://{lake.bucket}/{key} cannot be read as Parquet: {error}"
+                    f"{lake.root.uri(key)} cannot be read as Parquet: {error}"
                 ) from error
 
 
@@ -269,7 +270,7 @@ def _batches(lake: Lake, key: str) -> Iterator[pa.Table]:
 def _opened(lake: Lake, key: str) -> pq.ParquetFile:
     # Nanoseconds, the default, end in the year 2262.
     return pq.ParquetFile(
-        f"{lake.bucket}/{key}", filesystem=lake.filesystem, coerce_int96_timestamp_unit="us"
+        lake.root.path(key), filesystem=lake.filesystem, coerce_int96_timestamp_unit="us"
     )
 
 

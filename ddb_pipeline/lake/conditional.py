@@ -1,4 +1,4 @@
-"""Conditional reads and writes of single objects: what another writer did is never overwritten.
+"""Conditional reads and writes of a lake's objects: what another writer did is not overwritten.
 
 Each write states which content it expects to find; S3 compares that with the object's ETag and
 writes, as one step ("Add preconditions to S3 operations with conditional requests", S3 User Guide).
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import error_code
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +34,10 @@ class ObjectBody:
     modified_at: float
 
 
-def read_if_exists(s3: "S3Client", bucket: str, key: str) -> ObjectBody | None:
+def read_if_exists(s3: "S3Client", lake: LakeRoot, key: str) -> ObjectBody | None:
     """The object of a key with the ETag of just this content; None where there is none."""
     try:
-        found = s3.get_object(Bucket=bucket, Key=key)
+        found = s3.get_object(Bucket=lake.bucket, Key=lake.object_key(key))
     except ClientError as error:
         if error_code(error) in ("NoSuchKey", "404"):
             return None
@@ -44,7 +45,7 @@ def read_if_exists(s3: "S3Client", bucket: str, key: str) -> ObjectBody | None:
     return ObjectBody(found["Body"].read(), found["ETag"], found["LastModified"].timestamp())
 
 
-def create(s3: "S3Client", bucket: str, key: str, content: bytes) -> str | None:
+def create(s3: "S3Client", lake: LakeRoot, key: str, content: bytes) -> str | None:
     """Write an object unless the key has one.
 
     Returns its ETag; None where the key has an object. If the response to a write was lost, boto3
@@ -52,34 +53,42 @@ def create(s3: "S3Client", bucket: str, key: str, content: bytes) -> str | None:
     reads what is there.
     """
     put = _unless_changed(
-        lambda: s3.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        lambda: s3.put_object(
+            Bucket=lake.bucket, Key=lake.object_key(key), Body=content, IfNoneMatch="*"
+        )
     )
     return None if put is None else str(put["ETag"])
 
 
-def replace(s3: "S3Client", bucket: str, key: str, content: bytes, etag: str) -> str | None:
+def replace(s3: "S3Client", lake: LakeRoot, key: str, content: bytes, etag: str) -> str | None:
     """Overwrite an object if it still has this ETag.
 
     Returns its new ETag; None where another writer has changed or deleted it.
     """
-    put = _unless_changed(lambda: s3.put_object(Bucket=bucket, Key=key, Body=content, IfMatch=etag))
+    put = _unless_changed(
+        lambda: s3.put_object(
+            Bucket=lake.bucket, Key=lake.object_key(key), Body=content, IfMatch=etag
+        )
+    )
     return None if put is None else str(put["ETag"])
 
 
-def delete(s3: "S3Client", bucket: str, key: str, etag: str) -> bool:
+def delete(s3: "S3Client", lake: LakeRoot, key: str, etag: str) -> bool:
     """Delete an object if it still has this ETag; returns whether it had."""
-    request = _unless_changed(lambda: s3.delete_object(Bucket=bucket, Key=key, IfMatch=etag))
+    request = _unless_changed(
+        lambda: s3.delete_object(Bucket=lake.bucket, Key=lake.object_key(key), IfMatch=etag)
+    )
     return request is not None
 
 
-def leave(s3: "S3Client", bucket: str, key: str, rest: bytes, etag: str) -> str:
+def leave(s3: "S3Client", lake: LakeRoot, key: str, rest: bytes, etag: str) -> str:
     """Leave only ``rest`` in an object that still has this ETag; delete it if that is empty.
 
     Returns the new ETag; empty where the object is gone or another writer has changed it.
     """
     if rest:
-        return replace(s3, bucket, key, rest, etag) or ""
-    delete(s3, bucket, key, etag)
+        return replace(s3, lake, key, rest, etag) or ""
+    delete(s3, lake, key, etag)
     return ""
 
 

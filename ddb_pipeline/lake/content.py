@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour, hour_of_key
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -21,9 +22,9 @@ def content_version(objects: Iterable[StoredObject]) -> str:
     return _digest(sorted((stored.key, stored.etag) for stored in objects))
 
 
-def hour_version(s3: "S3Client", bucket: str, hour: DeliveryHour) -> str:
+def hour_version(s3: "S3Client", lake: LakeRoot, hour: DeliveryHour) -> str:
     """The content version of one hour; that of an hour without objects is ``NO_CONTENT``."""
-    return content_version(list_objects(s3, bucket, hour.prefix))
+    return content_version(list_objects(s3, lake, hour.prefix))
 
 
 def processed_version(content: str, *, compacted: bool) -> str:
@@ -40,7 +41,7 @@ def is_processed(wanted: str, recorded: str) -> bool:
 
 
 def versions_between(
-    s3: "S3Client", bucket: str, first: DeliveryHour, end: DeliveryHour
+    s3: "S3Client", lake: LakeRoot, first: DeliveryHour, end: DeliveryHour
 ) -> tuple[dict[DeliveryHour, str], DeliveryHour]:
     """The content versions of the hours from ``first`` on that one or few LIST requests show.
 
@@ -49,7 +50,7 @@ def versions_between(
         before it was listed completely. At least one hour is; ``end`` and later ones are not.
     """
     found: dict[DeliveryHour, list[StoredObject]] = {}
-    objects = list_objects(s3, bucket, STREAM_PREFIX, start_after=first.prefix)
+    objects = list_objects(s3, lake, STREAM_PREFIX, start_after=first.prefix)
     for count, stored in enumerate(objects, start=1):
         if stored.key >= end.prefix:
             break

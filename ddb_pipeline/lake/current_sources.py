@@ -28,6 +28,7 @@ from ddb_pipeline.lake.current.types import joined_columns
 from ddb_pipeline.lake.current.update import Request
 from ddb_pipeline.lake.generations import HourObjects, source_digest
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.root import LakeRoot
 
 Opened = tuple[ExportFolder, Export]
 SLACK_SECONDS: Final = 300
@@ -106,7 +107,7 @@ class LakeChanges:
 
 
 def plan_lake_changes(
-    state: Manifest, found: LakeChanges, filesystem: pyarrow.fs.FileSystem, bucket: str
+    state: Manifest, found: LakeChanges, filesystem: pyarrow.fs.FileSystem, lake: LakeRoot
 ) -> Request | None:
     """The update of a view by changes of a lake; None where there is nothing to merge."""
     if found.full is None and not state.version:
@@ -132,7 +133,7 @@ def plan_lake_changes(
     for folder, export in found.healed.values():
         sources += _parts(folder, export, found.key)
     sources += [
-        StreamObject(filesystem, f"{bucket}/{key}", size // ESTIMATED_ROW_BYTES)
+        StreamObject(filesystem, lake.path(key), size // ESTIMATED_ROW_BYTES)
         for key, size in objects
     ]
     return Request(

@@ -22,7 +22,8 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.manifest import Manifest
 from ddb_pipeline.lake.current.rows import ORIGIN_COLUMNS
 from ddb_pipeline.lake.layout import CURRENT_PREFIX, CURRENT_VERSIONS_PREFIX
-from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.objects import list_folders, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
@@ -43,7 +44,7 @@ def version_prefix(manifest: Manifest) -> str:
 def publish_version(
     s3: "S3Client",
     glue: "GlueClient",
-    bucket: str,
+    lake: LakeRoot,
     reference: TableReference,
     manifest: Manifest,
     now: float,
@@ -56,27 +57,27 @@ def publish_version(
         CatalogError: the catalog table cannot be written.
     """
     prefix = version_prefix(manifest)
-    location = f"s3://{bucket}/{prefix}"
+    location = lake.uri(prefix)
     columns = (*manifest.columns, *ORIGIN_COLUMNS)
     table = find_table(glue, reference)
     if table is not None and location_of(table) == location and table.columns == columns:
         return location
-    copy_version(s3, bucket, manifest, prefix)
+    copy_version(s3, lake, manifest, prefix)
     if table is None:
         create_table(glue, reference, parquet_definition(reference.name, location, columns))
     update_table(glue, reference, lambda found: pointed(found, location, columns))
-    remove_versions(s3, bucket, prefix, now)
+    remove_versions(s3, lake, prefix, now)
     return location
 
 
-def copy_version(s3: "S3Client", bucket: str, manifest: Manifest, prefix: str) -> None:
+def copy_version(s3: "S3Client", lake: LakeRoot, manifest: Manifest, prefix: str) -> None:
     """Copy the files of a version, without their rows leaving S3."""
 
     def copy(number: int, path: str) -> None:
         s3.copy_object(
-            Bucket=bucket,
-            Key=f"{prefix}bucket-{number:05d}.parquet",
-            CopySource={"Bucket": bucket, "Key": f"{CURRENT_PREFIX}{path}"},
+            Bucket=lake.bucket,
+            Key=lake.object_key(f"{prefix}bucket-{number:05d}.parquet"),
+            CopySource={"Bucket": lake.bucket, "Key": lake.object_key(f"{CURRENT_PREFIX}{path}")},
         )
 
     with ThreadPoolExecutor(COPIES, thread_name_prefix="copy") as pool:
@@ -98,21 +99,18 @@ def pointed(
     return {**table.definition, "StorageDescriptor": storage_descriptor(location, columns)}
 
 
-def remove_versions(s3: "S3Client", bucket: str, current: str, now: float) -> None:
+def remove_versions(s3: "S3Client", lake: LakeRoot, current: str, now: float) -> None:
     """Remove the files of versions that another one replaced long enough ago."""
-    pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=CURRENT_VERSIONS_PREFIX, Delimiter="/"
-    )
-    prefixes = sorted(entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+    prefixes = sorted(list_folders(s3, lake, CURRENT_VERSIONS_PREFIX))
     others = [prefix for prefix in prefixes if prefix != current]
     for prefix, following in pairwise([*others, current]):
-        written = [stored.modified_at for stored in list_objects(s3, bucket, following, limit=1)]
+        written = [stored.modified_at for stored in list_objects(s3, lake, following, limit=1)]
         if written and written[0] <= now - GRACE_SECONDS:
-            _remove(s3, bucket, prefix)
+            _remove(s3, lake, prefix)
 
 
-def _remove(s3: "S3Client", bucket: str, prefix: str) -> None:
-    keys = [stored.key for stored in list_objects(s3, bucket, prefix)]
+def _remove(s3: "S3Client", lake: LakeRoot, prefix: str) -> None:
+    keys = [lake.object_key(stored.key) for stored in list_objects(s3, lake, prefix)]
     for start in range(0, len(keys), DELETED_AT_ONCE):
         chosen = keys[start : start + DELETED_AT_ONCE]
-        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in chosen]})
+        s3.delete_objects(Bucket=lake.bucket, Delete={"Objects": [{"Key": key} for key in chosen]})

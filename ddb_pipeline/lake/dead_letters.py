@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ddb_pipeline.lake.archive import archive
 from ddb_pipeline.lake.conditional import leave, read_if_exists
 from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -49,7 +50,10 @@ def read_dead_letters(body: bytes) -> DeadLetters:
 
 
 def redeliver_letters(
-    s3: "S3Client", bucket: str, stored: StoredObject, deliver: Callable[[Mapping[str, Any]], str]
+    s3: "S3Client",
+    lake: LakeRoot,
+    stored: StoredObject,
+    deliver: Callable[[Mapping[str, Any]], str],
 ) -> bool:
     """Deliver an object's dead letters again, and remove it; returns whether it is gone.
 
@@ -60,7 +64,7 @@ def redeliver_letters(
         deliver: delivers an event of the streaming function, and returns the key of the object in
             which it wrote letters that still cannot be delivered: this one, where all are the same.
     """
-    body = read_if_exists(s3, bucket, stored.key)
+    body = read_if_exists(s3, lake, stored.key)
     if body is None:
         return False
     found = read_dead_letters(body.content)
@@ -68,9 +72,9 @@ def redeliver_letters(
     if not event["Records"]:
         return False
     # The copy comes first: the delivery itself may overwrite the object.
-    archive(s3, bucket, stored.key, body.content)
+    archive(s3, lake, stored.key, body.content)
     if deliver(event) == stored.key:
         return False
     rest = b"".join(line + b"\n" for line in found.remaining)
-    leave(s3, bucket, stored.key, rest, body.etag)
+    leave(s3, lake, stored.key, rest, body.etag)
     return True

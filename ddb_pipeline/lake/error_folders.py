@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ddb_pipeline.lake.layout import ERROR_PREFIX
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -23,16 +24,16 @@ _DAY_DEPTH = 3
 """Slashes in a day's folder. What lies higher is listed without the folders below."""
 
 
-def error_folders(s3: "S3Client", bucket: str, prefix: str = ERROR_PREFIX) -> list[str]:
+def error_folders(s3: "S3Client", lake: LakeRoot, prefix: str = ERROR_PREFIX) -> list[str]:
     """The folders that hold error objects, the newest day first; those without a day precede.
 
     Takes one request for each kind of error and a thousand days. Dead letters have the same layout
     under their ``prefix``, with a folder for each table.
     """
-    kinds, has_objects = _below(s3, bucket, prefix)
+    kinds, has_objects = _below(s3, lake, prefix)
     folders = [prefix] if has_objects else []
     for kind in kinds:
-        days, has_objects = _below(s3, bucket, kind)
+        days, has_objects = _below(s3, lake, kind)
         folders += [kind] if has_objects else []
         folders += days
     return sorted(folders, key=lambda folder: (day_of(folder) or "9999", folder), reverse=True)
@@ -44,10 +45,10 @@ def day_of(folder: str) -> str:
     return found.group(1) if found else ""
 
 
-def objects_in(s3: "S3Client", bucket: str, folder: str) -> Iterator[StoredObject]:
+def objects_in(s3: "S3Client", lake: LakeRoot, folder: str) -> Iterator[StoredObject]:
     """The error objects of a folder in key order."""
     is_day = folder.count("/") >= _DAY_DEPTH
-    return list_objects(s3, bucket, folder, delimiter="" if is_day else "/")
+    return list_objects(s3, lake, folder, delimiter="" if is_day else "/")
 
 
 def day_at(epoch_seconds: float) -> str:
@@ -88,14 +89,15 @@ def folders_to_visit(
     return FoldersToVisit(recent, unsettled, remaining[turn : turn + 1])
 
 
-def _below(s3: "S3Client", bucket: str, prefix: str) -> tuple[list[str], bool]:
+def _below(s3: "S3Client", lake: LakeRoot, prefix: str) -> tuple[list[str], bool]:
     """The folders directly under a prefix, and whether objects are there too."""
     folders: list[str] = []
     has_objects = False
     pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix, Delimiter="/"
+        Bucket=lake.bucket, Prefix=lake.object_key(prefix), Delimiter="/"
     )
     for page in pages:
-        folders += (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+        found = (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+        folders += (folder.removeprefix(lake.prefix) for folder in found)
         has_objects = has_objects or any(entry["Size"] for entry in page.get("Contents", ()))
     return folders, has_objects

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.layout import STATE_PREFIX
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -186,17 +187,17 @@ def delivered_until(gaps: Gaps, moment: float) -> float:
     return min([moment, *(part[0] for gap in gaps for part in gap.left)])
 
 
-def read_gaps(s3: "S3Client", bucket: str) -> Gaps:
+def read_gaps(s3: "S3Client", lake: LakeRoot) -> Gaps:
     """The gaps of a lake.
 
     Raises:
         GapStateError: the object is damaged.
     """
-    found = conditional.read_if_exists(s3, bucket, STATE_KEY)
-    return () if found is None else parse_gaps(found.content, bucket)
+    found = conditional.read_if_exists(s3, lake, STATE_KEY)
+    return () if found is None else parse_gaps(found.content, lake.uri(STATE_KEY))
 
 
-def change_gaps(s3: "S3Client", bucket: str, change: Callable[[Gaps], Gaps]) -> Gaps:
+def change_gaps(s3: "S3Client", lake: LakeRoot, change: Callable[[Gaps], Gaps]) -> Gaps:
     """Change the gaps of a lake, whoever else does so meanwhile.
 
     Args:
@@ -206,25 +207,24 @@ def change_gaps(s3: "S3Client", bucket: str, change: Callable[[Gaps], Gaps]) -> 
         GapStateError: the object is damaged, or is written by others all the time.
     """
     for _ in range(WRITE_ATTEMPTS):
-        found = conditional.read_if_exists(s3, bucket, STATE_KEY)
-        before = () if found is None else parse_gaps(found.content, bucket)
+        found = conditional.read_if_exists(s3, lake, STATE_KEY)
+        before = () if found is None else parse_gaps(found.content, lake.uri(STATE_KEY))
         after = change(before)
         if after == before:
             return after
         content = render_gaps(after)
         if found is None:
-            written = conditional.create(s3, bucket, STATE_KEY, content)
+            written = conditional.create(s3, lake, STATE_KEY, content)
         else:
-            written = conditional.replace(s3, bucket, STATE_KEY, content, found.etag)
+            written = conditional.replace(s3, lake, STATE_KEY, content, found.etag)
         if written is not None:
             return after
     raise GapStateError(
-        f"s3://{bucket}/{STATE_KEY} was changed by others {WRITE_ATTEMPTS} times in a row. Run "
-        "again."
+        f"{lake.uri(STATE_KEY)} was changed by others {WRITE_ATTEMPTS} times in a row. Run again."
     )
 
 
-def report_gap(s3: "S3Client", bucket: str, span: Span, cause: str, *, now: float) -> Gaps:
+def report_gap(s3: "S3Client", lake: LakeRoot, span: Span, cause: str, *, now: float) -> Gaps:
     """Add a gap that was found, extended a little on both sides, but not to the future.
 
     Raises:
@@ -232,7 +232,7 @@ def report_gap(s3: "S3Client", bucket: str, span: Span, cause: str, *, now: floa
     """
     start, end = span[0] - PAD_BEFORE, min(span[1] + PAD_AFTER, max(now, span[1]))
     found = Gap(start, end, (cause,), now)
-    return change_gaps(s3, bucket, lambda gaps: with_gap(gaps, found) if start < end else gaps)
+    return change_gaps(s3, lake, lambda gaps: with_gap(gaps, found) if start < end else gaps)
 
 
 def render_gaps(gaps: Sequence[Gap]) -> bytes:
@@ -240,7 +240,7 @@ def render_gaps(gaps: Sequence[Gap]) -> bytes:
     return json.dumps({"format": 1, "gaps": [asdict(gap) for gap in gaps]}, indent=1).encode()
 
 
-def parse_gaps(text: bytes, bucket: str = "") -> Gaps:
+def parse_gaps(text: bytes, uri: str = STATE_KEY) -> Gaps:
     """Read what ``render_gaps`` returned.
 
     Raises:
@@ -263,7 +263,7 @@ def parse_gaps(text: bytes, bucket: str = "") -> Gaps:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GapStateError(
-            f"s3://{bucket}/{STATE_KEY} is damaged: {error!r}. Restore an earlier version of the "
+            f"{uri} is damaged: {error!r}. Restore an earlier version of the "
             "object. If there is none, delete it and export the whole table: gaps that it listed "
             "are no longer known."
         ) from error

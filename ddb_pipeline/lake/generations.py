@@ -16,6 +16,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.parts import Part
 
 if TYPE_CHECKING:
@@ -128,11 +129,11 @@ def source_digest(stored: StoredObject) -> str:
     return sha256(f"{stored.key}\0{stored.etag}".encode()).hexdigest()[:_DIGEST_DIGITS]
 
 
-def hour_objects(s3: "S3Client", bucket: str, hour: DeliveryHour) -> HourObjects:
+def hour_objects(s3: "S3Client", lake: LakeRoot, hour: DeliveryHour) -> HourObjects:
     """Where the rows of an hour are, also while it is compacted or its raw objects are removed."""
     # Listed first: what is then missing of the list is in the generation that is read after it.
-    raw = tuple(list_objects(s3, bucket, hour.prefix))
-    generation, _ = read_generation(s3, bucket, hour)
+    raw = tuple(list_objects(s3, lake, hour.prefix))
+    generation, _ = read_generation(s3, lake, hour)
     return HourObjects(generation, uncovered(raw, generation))
 
 
@@ -150,28 +151,28 @@ def current_key(hour: DeliveryHour) -> str:
 
 
 def read_generation(
-    s3: "S3Client", bucket: str, hour: DeliveryHour
+    s3: "S3Client", lake: LakeRoot, hour: DeliveryHour
 ) -> tuple[Generation | None, str]:
     """The current generation of an hour and the ETag of the object that names it; None, empty.
 
     Raises:
         GenerationError: the object cannot be read.
     """
-    found = conditional.read_if_exists(s3, bucket, current_key(hour))
+    found = conditional.read_if_exists(s3, lake, current_key(hour))
     if found is None:
         return None, ""
     try:
         return Generation.parse(found.content), found.etag
     except (ValueError, KeyError, TypeError) as error:
         raise GenerationError(
-            f"s3://{bucket}/{current_key(hour)} does not name a generation ({error}). Restore it; "
+            f"{lake.uri(current_key(hour))} does not name a generation ({error}). Restore it; "
             "while the raw objects of the hour exist, it may also be deleted, and the hour "
             "compacted again."
         ) from error
 
 
 def commit_generation(
-    s3: "S3Client", bucket: str, hour: DeliveryHour, generation: Generation, etag: str
+    s3: "S3Client", lake: LakeRoot, hour: DeliveryHour, generation: Generation, etag: str
 ) -> bool:
     """Make a generation the current one, unless another was committed since ``etag`` was read.
 
@@ -179,11 +180,11 @@ def commit_generation(
     """
     key, body = current_key(hour), generation.render()
     if etag:
-        written = conditional.replace(s3, bucket, key, body, etag)
+        written = conditional.replace(s3, lake, key, body, etag)
     else:
-        written = conditional.create(s3, bucket, key, body)
+        written = conditional.create(s3, lake, key, body)
     if written:
         return True
     # The response to a write may be lost, and the request sent again.
-    found, _ = read_generation(s3, bucket, hour)
+    found, _ = read_generation(s3, lake, hour)
     return found is not None and found.folder == generation.folder

@@ -17,6 +17,7 @@ from ddb_pipeline.export.layout import ItemChange
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.lake.error_folders import day_at
 from ddb_pipeline.lake.layout import ERROR_PREFIX, DeliveryHour
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -68,13 +69,13 @@ class HealedChanges:
     """Writes documents of changes to the lake's bucket, hour by hour of the changes.
 
     Attributes:
-        s3, bucket: where.
+        s3, lake: where.
         changes: number of changes added.
         objects: number of objects written.
     """
 
     s3: "S3Client"
-    bucket: str
+    lake: LakeRoot
     changes: int = 0
     objects: int = 0
     _hours: dict[DeliveryHour, list[tuple[str, FailedRecord]]] = field(
@@ -109,8 +110,8 @@ class HealedChanges:
         found = self._hours.pop(hour)
         self._pending -= len(found)
         self.s3.put_object(
-            Bucket=self.bucket,
-            Key=object_key(hour, (event for event, _ in found)),
+            Bucket=self.lake.bucket,
+            Key=self.lake.object_key(object_key(hour, (event for event, _ in found))),
             Body=write_error_object(record for _, record in found),
         )
         self.objects += 1

@@ -1,4 +1,4 @@
-"""A prefix of the lake's bucket mirrored to a local folder and back, for engines without S3."""
+"""A prefix of a lake mirrored to a local folder and back, for engines without S3."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -49,7 +50,7 @@ class Mirrored:
 
 def mirror(
     s3: "S3Client",
-    bucket: str,
+    lake: LakeRoot,
     prefix: str,
     folder: Path,
     *,
@@ -66,7 +67,7 @@ def mirror(
         UnsafeKeyError: an object's key is not a path in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    objects = list(list_objects(s3, bucket, prefix, start_after=start_after))
+    objects = list(list_objects(s3, lake, prefix, start_after=start_after))
     paths = {folder / path: stored for path, stored in relative_paths(objects, prefix).items()}
     _remove_all_except(folder, paths.keys())
     missing = [(path, stored) for path, stored in paths.items() if not _is_current(path, stored)]
@@ -74,7 +75,7 @@ def mirror(
     def fetch(entry: tuple[Path, StoredObject]) -> None:
         path, stored = entry
         path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(bucket, stored.key, str(path))
+        s3.download_file(lake.bucket, lake.object_key(stored.key), str(path))
         os.utime(path, (stored.modified_at, stored.modified_at))
 
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="mirror") as pool:
@@ -125,7 +126,7 @@ def _remove_all_except(folder: Path, files: Collection[Path]) -> None:
 
 
 def upload_changes(
-    s3: "S3Client", bucket: str, prefix: str, before: Mirrored, *, last: Collection[str] = ()
+    s3: "S3Client", lake: LakeRoot, prefix: str, before: Mirrored, *, last: Collection[str] = ()
 ) -> None:
     """Upload the folder's new files to the prefix and delete the objects of removed files.
 
@@ -142,12 +143,16 @@ def upload_changes(
     }
     referring = [key for key in files if key.removeprefix(prefix) in last]
     new = [key for key in files if key not in before.keys and key not in referring]
+
+    def upload(key: str) -> None:
+        s3.upload_file(str(files[key]), lake.bucket, lake.object_key(key))
+
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="upload") as pool:
-        list(pool.map(lambda key: s3.upload_file(str(files[key]), bucket, key), new))
+        list(pool.map(upload, new))
     for key in referring:
-        s3.upload_file(str(files[key]), bucket, key)
+        upload(key)
     for key in sorted(before.keys - set(files)):
-        s3.delete_object(Bucket=bucket, Key=key)
+        s3.delete_object(Bucket=lake.bucket, Key=lake.object_key(key))
 
 
 def _is_current(path: Path, stored: StoredObject) -> bool:

@@ -1,8 +1,10 @@
-"""Objects of the lake's bucket: listings, and their grouping by delivery hour."""
+"""Objects of a lake: listings, and their grouping by delivery hour."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -10,7 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in S3; ``size`` in bytes, ``modified_at`` in epoch seconds."""
+    """An object of a lake; ``key`` is that in the lake, ``size`` in bytes, ``modified_at`` in epoch
+    seconds."""
 
     key: str
     size: int
@@ -20,7 +23,7 @@ class StoredObject:
 
 def list_objects(
     s3: "S3Client",
-    bucket: str,
+    lake: LakeRoot,
     prefix: str,
     *,
     limit: int | None = None,
@@ -34,7 +37,9 @@ def list_objects(
     objects whose key has it after the prefix. With ``with_empty`` also those that are empty.
     """
     count = 0
-    request: Any = {"Bucket": bucket, "Prefix": prefix, "StartAfter": start_after}
+    request: Any = {"Bucket": lake.bucket, "Prefix": lake.object_key(prefix)}
+    if start_after:
+        request["StartAfter"] = lake.object_key(start_after)
     if delimiter:
         request["Delimiter"] = delimiter
     for page in s3.get_paginator("list_objects_v2").paginate(**request):
@@ -42,7 +47,7 @@ def list_objects(
             if not with_empty and (not entry["Size"] or entry["Key"].endswith("/")):
                 continue
             yield StoredObject(
-                entry["Key"],
+                entry["Key"].removeprefix(lake.prefix),
                 entry["Size"],
                 entry["ETag"].strip('"'),
                 entry["LastModified"].timestamp(),
@@ -52,17 +57,17 @@ def list_objects(
                 return
 
 
-def list_folders(s3: "S3Client", bucket: str, prefix: str) -> Iterator[str]:
+def list_folders(s3: "S3Client", lake: LakeRoot, prefix: str) -> Iterator[str]:
     """The prefixes, each with a slash at the end, of which the first slash after ``prefix`` ends
     the name."""
     pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix, Delimiter="/"
+        Bucket=lake.bucket, Prefix=lake.object_key(prefix), Delimiter="/"
     )
     for page in pages:
         for entry in page.get("CommonPrefixes", ()):
-            yield entry["Prefix"]
+            yield entry["Prefix"].removeprefix(lake.prefix)
 
 
-def read_object(s3: "S3Client", bucket: str, key: str) -> bytes:
+def read_object(s3: "S3Client", lake: LakeRoot, key: str) -> bytes:
     """The whole body of an object."""
-    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return s3.get_object(Bucket=lake.bucket, Key=lake.object_key(key))["Body"].read()

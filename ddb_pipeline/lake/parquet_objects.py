@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -34,38 +35,38 @@ class HourStatistics:
         return sum(stored.size for stored in self.objects)
 
 
-def count_rows(filesystem: pyarrow.fs.FileSystem, bucket: str, keys: Sequence[str]) -> int:
+def count_rows(filesystem: pyarrow.fs.FileSystem, lake: LakeRoot, keys: Sequence[str]) -> int:
     """Count the rows of Parquet objects; reads nothing but their footers."""
 
     def rows(key: str) -> int:
-        return int(pq.read_metadata(f"{bucket}/{key}", filesystem=filesystem).num_rows)
+        return int(pq.read_metadata(lake.path(key), filesystem=filesystem).num_rows)
 
     with ThreadPoolExecutor(FOOTER_READERS, thread_name_prefix="footer") as pool:
         return sum(pool.map(rows, keys))
 
 
 def hour_statistics(
-    s3: "S3Client", filesystem: pyarrow.fs.FileSystem, bucket: str, hour: DeliveryHour
+    s3: "S3Client", filesystem: pyarrow.fs.FileSystem, lake: LakeRoot, hour: DeliveryHour
 ) -> HourStatistics:
     """List the objects of one delivery hour and count their rows."""
-    objects = tuple(list_objects(s3, bucket, hour.prefix))
-    return HourStatistics(objects, count_rows(filesystem, bucket, [o.key for o in objects]))
+    objects = tuple(list_objects(s3, lake, hour.prefix))
+    return HourStatistics(objects, count_rows(filesystem, lake, [o.key for o in objects]))
 
 
 def file_columns(
-    filesystem: pyarrow.fs.FileSystem, bucket: str, keys: Sequence[str], columns: Sequence[str]
+    filesystem: pyarrow.fs.FileSystem, lake: LakeRoot, keys: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
     """For each Parquet object a table of those of ``columns`` that it has."""
     for key in keys:
-        with pq.ParquetFile(f"{bucket}/{key}", filesystem=filesystem) as parquet:
+        with pq.ParquetFile(lake.path(key), filesystem=filesystem) as parquet:
             present = [name for name in columns if name in parquet.schema_arrow.names]
             yield parquet.read(columns=present)
 
 
 def column_batches(
-    filesystem: pyarrow.fs.FileSystem, bucket: str, key: str, columns: Sequence[str]
+    filesystem: pyarrow.fs.FileSystem, lake: LakeRoot, key: str, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """The columns of a Parquet object, some rows at a time; nothing where it lacks one of them."""
-    with pq.ParquetFile(f"{bucket}/{key}", filesystem=filesystem) as parquet:
+    with pq.ParquetFile(lake.path(key), filesystem=filesystem) as parquet:
         if set(columns) <= set(parquet.schema_arrow.names):
             yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=list(columns))

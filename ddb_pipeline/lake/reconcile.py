@@ -38,6 +38,7 @@ from ddb_pipeline.lake.reconciliation_state import (
     read_state,
     write_state,
 )
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.lake.unread_changes import UnreadChange, UnreadChanges
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Source:
     stream_arn: str
     s3: "S3Client"
     filesystem: pyarrow.fs.FileSystem
-    bucket: str
+    lake: LakeRoot
     columns: Sequence[str]
     settle_seconds: float
     delivered: Callable[[StreamRecord], StreamRecord | None] = lambda record: record
@@ -142,7 +143,7 @@ def reconcile(
         StreamReadError: the stream cannot be read.
     """
     started = now()
-    state, etag = read_state(source.s3, source.bucket, source.stream_arn)
+    state, etag = read_state(source.s3, source.lake, source.stream_arn)
     unread = UnreadChanges(
         source.streams, source.stream_arn, state.shards, now=now, until=state.until
     )
@@ -164,7 +165,7 @@ def reconcile(
             return result
         state = after
         if until >= end or state.shards != before.shards:
-            etag = write_state(source.s3, source.bucket, state, etag)
+            etag = write_state(source.s3, source.lake, state, etag)
             if not etag:
                 break
     return result
@@ -307,9 +308,7 @@ class _Window:
         source = self._source
         for stored in self._row_objects():
             try:
-                batches = column_batches(
-                    source.filesystem, source.bucket, stored.key, source.columns
-                )
+                batches = column_batches(source.filesystem, source.lake, stored.key, source.columns)
                 for batch in batches:
                     for values in zip(*(column.to_pylist() for column in batch), strict=True):
                         found = digest(identity(values))
@@ -328,7 +327,7 @@ class _Window:
         until = self._until + source.settle_seconds
         first = DeliveryHour.of(self._oldest - 3600)
         for hour in first.until(DeliveryHour.of(until + 2 * 3600)):
-            for stored in list_objects(source.s3, source.bucket, hour.prefix):
+            for stored in list_objects(source.s3, source.lake, hour.prefix):
                 if (
                     stored.key not in self.read_objects
                     and self._since <= stored.modified_at <= until
@@ -337,7 +336,7 @@ class _Window:
 
     def _read_failed(self) -> None:
         source = self._source
-        for stored, body in self._bodies(error_folders(source.s3, source.bucket)):
+        for stored, body in self._bodies(error_folders(source.s3, source.lake)):
             for raw_data, moment in _failed_records(body, stored.modified_at):
                 for document in documents(raw_data):
                     found = of_document(document.value, source.columns)
@@ -346,20 +345,20 @@ class _Window:
 
     def _read_dead_letters(self) -> None:
         source = self._source
-        folders = error_folders(source.s3, source.bucket, DEAD_LETTER_PREFIX)
+        folders = error_folders(source.s3, source.lake, DEAD_LETTER_PREFIX)
         for _, body in self._bodies(folders):
             letters = read_dead_letters(body).letters
             self._partitions.dead_letters.update(str(each.get("event_id")) for each in letters)
 
     def _bodies(self, folders: Sequence[str]) -> Iterator[tuple[StoredObject, bytes]]:
         """The objects of these folders that were written since these changes happened."""
-        s3, bucket = self._source.s3, self._source.bucket
+        s3, lake = self._source.s3, self._source.lake
         first_day = day_at(self._oldest - DAY_SECONDS)
         for folder in folders:
             if (day_of(folder) or NO_DAY) >= first_day or day_of(folder) == UNKNOWN_DAY:
-                for stored in objects_in(s3, bucket, folder):
+                for stored in objects_in(s3, lake, folder):
                     if stored.modified_at >= self._since:
-                        found = read_if_exists(s3, bucket, stored.key)
+                        found = read_if_exists(s3, lake, stored.key)
                         if found is not None:
                             yield stored, found.content
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.identity_partitions import Expected, Rows
 from ddb_pipeline.lake.layout import STATE_PREFIX
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -91,9 +92,9 @@ class ReconciliationState:
         )
 
 
-def read_state(s3: "S3Client", bucket: str, stream_arn: str) -> tuple[ReconciliationState, str]:
+def read_state(s3: "S3Client", lake: LakeRoot, stream_arn: str) -> tuple[ReconciliationState, str]:
     """The state of a stream and the ETag of its object; a new state where there is none."""
-    found = conditional.read_if_exists(s3, bucket, STATE_KEY)
+    found = conditional.read_if_exists(s3, lake, STATE_KEY)
     if found is None:
         return ReconciliationState(stream_arn), ""
     try:
@@ -104,11 +105,11 @@ def read_state(s3: "S3Client", bucket: str, stream_arn: str) -> tuple[Reconcilia
     return (state if is_this_streams else ReconciliationState(stream_arn)), found.etag
 
 
-def write_state(s3: "S3Client", bucket: str, state: ReconciliationState, etag: str) -> str:
+def write_state(s3: "S3Client", lake: LakeRoot, state: ReconciliationState, etag: str) -> str:
     """Store the state unless another run has stored one since.
 
     Returns the new ETag; an empty text where another run has.
     """
     if etag:
-        return conditional.replace(s3, bucket, STATE_KEY, state.render(), etag) or ""
-    return conditional.create(s3, bucket, STATE_KEY, state.render()) or ""
+        return conditional.replace(s3, lake, STATE_KEY, state.render(), etag) or ""
+    return conditional.create(s3, lake, STATE_KEY, state.render()) or ""

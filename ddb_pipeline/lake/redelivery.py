@@ -38,6 +38,7 @@ from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.layout import STATE_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import file_columns
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -165,7 +166,7 @@ class ConvertedObject:
 def redeliver(
     s3: "S3Client",
     filesystem: pyarrow.fs.FileSystem,
-    bucket: str,
+    lake: LakeRoot,
     stored: StoredObject,
     columns: Sequence[Column],
 ) -> ObjectRedelivery:
@@ -174,27 +175,27 @@ def redeliver(
     Records that fail again, and lines that cannot be read, stay in the error object. Where nothing
     can be converted, nothing is written.
     """
-    found = conditional.read_if_exists(s3, bucket, stored.key)
+    found = conditional.read_if_exists(s3, lake, stored.key)
     if found is None:
         return ObjectRedelivery(stored.key)
     content = read_error_object(found.content)
     version = content_id(stored.key, found.content)
     name = f"redelivered-{version}.parquet"
     events, hours = packed_events(content.records, found.modified_at)
-    landed = _landed_events(s3, filesystem, bucket, events, hours, own_name=name)
+    landed = _landed_events(s3, filesystem, lake, events, hours, own_name=name)
     plan = RedeliveryPlan(tuple(columns), landed, found.modified_at)
     converted = convert_object(content, plan)
     plan_key = f"{PLAN_PREFIX}{version}.json"
-    stored_plan = _stored_plan(s3, bucket, plan_key, plan, is_needed=converted.changes_something)
+    stored_plan = _stored_plan(s3, lake, plan_key, plan, is_needed=converted.changes_something)
     if stored_plan is None:
         return ObjectRedelivery(stored.key, reasons=converted.reasons, etag=found.etag)
     if stored_plan != plan:
         converted = convert_object(content, stored_plan)
     for hour in converted.hours:
         if hour.parquet is not None:
-            _write_rows(s3, bucket, f"{hour.hour.prefix}{name}", hour.parquet)
-    archive(s3, bucket, stored.key, found.content)
-    etag = conditional.leave(s3, bucket, stored.key, converted.rest, found.etag)
+            _write_rows(s3, lake, f"{hour.hour.prefix}{name}", hour.parquet)
+    archive(s3, lake, stored.key, found.content)
+    etag = conditional.leave(s3, lake, stored.key, converted.rest, found.etag)
     return ObjectRedelivery(
         stored.key,
         rows=converted.rows,
@@ -221,33 +222,33 @@ def convert_object(content: ErrorObject, plan: RedeliveryPlan) -> ConvertedObjec
 
 
 def _stored_plan(
-    s3: "S3Client", bucket: str, key: str, plan: RedeliveryPlan, *, is_needed: bool
+    s3: "S3Client", lake: LakeRoot, key: str, plan: RedeliveryPlan, *, is_needed: bool
 ) -> RedeliveryPlan | None:
     """The plan that all redeliveries of a content carry out: this one, unless another is stored.
 
     Returns None where no plan is stored and none is needed.
     """
-    if is_needed and conditional.create(s3, bucket, key, plan.render()):
+    if is_needed and conditional.create(s3, lake, key, plan.render()):
         return plan
-    found = conditional.read_if_exists(s3, bucket, key)
+    found = conditional.read_if_exists(s3, lake, key)
     return None if found is None else RedeliveryPlan.parse(found.content)
 
 
-def _write_rows(s3: "S3Client", bucket: str, key: str, parquet: bytes) -> None:
+def _write_rows(s3: "S3Client", lake: LakeRoot, key: str, parquet: bytes) -> None:
     """Write the rows of the stored plan in place of those of a plan that has expired.
 
     Raises:
         RedeliveryConflictError: others write this object again and again.
     """
     for _ in range(ROWS_ATTEMPTS):
-        if conditional.create(s3, bucket, key, parquet):
+        if conditional.create(s3, lake, key, parquet):
             return
-        found = conditional.read_if_exists(s3, bucket, key)
+        found = conditional.read_if_exists(s3, lake, key)
         if found is None:
             continue
         if found.content == parquet:
             return
-        if conditional.replace(s3, bucket, key, parquet, found.etag):
+        if conditional.replace(s3, lake, key, parquet, found.etag):
             return
     raise RedeliveryConflictError(
         f"The object {key} changes all the time. Stop what writes it, then redeliver again."
@@ -340,7 +341,7 @@ def _event_id(document: Any) -> str | None:
 def _landed_events(
     s3: "S3Client",
     filesystem: pyarrow.fs.FileSystem,
-    bucket: str,
+    lake: LakeRoot,
     events: frozenset[str],
     hours: frozenset[DeliveryHour],
     *,
@@ -352,11 +353,11 @@ def _landed_events(
     keys = [
         key
         for hour in sorted(hours)
-        for key in hour_objects(s3, bucket, hour).keys(hour)
+        for key in hour_objects(s3, lake, hour).keys(hour)
         if not key.endswith(own_name)
     ]
     landed: set[str] = set()
-    for table in file_columns(filesystem, bucket, keys, [EVENT_ID]):
+    for table in file_columns(filesystem, lake, keys, [EVENT_ID]):
         if EVENT_ID in table.column_names:
             landed |= events.intersection(table.column(EVENT_ID).to_pylist())
     return frozenset(landed)

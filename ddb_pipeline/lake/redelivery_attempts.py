@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.layout import STATE_PREFIX
 from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -75,13 +76,13 @@ def total_reasons(found: Iterable[Reasons]) -> Counter[str]:
     return total
 
 
-def read_attempts(s3: "S3Client", bucket: str, folder: str) -> dict[str, Attempt]:
+def read_attempts(s3: "S3Client", lake: LakeRoot, folder: str) -> dict[str, Attempt]:
     """The last attempts on the objects of a folder, by object key."""
-    return _attempts(_read(s3, bucket, _folder_key(folder))[0])
+    return _attempts(_read(s3, lake, _folder_key(folder))[0])
 
 
 def write_attempts(
-    s3: "S3Client", bucket: str, folder: str, tried: Mapping[str, Attempt], gone: Iterable[str]
+    s3: "S3Client", lake: LakeRoot, folder: str, tried: Mapping[str, Attempt], gone: Iterable[str]
 ) -> dict[str, Attempt]:
     """Store the attempts on objects of a folder, without the objects that are gone.
 
@@ -95,16 +96,16 @@ def write_attempts(
             key: [a.etag, a.schema, a.reasons] for key, a in merged.items() if key not in missing
         }
 
-    return _attempts(_update(s3, bucket, _folder_key(folder), merge))
+    return _attempts(_update(s3, lake, _folder_key(folder), merge))
 
 
-def read_index(s3: "S3Client", bucket: str) -> dict[str, FolderSummary]:
+def read_index(s3: "S3Client", lake: LakeRoot) -> dict[str, FolderSummary]:
     """The summaries of all folders that a redelivery has visited."""
-    return _summaries(_read(s3, bucket, INDEX_KEY)[0])
+    return _summaries(_read(s3, lake, INDEX_KEY)[0])
 
 
 def write_index(
-    s3: "S3Client", bucket: str, visited: Mapping[str, FolderSummary], folders: Iterable[str]
+    s3: "S3Client", lake: LakeRoot, visited: Mapping[str, FolderSummary], folders: Iterable[str]
 ) -> dict[str, FolderSummary]:
     """Store the summaries of visited folders, and forget those that are not among ``folders``.
 
@@ -118,9 +119,9 @@ def write_index(
         forgotten.update(merged.keys() - present)
         return {f: [s.schema, s.objects, s.reasons] for f, s in merged.items() if f in present}
 
-    index = _summaries(_update(s3, bucket, INDEX_KEY, merge))
+    index = _summaries(_update(s3, lake, INDEX_KEY, merge))
     for folder in forgotten:
-        s3.delete_object(Bucket=bucket, Key=_folder_key(folder))
+        s3.delete_object(Bucket=lake.bucket, Key=lake.object_key(_folder_key(folder)))
     return index
 
 
@@ -136,9 +137,9 @@ def _summaries(data: Any) -> dict[str, FolderSummary]:
     return {folder: FolderSummary(*entry) for folder, entry in data.items()}
 
 
-def _read(s3: "S3Client", bucket: str, key: str) -> tuple[Any, str]:
+def _read(s3: "S3Client", lake: LakeRoot, key: str) -> tuple[Any, str]:
     """The JSON object of a key and its ETag; an empty one where there is none or it is no JSON."""
-    found = conditional.read_if_exists(s3, bucket, key)
+    found = conditional.read_if_exists(s3, lake, key)
     if found is None:
         return {}, ""
     try:
@@ -148,20 +149,20 @@ def _read(s3: "S3Client", bucket: str, key: str) -> tuple[Any, str]:
     return (data if isinstance(data, dict) else {}), found.etag
 
 
-def _update(s3: "S3Client", bucket: str, key: str, merge: Callable[[Any], Any]) -> Any:
+def _update(s3: "S3Client", lake: LakeRoot, key: str, merge: Callable[[Any], Any]) -> Any:
     """Merge into what is stored, again where another run has written meanwhile."""
     merged: Any = {}
     for _ in range(WRITE_ATTEMPTS):
-        data, etag = _read(s3, bucket, key)
+        data, etag = _read(s3, lake, key)
         merged = merge(data)
         body = json.dumps(merged, separators=(",", ":")).encode("ascii")
         if merged == data:
             break
         if not merged:
-            conditional.delete(s3, bucket, key, etag)
+            conditional.delete(s3, lake, key, etag)
             break
-        if etag and conditional.replace(s3, bucket, key, body, etag):
+        if etag and conditional.replace(s3, lake, key, body, etag):
             break
-        if not etag and conditional.create(s3, bucket, key, body):
+        if not etag and conditional.create(s3, lake, key, body):
             break
     return merged

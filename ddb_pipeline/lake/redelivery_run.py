@@ -31,6 +31,7 @@ from ddb_pipeline.lake.redelivery_attempts import (
     write_attempts,
     write_index,
 )
+from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -85,14 +86,14 @@ class Redelivery:
         self,
         s3: "S3Client",
         filesystem: pyarrow.fs.FileSystem,
-        bucket: str,
+        lake: LakeRoot,
         columns: Sequence[Column],
         schema: str,
         on_object: Callable[[ObjectRedelivery], None] = lambda outcome: None,
     ) -> None:
         self._s3 = s3
         self._filesystem = filesystem
-        self._bucket = bucket
+        self._lake = lake
         self._columns = columns
         self._schema = schema
         self._on_object = on_object
@@ -105,9 +106,9 @@ class Redelivery:
         Raises:
             RedeliveryError: ``MAX_ERRORS`` objects could not be read, and no other was read.
         """
-        s3, bucket = self._s3, self._bucket
-        folders = error_folders(s3, bucket)
-        settled = _settled(read_index(s3, bucket), self._schema)
+        s3, lake = self._s3, self._lake
+        folders = error_folders(s3, lake)
+        settled = _settled(read_index(s3, lake), self._schema)
         chosen = folders_to_visit(folders, settled, now)
         extra = [folder for folder in also if folder in folders]
         to_visit = list(dict.fromkeys((*extra, *chosen.recent, *chosen.unsettled)))
@@ -116,7 +117,7 @@ class Redelivery:
             if self._budget <= 0:
                 break
             visited[folder] = self._visit(folder)
-        index = write_index(s3, bucket, visited, folders)
+        index = write_index(s3, lake, visited, folders)
         self.result.unfinished = any(
             folder not in visited or not visited[folder].schema for folder in to_visit
         )
@@ -125,11 +126,11 @@ class Redelivery:
 
     def _visit(self, folder: str) -> FolderSummary:
         """Redeliver the objects of a folder that were not tried, as far as the budget allows."""
-        before = read_attempts(self._s3, self._bucket, folder)
+        before = read_attempts(self._s3, self._lake, folder)
         tried: dict[str, Attempt] = {}
         gone = set(before)
         complete = True
-        for stored in objects_in(self._s3, self._bucket, folder):
+        for stored in objects_in(self._s3, self._lake, folder):
             gone.discard(stored.key)
             attempt = before.get(stored.key)
             if attempt is not None and attempt.covers(stored, self._schema):
@@ -147,13 +148,13 @@ class Redelivery:
                 tried[stored.key] = attempt
             else:
                 gone.add(stored.key)
-        attempts = write_attempts(self._s3, self._bucket, folder, tried, gone)
+        attempts = write_attempts(self._s3, self._lake, folder, tried, gone)
         return summarise(attempts, self._schema if complete else "")
 
     def _attempt(self, stored: StoredObject) -> Attempt | None:
         """Redeliver an object; None where it could not be read, no ETag where it is gone."""
         try:
-            outcome = redeliver(self._s3, self._filesystem, self._bucket, stored, self._columns)
+            outcome = redeliver(self._s3, self._filesystem, self._lake, stored, self._columns)
         except ACCESS_ERRORS as error:
             self.result.inaccessible[stored.key] = _reason(error)
             if len(self.result.inaccessible) > MAX_ERRORS and not self.result.done:
@@ -172,18 +173,18 @@ class Redelivery:
         return Attempt(outcome.etag.strip('"'), schema, total_reasons([outcome.reasons]))
 
 
-def untried(s3: "S3Client", bucket: str, schema: str, now: float) -> "Untried":
+def untried(s3: "S3Client", lake: LakeRoot, schema: str, now: float) -> "Untried":
     """Look for error objects that a schema was not tried on, with a bounded number of requests."""
-    folders = error_folders(s3, bucket)
-    settled = _settled(read_index(s3, bucket), schema) if folders else frozenset()
+    folders = error_folders(s3, lake)
+    settled = _settled(read_index(s3, lake), schema) if folders else frozenset()
     chosen = folders_to_visit(folders, settled, now)
 
     def objects(listed: Sequence[str]) -> Iterator[StoredObject]:
         for folder in listed:
             attempts: dict[str, Attempt] | None = None
-            for stored in objects_in(s3, bucket, folder):
+            for stored in objects_in(s3, lake, folder):
                 if attempts is None:
-                    attempts = read_attempts(s3, bucket, folder)
+                    attempts = read_attempts(s3, lake, folder)
                 attempt = attempts.get(stored.key)
                 if attempt is None or not attempt.covers(stored, schema):
                     yield stored

@@ -36,6 +36,7 @@ from ddb_pipeline.lake.retention import (
     raw_is_removable,
     stale_folders,
 )
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.publish import SUCCESS
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ class VacuumTarget:
     Attributes:
         lake_table: the catalog table of the stream.
         snapshot_table: the catalog table of the snapshots.
-        export_prefix: where exports lie.
+        export_prefix: where exports lie in the lake.
         needed_since: raw objects of hours that end later are still read, epoch seconds.
     """
 
     s3: "S3Client"
     glue: "GlueClient"
-    bucket: str
+    lake: LakeRoot
     lake_table: TableReference
     snapshot_table: TableReference
     export_prefix: str
@@ -123,7 +124,7 @@ class Vacuum:
             CatalogError: the catalog cannot be read or written.
         """
         target = self._target
-        for hour, noted in compacted_hours(target.s3, target.bucket):
+        for hour, noted in compacted_hours(target.s3, target.lake):
             if self._is_full():
                 return self.report
             if self._now >= noted.modified_at + self._policy.replaced_seconds:
@@ -142,14 +143,14 @@ class Vacuum:
     def _visit(self, hour: DeliveryHour, noted: StoredObject) -> None:
         """Remove replaced generations and raw objects of an hour that was compacted."""
         target, policy, now = self._target, self._policy, self._now
-        current, _ = read_generation(target.s3, target.bucket, hour)
+        current, _ = read_generation(target.s3, target.lake, hour)
         read = self._repaired_location(hour)
-        found = list(list_objects(target.s3, target.bucket, hour.compacted_prefix, with_empty=True))
+        found = list(list_objects(target.s3, target.lake, hour.compacted_prefix, with_empty=True))
         stale = stale_folders(hour, found, current, read, policy.replaced_seconds, now)
         for folder, objects in stale.items():
             reason = "another generation has replaced it, or it was never committed"
             self._remove(Removal("generation", f"{hour.partition_key} {folder}", reason, objects))
-        raw = tuple(list_objects(target.s3, target.bucket, hour.prefix))
+        raw = tuple(list_objects(target.s3, target.lake, hour.prefix))
         reads_current = current is not None and read.endswith(f"/{current.prefix(hour)}")
         if current is None or not reads_current:
             return
@@ -165,7 +166,7 @@ class Vacuum:
         waits = bool(folders - {*stale, current.folder}) or (raw and policy.raw_seconds)
         if not waits and not self._dry_run:
             # Unless another compaction has begun since.
-            conditional.delete(target.s3, target.bucket, noted.key, f'"{noted.etag}"')
+            conditional.delete(target.s3, target.lake, noted.key, f'"{noted.etag}"')
 
     def _repaired_location(self, hour: DeliveryHour) -> str:
         """Where readers read an hour; the partition is repaired where it names another generation.
@@ -175,13 +176,11 @@ class Vacuum:
         target, values = self._target, (hour.date, hour.hour)
         found = find_partition(target.glue, target.lake_table, values)
         # Read after the partition: a compaction commits first.
-        current, _ = read_generation(target.s3, target.bucket, hour)
+        current, _ = read_generation(target.s3, target.lake, hour)
         location = found.location if found else ""
         if current is None or self._now < current.compacted_at + self._policy.replaced_seconds:
             return location
-        wanted = CatalogPartition(
-            values, f"s3://{target.bucket}/{current.prefix(hour)}", current.columns
-        )
+        wanted = CatalogPartition(values, target.lake.uri(current.prefix(hour)), current.columns)
         if found != wanted:
             self.report.repaired.append(hour.partition_key)
             if not self._dry_run:
@@ -193,15 +192,15 @@ class Vacuum:
         """The exports with a complete snapshot, and when that was published, epoch seconds."""
         target, prefix = self._target, f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}="
         found: dict[str, float] = {}
-        for folder in list_folders(target.s3, target.bucket, prefix):
-            for stored in list_objects(target.s3, target.bucket, f"{folder}{SUCCESS}", limit=1):
+        for folder in list_folders(target.s3, target.lake, prefix):
+            for stored in list_objects(target.s3, target.lake, f"{folder}{SUCCESS}", limit=1):
                 found[folder.removeprefix(prefix).rstrip("/")] = stored.modified_at
         return found
 
     def _remove_retired(self) -> list[str]:
         """Remove snapshots whose partition was removed long enough ago, and their exports."""
         target, removed = self._target, []
-        for noted in list(list_objects(target.s3, target.bucket, RETIRED_PREFIX)):
+        for noted in list(list_objects(target.s3, target.lake, RETIRED_PREFIX)):
             export_id = noted.key.removeprefix(RETIRED_PREFIX)
             if self._now < noted.modified_at + self._policy.replaced_seconds or self._is_full():
                 continue
@@ -210,14 +209,16 @@ class Vacuum:
                 self._retire_one(export_id)
                 continue
             prefix = _snapshot_prefix(export_id)
-            objects = tuple(list_objects(target.s3, target.bucket, prefix, with_empty=True))
+            objects = tuple(list_objects(target.s3, target.lake, prefix, with_empty=True))
             reason = "its partition was removed"
             self._remove(Removal("snapshot", export_id, reason, objects))
             if self._policy.export_seconds:
                 self._remove_export(export_id, "its snapshot was removed")
             removed.append(export_id)
             if not self._dry_run:
-                target.s3.delete_object(Bucket=target.bucket, Key=noted.key)
+                target.s3.delete_object(
+                    Bucket=target.lake.bucket, Key=target.lake.object_key(noted.key)
+                )
         return removed
 
     def _retire(self, published: dict[str, float]) -> None:
@@ -225,7 +226,7 @@ class Vacuum:
         target = self._target
         for export_id in sorted(published.keys() - kept_snapshots(published, self._policy)):
             key = RETIRED_PREFIX + export_id
-            if conditional.read_if_exists(target.s3, target.bucket, key) is None:
+            if conditional.read_if_exists(target.s3, target.lake, key) is None:
                 self._retire_one(export_id)
 
     def _retire_one(self, export_id: str) -> None:
@@ -235,13 +236,20 @@ class Vacuum:
             delete_partition(target.glue, target.snapshot_table, (export_id,))
             # Written again where it exists: its time is that of the removal of the partition.
             target.s3.put_object(
-                Bucket=target.bucket, Key=RETIRED_PREFIX + export_id, Body=export_id.encode()
+                Bucket=target.lake.bucket,
+                Key=target.lake.object_key(RETIRED_PREFIX + export_id),
+                Body=export_id.encode(),
             )
 
     def _remove_exports(self, published: dict[str, float]) -> None:
         """Remove exports whose snapshot was published long enough ago."""
         target = self._target
-        listed = export_ids(target.s3, target.bucket, target.export_prefix, limit=MAX_EXPORTS)
+        listed = export_ids(
+            target.s3,
+            target.lake.bucket,
+            target.lake.object_key(target.export_prefix),
+            limit=MAX_EXPORTS,
+        )
         for export_id in listed:
             published_at = published.get(export_id)
             if published_at is None or self._is_full():
@@ -252,7 +260,7 @@ class Vacuum:
     def _remove_export(self, export_id: str, reason: str) -> None:
         target = self._target
         prefix = export_folder(target.export_prefix, export_id)
-        objects = list(list_objects(target.s3, target.bucket, prefix, with_empty=True))
+        objects = list(list_objects(target.s3, target.lake, prefix, with_empty=True))
         # First what shows that an export is finished: nobody is to read half of it.
         objects.sort(key=lambda stored: f"{prefix}{SUMMARY}" not in stored.key)
         if objects:
@@ -264,26 +272,26 @@ class Vacuum:
             return
         target = self._target
         if removal.kind == "raw objects":
-            _delete_unchanged(target.s3, target.bucket, removal.objects)
+            _delete_unchanged(target.s3, target.lake, removal.objects)
         else:
-            _delete(target.s3, target.bucket, [stored.key for stored in removal.objects])
+            _delete(target.s3, target.lake, [stored.key for stored in removal.objects])
 
 
 def _snapshot_prefix(export_id: str) -> str:
     return f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={export_id}/"
 
 
-def _delete_unchanged(s3: "S3Client", bucket: str, objects: Sequence[StoredObject]) -> None:
+def _delete_unchanged(s3: "S3Client", lake: LakeRoot, objects: Sequence[StoredObject]) -> None:
     """Delete objects unless they have changed since they were listed."""
 
     def delete(stored: StoredObject) -> None:
-        conditional.delete(s3, bucket, stored.key, f'"{stored.etag}"')
+        conditional.delete(s3, lake, stored.key, f'"{stored.etag}"')
 
     with ThreadPoolExecutor(DELETERS, thread_name_prefix="vacuum") as pool:
         list(pool.map(delete, objects))
 
 
-def _delete(s3: "S3Client", bucket: str, keys: Sequence[str]) -> None:
+def _delete(s3: "S3Client", lake: LakeRoot, keys: Sequence[str]) -> None:
     """Delete objects in their order.
 
     Raises:
@@ -291,11 +299,12 @@ def _delete(s3: "S3Client", bucket: str, keys: Sequence[str]) -> None:
     """
     for page in _pages(keys):
         response = s3.delete_objects(
-            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in page], "Quiet": True}
+            Bucket=lake.bucket,
+            Delete={"Objects": [{"Key": lake.object_key(key)} for key in page], "Quiet": True},
         )
         for error in response.get("Errors", ()):
             raise VacuumError(
-                f"s3://{bucket}/{error.get('Key')} cannot be deleted: {error.get('Code')}: "
+                f"s3://{lake.bucket}/{error.get('Key')} cannot be deleted: {error.get('Code')}: "
                 f"{error.get('Message')}. Grant s3:DeleteObject to this role, then run again."
             )
 

@@ -97,7 +97,7 @@ class LocalSparkRunner(SparkRunner):
 
     def __init__(self, cloud: CloudResource, pipeline: PipelineConfig, folder: Path) -> None:
         self._cloud = cloud
-        self._bucket = pipeline.bucket
+        self._lake = pipeline.lake
         self._spark = LocalSpark(pipeline.spark.driver_memory, pipeline.spark.cores)
         self._folder = folder
         self._copies = folder / pipeline.name
@@ -107,13 +107,13 @@ class LocalSparkRunner(SparkRunner):
         """Copy the needed objects into a local folder and return its URI."""
         folder = self._copies / prefix.rstrip("/")
         self._mirrored[prefix] = mirror(
-            self._cloud.s3, self._bucket, prefix, folder, start_after=start_after
+            self._cloud.s3, self._lake, prefix, folder, start_after=start_after
         )
         return folder.as_uri()
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
         """Upload the changes in the prefix's local folder, the files named ``last`` last."""
-        upload_changes(self._cloud.s3, self._bucket, prefix, self._mirrored[prefix], last=last)
+        upload_changes(self._cloud.s3, self._lake, prefix, self._mirrored[prefix], last=last)
 
     def run(
         self, context: dg.AssetExecutionContext, job: SparkJob
@@ -150,7 +150,7 @@ class EmrSparkRunner(SparkRunner):
 
     def uri(self, prefix: str, start_after: str = "") -> str:
         """Return the prefix's S3 URI."""
-        return f"s3://{self._pipeline.bucket}/{prefix}"
+        return self._pipeline.lake.uri(prefix)
 
     def publish(self, prefix: str, *, last: tuple[str, ...] = ()) -> None:
         """Do nothing: the job has written to the bucket."""
@@ -163,9 +163,10 @@ class EmrSparkRunner(SparkRunner):
         if job.libraries and not (application.libraries or application.archives):
             raise dg.Failure(
                 f"The Spark job {job.name!r} needs Python libraries that EMR does not have. Write "
-                "them with: ddb-pipeline package --spark-libraries. Upload the archive to a bucket "
-                f"that the job role can read, such as {self._pipeline.bucket!r} under "
-                f"{SPARK_CODE_PREFIX}, and set spark.emr_libraries to its URI.",
+                "them with: ddb-pipeline package --spark-libraries. Upload the archive where "
+                "the job role can read it, such as to "
+                f"{self._pipeline.lake.uri(SPARK_CODE_PREFIX)}, and set spark.emr_libraries to "
+                "its URI.",
                 allow_retries=False,
             )
         request: Any = emr_job_run(job, application, self.uploaded_code(job))
@@ -217,13 +218,17 @@ class EmrSparkRunner(SparkRunner):
         bodies |= {f"{folder}{each}.py": script for each, script in bundle.scripts.items()}
         for key, body in bodies.items():
             if not self._exists(key):
-                self._cloud.s3.put_object(Bucket=self._pipeline.bucket, Key=key, Body=body)
-        root = f"s3://{self._pipeline.bucket}/{folder}"
+                self._cloud.s3.put_object(
+                    Bucket=self._pipeline.bucket, Key=self._pipeline.lake.object_key(key), Body=body
+                )
+        root = self._pipeline.lake.uri(folder)
         return UploadedCode(f"{root}{name}.py", f"{root}modules.zip")
 
     def _exists(self, key: str) -> bool:
         try:
-            self._cloud.s3.head_object(Bucket=self._pipeline.bucket, Key=key)
+            self._cloud.s3.head_object(
+                Bucket=self._pipeline.bucket, Key=self._pipeline.lake.object_key(key)
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return False

@@ -66,7 +66,7 @@ def land(lake: StreamLake, files: int, rows: int) -> None:
         body: Any = convert(found, NARROW if number < files // 2 else COLUMNS).parquet
         for copy in range(1 + (number % REPEATED_EVERY == 0)):
             key = f"{HOUR.prefix}{number:06}-{copy}.parquet"
-            lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=body)
+            lake.s3.put_object(Bucket=lake.bucket, Key=lake.root.object_key(key), Body=body)
 
     numbered = enumerate(documents(files, rows))
     with ThreadPoolExecutor(WRITERS) as pool:

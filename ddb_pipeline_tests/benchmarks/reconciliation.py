@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.reconcile import Source, reconcile
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket
 from ddb_pipeline_tests.support.memory_stream import ARN, change
 
@@ -82,7 +83,7 @@ def runs(changes: int, lost: int) -> Iterator[str]:
         s3: Any = InterleavedS3(bucket)
         filesystem = pyarrow.fs.SubTreeFileSystem(folder, pyarrow.fs.LocalFileSystem())
         streams: Any = stream
-        source = Source(streams, ARN, s3, filesystem, "lake", ["ddb_event_id"], SETTLE)
+        source = Source(streams, ARN, s3, filesystem, LakeRoot("lake"), ["ddb_event_id"], SETTLE)
         for run in ("all changes", "nothing new"):
             started = time.perf_counter()
             result = reconcile(source, lambda: now)

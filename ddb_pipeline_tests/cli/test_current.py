@@ -23,6 +23,7 @@ from ddb_pipeline.lake.current.chain import (
 )
 from ddb_pipeline.lake.current.keys import KeyColumnError, canonical_text
 from ddb_pipeline.lake.current.manifest import ManifestError
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.random_histories import same
 from ddb_pipeline_tests.support.table_history import Chain, Item, random_history, write_chain
 
@@ -228,7 +229,7 @@ def test_in_buckets(
     def store(destination: str) -> BucketStore:
         path = located(destination)[1]
         key = f"{path.partition('/')[2]}/_current/manifest.json"
-        return BucketStore(filesystem, path, S3Manifest(s3, "current-view", key))
+        return BucketStore(filesystem, path, S3Manifest(s3, LakeRoot("current-view"), key))
 
     monkeypatch.setattr(command, "filesystem_and_path", located)
     monkeypatch.setattr(command, "open_store", store)

@@ -28,6 +28,7 @@ from ddb_pipeline.lake.change_chain import (
     extend_chain,
     read_chain,
 )
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.polling import wait_until
 from ddb_pipeline_tests.support.sensor_ticks import SUCCESS, Clock, MockAccount, Ticks
@@ -81,7 +82,7 @@ def test_windows_follow_one_another_and_become_rows(
     begun = export_changes(settings, instance)
     assert begun["began_with_full_export"]
     assert (begun["windows"], begun["items"]) == ([], 50)
-    chain = read_chain(cloud.s3, pipeline.bucket)
+    chain = read_chain(cloud.s3, pipeline.lake)
     assert chain is not None
     assert chain.since == chain.until
     again = export_changes(settings, instance)
@@ -92,10 +93,10 @@ def test_windows_follow_one_another_and_become_rows(
     cloud.dynamodb.delete_item(TableName=pipeline.dynamodb_table, Key=key)
     end = end_of_second()
     behind = ChangeChain(chain.full_export, end - 30 * HOUR, end - 30 * HOUR)
-    begin_chain(cloud.s3, pipeline.bucket, behind)
+    begin_chain(cloud.s3, pipeline.lake, behind)
     done = export_changes(settings, instance)
     assert len(done["windows"]) == 2
-    extended = read_chain(cloud.s3, pipeline.bucket)
+    extended = read_chain(cloud.s3, pipeline.lake)
     assert extended is not None
     assert extended.until >= end
     assert export_changes(settings, instance)["windows"] == []
@@ -156,7 +157,7 @@ def test_a_run_is_requested_when_a_window_is_due(
     request = ticks.one()
     assert request.run_config["ops"]["export_changes_to_s3"]["config"] == {"pipeline": "logs"}
     ticks.record(request, SUCCESS)
-    begin_chain(changing.cloud.s3, changing.pipeline.bucket, ChangeChain("e", now, now))
+    begin_chain(changing.cloud.s3, changing.pipeline.lake, ChangeChain("e", now, now))
     ticks.later(3599)
     assert ticks.tick() == []
     ticks.later(1)
@@ -167,15 +168,15 @@ def test_a_run_is_requested_when_a_window_is_due(
     assert ticks.tick() == []
     ticks.later(10)
     assert ticks.one().tags["ddb_pipeline/attempt"] == "1"
-    assert extend_chain(changing.cloud.s3, changing.pipeline.bucket, now, now + HOUR)
+    assert extend_chain(changing.cloud.s3, changing.pipeline.lake, now, now + HOUR)
     assert ticks.tick() == []
     assert ticks.skipped == "No window is due."
 
 
 def test_the_chain_has_no_gap_and_goes_on_only(changing: MockAccount) -> None:
     s3, bucket = changing.cloud.s3, changing.pipeline.bucket
-    assert not extend_chain(s3, bucket, NOON, NOON + HOUR)
-    begin_chain(s3, bucket, ChangeChain("e", NOON, NOON))
+    assert not extend_chain(s3, LakeRoot(bucket), NOON, NOON + HOUR)
+    begin_chain(s3, LakeRoot(bucket), ChangeChain("e", NOON, NOON))
     for start, end, stored, until in (
         (1, 2, False, 0),
         (0, 1, True, 1),
@@ -186,8 +187,8 @@ def test_the_chain_has_no_gap_and_goes_on_only(changing: MockAccount) -> None:
         (-1, 5, False, 3),
         (3, 5, True, 5),
     ):
-        assert extend_chain(s3, bucket, NOON + HOUR * start, NOON + HOUR * end) is stored
-        assert read_chain(s3, bucket) == ChangeChain("e", NOON, NOON + HOUR * until)
+        assert extend_chain(s3, LakeRoot(bucket), NOON + HOUR * start, NOON + HOUR * end) is stored
+        assert read_chain(s3, LakeRoot(bucket)) == ChangeChain("e", NOON, NOON + HOUR * until)
 
 
 @pytest.mark.parametrize(
@@ -196,4 +197,4 @@ def test_the_chain_has_no_gap_and_goes_on_only(changing: MockAccount) -> None:
 def test_a_damaged_chain_says_what_to_do(changing: MockAccount, text: bytes) -> None:
     changing.put(STATE_KEY, text)
     with pytest.raises(ChangeChainError, match="Delete it"):
-        read_chain(changing.cloud.s3, changing.pipeline.bucket)
+        read_chain(changing.cloud.s3, changing.pipeline.lake)

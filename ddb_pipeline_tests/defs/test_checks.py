@@ -155,10 +155,10 @@ def test_with_pseudonymised_keys_nothing_is_lost(
         wait_until(arrived, "all changes to be somewhere")
         bodies = [
             cloud.s3.get_object(Bucket=pipeline.bucket, Key=stored.key)["Body"].read()
-            for stored in list_objects(cloud.s3, pipeline.bucket, "errors/")
+            for stored in list_objects(cloud.s3, pipeline.lake, "errors/")
         ]
         assert bodies
-        for stored in list_objects(cloud.s3, pipeline.bucket, "errors/"):
+        for stored in list_objects(cloud.s3, pipeline.lake, "errors/"):
             cloud.s3.delete_object(Bucket=pipeline.bucket, Key=stored.key)
         cloud.s3.delete_object(Bucket=pipeline.bucket, Key=STATE_KEY)
         assert reconcile(checks.source(cloud, pipeline), time.time).lost == 30

@@ -86,7 +86,7 @@ def test_the_view_follows_the_table_by_exports_alone(settings: Settings) -> None
     wait_until(finished, "the full export")
     assert set(viewed_rows(settings)) == {item["log_id"]["S"] for item in logs}
     export_id = export.arn.rpartition("/")[2]
-    begin_chain(cloud.s3, PIPELINE.bucket, ChangeChain(export_id, exported_at, exported_at))
+    begin_chain(cloud.s3, PIPELINE.lake, ChangeChain(export_id, exported_at, exported_at))
     cloud.dynamodb.delete_item(TableName=PIPELINE.dynamodb_table, Key={"log_id": logs[0]["log_id"]})
     new: dict[str, Any] = {"log_id": {"S": "new"}, "first_seen_now": {"SS": ["a"]}}
     cloud.dynamodb.put_item(TableName=PIPELINE.dynamodb_table, Item=new)

@@ -13,6 +13,7 @@ from ddb_pipeline.defs.current_exports import continued
 from ddb_pipeline.defs.current_sensor import current_sensor
 from ddb_pipeline.export.layout import Export, ExportSummary, write_export
 from ddb_pipeline.lake.gaps import Cure, change_gaps, report_gap, with_cure
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.sensor_ticks import SUCCESS, Clock, MockAccount, Ticks
 
 PAUSE = 301.0
@@ -81,9 +82,11 @@ def test_a_run_for_each_change_of_the_inputs(account: MockAccount, ticks: Ticks)
     done(ticks)
     assert ticks.tick() == []
     bucket, now = account.pipeline.bucket, ticks.clock.now
-    report_gap(account.cloud.s3, bucket, (now - 900, now - 800), "cause", now=now)
+    report_gap(account.cloud.s3, LakeRoot(bucket), (now - 900, now - 800), "cause", now=now)
     change_gaps(
-        account.cloud.s3, bucket, lambda gaps: with_cure(gaps, Cure("e", now - 999, now, now))
+        account.cloud.s3,
+        LakeRoot(bucket),
+        lambda gaps: with_cure(gaps, Cure("e", now - 999, now, now)),
     )
     done(ticks)
     assert ticks.tick() == []

@@ -34,6 +34,7 @@ CLOSED = OPEN.plus(-3)
 PIPELINE = PipelineConfig(
     name="delivered",
     bucket="delivered-lake",
+    lake_prefix="sales/delivered",
     retention=RetentionConfig(raw_days=1e-9, replaced_days=1e-9),
 )
 CRAWLED = [Column("log_id", "string"), Column("n", "int")]
@@ -55,7 +56,9 @@ class Account:
         body = convert([document], columns).parquet
         assert body is not None
         key = f"{hour.prefix}{name}.parquet"
-        self.cloud.s3.put_object(Bucket=PIPELINE.bucket, Key=key, Body=body)
+        self.cloud.s3.put_object(
+            Bucket=PIPELINE.bucket, Key=PIPELINE.lake.object_key(key), Body=body
+        )
 
     def materialize(self, hour: DeliveryHour) -> dict[str, Any]:
         """Metadata and data version of a run for an hour."""
@@ -86,7 +89,7 @@ class Account:
         return {name: value.value for name, value in metadata.items()}
 
     def wanted(self, hour: DeliveryHour) -> str:
-        content = hour_version(self.cloud.s3, PIPELINE.bucket, hour)
+        content = hour_version(self.cloud.s3, PIPELINE.lake, hour)
         return wanted_version(PIPELINE, hour, content, time.time())
 
     def partition(self, hour: DeliveryHour) -> CatalogPartition | None:
@@ -156,7 +159,7 @@ def test_the_vacuum_removes_the_raw_objects_of_a_compacted_hour(account: Account
         (False, 0),
     ]
     assert f"| raw objects | {hour.partition_key} | 1 |" in found[1]["removals"]
-    assert list(list_objects(account.cloud.s3, PIPELINE.bucket, hour.prefix)) == []
+    assert list(list_objects(account.cloud.s3, PIPELINE.lake, hour.prefix)) == []
     assert account.wanted(hour) == NO_CONTENT
     assert is_processed(account.wanted(hour), version)
     again = account.materialize(hour)
@@ -172,8 +175,8 @@ def test_since_when_raw_objects_are_needed(account: Account) -> None:
     assert needed_since(cloud, scored, now) == now - 10 * 86_400
     arn = cloud.dynamodb.describe_table(TableName="delivered")["Table"]["LatestStreamArn"]
     missing = (Expected("digest", now - 3 * 86_400, "event"),)
-    _, etag = read_state(cloud.s3, PIPELINE.bucket, arn)
-    write_state(cloud.s3, PIPELINE.bucket, ReconciliationState(arn, missing=missing), etag)
+    _, etag = read_state(cloud.s3, PIPELINE.lake, arn)
+    write_state(cloud.s3, PIPELINE.lake, ReconciliationState(arn, missing=missing), etag)
     assert needed_since(cloud, PIPELINE, now) == now - 3 * 86_400 - 7_200
 
 

@@ -160,12 +160,12 @@ def test_a_lost_batch_is_a_gap(account: MockAccount, ticks: Ticks) -> None:
     (run,) = ticks.instance.get_runs()
     ticks.instance.add_run_tags(run.run_id, {"ddb_pipeline/trimmed": "true"})
     ticks.tick()
-    (gap,) = read_gaps(account.cloud.s3, account.pipeline.bucket)
+    (gap,) = read_gaps(account.cloud.s3, account.pipeline.lake)
     first = datetime(2026, 5, 28, 10, tzinfo=timezone.utc).timestamp()
     assert (gap.start, gap.end) == (first - 10, first + 301 + 60)
     assert "3 record(s) of shard shard-1" in gap.causes[0]
     ticks.tick()
-    assert read_gaps(account.cloud.s3, account.pipeline.bucket) == (gap,)
+    assert read_gaps(account.cloud.s3, account.pipeline.lake) == (gap,)
 
 
 def test_runs_and_stored_messages_are_bounded(

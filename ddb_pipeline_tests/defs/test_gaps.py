@@ -28,7 +28,8 @@ from ddb_pipeline.lake import current_sources
 from ddb_pipeline.lake.current.manifest import MANIFEST
 from ddb_pipeline.lake.gaps import PAD_AFTER, PAD_BEFORE, read_gaps, report_gap
 from ddb_pipeline.lake.layout import CURRENT_PREFIX
-from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.objects import list_objects, read_object
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources import cloud as cloud_module
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.embedded_history import age_history, age_streams
@@ -38,6 +39,7 @@ from ddb_pipeline_tests.support.sensor_ticks import Clock, MockAccount, Ticks
 PIPELINE = PipelineConfig(
     name="stopped",
     bucket="stopped-lake",
+    lake_prefix="sales/stopped",
     schema_fix=SchemaFix.DAGSTER,
     stream_reader=StreamReader.CONSUMER,
     buffer_seconds=1,
@@ -76,8 +78,8 @@ class Stopped:
 
     def rows(self) -> list[dict[str, Any]]:
         s3, found = self.cloud.s3, []
-        for stored in list_objects(s3, PIPELINE.bucket, "stream/"):
-            body = s3.get_object(Bucket=PIPELINE.bucket, Key=stored.key)["Body"].read()
+        for stored in list_objects(s3, PIPELINE.lake, "stream/"):
+            body = read_object(s3, PIPELINE.lake, stored.key)
             found += pq.read_table(pa.BufferReader(body)).to_pylist()
         return sorted(found, key=lambda row: (row["ddb_event_time"], row["log_id"]))
 
@@ -90,10 +92,10 @@ class Stopped:
         """The rows of the catalog table's files by key."""
         reference = current_table(PIPELINE)
         table = self.cloud.glue.get_table(DatabaseName=reference.database, Name=reference.name)
-        prefix = table["Table"]["StorageDescriptor"]["Location"].partition(PIPELINE.bucket + "/")[2]
+        prefix = table["Table"]["StorageDescriptor"]["Location"].removeprefix(PIPELINE.lake.uri())
         s3, found = self.cloud.s3, {}
-        for stored in list_objects(s3, PIPELINE.bucket, prefix):
-            body = s3.get_object(Bucket=PIPELINE.bucket, Key=stored.key)["Body"].read()
+        for stored in list_objects(s3, PIPELINE.lake, prefix):
+            body = read_object(s3, PIPELINE.lake, stored.key)
             for row in pq.read_table(pa.BufferReader(body)).to_pylist():
                 assert row["log_id"] not in found
                 found[row["log_id"]] = row["n"]
@@ -120,7 +122,7 @@ class Stopped:
 
     def age_view(self, passed: timedelta) -> None:
         """Make the full export older on which the view is based."""
-        key = f"{CURRENT_PREFIX}{MANIFEST}"
+        key = PIPELINE.lake.object_key(f"{CURRENT_PREFIX}{MANIFEST}")
         body = self.cloud.s3.get_object(Bucket=PIPELINE.bucket, Key=key)["Body"].read()
         manifest = json.loads(body)
         for place, name in ((manifest["snapshot"], "time"), (manifest, "as_of")):
@@ -179,7 +181,7 @@ def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
     stopped.put("item-3", 2)
 
     stopped.consume()
-    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.bucket)
+    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.lake)
     assert gap.open
     assert gap.start < time.time() - 29 * 3600
     assert "trimmed" in gap.causes[0]
@@ -190,7 +192,7 @@ def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
     result = stopped.materialise("healed_gaps")
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.passed
-    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.bucket)
+    (gap,) = read_gaps(stopped.cloud.s3, PIPELINE.lake)
     assert sum(cure.changes for cure in gap.cures) == 4
     with dg.DagsterInstance.ephemeral() as instance:
         assert Ticks(gap_sensor(stopped.settings), instance, stopped.cloud, Clock()).tick() == []
@@ -216,9 +218,11 @@ def test_what_the_stream_lost_comes_from_an_export(stopped: Stopped) -> None:
     assert evaluation.metadata["compared"].value == 5
     # Healed a second time, nothing is added.
     before = stopped.rows()
-    stopped.cloud.s3.delete_object(Bucket=PIPELINE.bucket, Key="pipeline-state/gaps.json")
+    stopped.cloud.s3.delete_object(
+        Bucket=PIPELINE.bucket, Key=PIPELINE.lake.object_key("pipeline-state/gaps.json")
+    )
     span = (gap.start + PAD_BEFORE, gap.end - PAD_AFTER)
-    report_gap(stopped.cloud.s3, PIPELINE.bucket, span, "again", now=time.time())
+    report_gap(stopped.cloud.s3, PIPELINE.lake, span, "again", now=time.time())
     stopped.materialise("healed_gaps")
     stopped.materialise("redelivered_records")
     assert stopped.rows() == before
@@ -232,7 +236,9 @@ def test_the_sensor_reports_where_it_may_not_heal(
     assert ticks.tick() == []
     assert ticks.skipped == "No gap is open."
     bucket = account.pipeline.bucket
-    report_gap(account.cloud.s3, bucket, (clock.now - 7200, clock.now - 3600), "c", now=clock.now)
+    report_gap(
+        account.cloud.s3, LakeRoot(bucket), (clock.now - 7200, clock.now - 3600), "c", now=clock.now
+    )
     request = ticks.one()
     ticks.record(request, dg.DagsterRunStatus.SUCCESS)
     ticks.later(1e5)
@@ -245,7 +251,9 @@ def test_a_table_without_recovery_is_named(
 ) -> None:
     ticks = Ticks(gap_sensor(account.settings), instance, account.cloud, clock)
     bucket = account.pipeline.bucket
-    report_gap(account.cloud.s3, bucket, (clock.now - 7200, clock.now - 3600), "c", now=clock.now)
+    report_gap(
+        account.cloud.s3, LakeRoot(bucket), (clock.now - 7200, clock.now - 3600), "c", now=clock.now
+    )
     ticks.record(ticks.one(), dg.DagsterRunStatus.SUCCESS)
     ticks.later(1e5)
     assert ticks.tick() == []

@@ -15,6 +15,7 @@ from ddb_pipeline.defs.landing_sensor import landing_sensor
 from ddb_pipeline.defs.partition_requests import MAX_ATTEMPTS
 from ddb_pipeline.lake import content
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
     STARTED,
@@ -111,7 +112,9 @@ def test_without_compaction_a_closed_hour_needs_no_further_run(
     clock.now = NOW
     start = datetime(2026, 9, 21, tzinfo=timezone.utc)
     off = CompactionConfig(enabled=False)
-    account = account_of(PipelineConfig(name="logs", start=start, compaction=off))
+    account = account_of(
+        PipelineConfig(name="logs", lake_prefix="sales", start=start, compaction=off)
+    )
     ticks = Ticks(landing_sensor(account.settings), instance, account.cloud, clock)
     account.put(key(0))
     ticks.record(ticks.one(), SUCCESS)
@@ -127,7 +130,9 @@ def test_an_hour_landed_before_compaction_was_there_is_compacted(
 ) -> None:
     account.put(key(20))
     request = ticks.one()
-    ticks.materialize(request, content.hour_version(account.cloud.s3, "logs-lake", hour(20)))
+    ticks.materialize(
+        request, content.hour_version(account.cloud.s3, LakeRoot("logs-lake"), hour(20))
+    )
     (again,) = of_a_pass(ticks)
     assert again.partition_key == partition(20)
 
@@ -295,7 +300,7 @@ def test_a_run_that_saw_the_change_needs_no_other(account: MockAccount, ticks: T
     account.put(key(0, "second"))
     (run,) = ticks.instance.get_runs()
     ticks.instance.delete_run(run.run_id)
-    ticks.materialize(first, content.hour_version(account.cloud.s3, "logs-lake", hour(0)))
+    ticks.materialize(first, content.hour_version(account.cloud.s3, LakeRoot("logs-lake"), hour(0)))
     ticks.later(PAUSE_SECONDS)
     assert ticks.tick() == []
 

@@ -22,7 +22,7 @@ from ddb_pipeline.demo.traffic import write_items
 from ddb_pipeline.deploy.functions import function_environment
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.firehose.error_objects import read_error_object
-from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.objects import list_objects, read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.polling import wait_until
 
@@ -38,6 +38,7 @@ REDACTION = {
 PIPELINE = PipelineConfig(
     name="redacted",
     bucket="redacted-lake",
+    lake_prefix="sales/redacted",
     schema_fix=SchemaFix.DAGSTER,
     buffer_seconds=2,
     function_settings=REDACTION,
@@ -72,8 +73,8 @@ def cloud(settings: Settings) -> CloudResource:
 
 def objects(cloud: CloudResource, prefix: str = "") -> dict[str, bytes]:
     return {
-        stored.key: cloud.s3.get_object(Bucket=PIPELINE.bucket, Key=stored.key)["Body"].read()
-        for stored in list_objects(cloud.s3, PIPELINE.bucket, prefix)
+        stored.key: read_object(cloud.s3, PIPELINE.lake, stored.key)
+        for stored in list_objects(cloud.s3, PIPELINE.lake, prefix)
     }
 
 

@@ -16,7 +16,7 @@ from ddb_pipeline.dynamodb.stream_read import lambda_event
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.functions.changes import Problem, decode
 from ddb_pipeline.functions.dead_letters import dead_letter_line
-from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.objects import list_objects, read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.stream_events import UNDECODABLE, stream_record
 from ddb_pipeline_tests.support.stream_records import read_stream
@@ -26,14 +26,20 @@ pytestmark = pytest.mark.embedded
 ITEMS = 40
 
 
+PIPELINE = PipelineConfig(
+    name="replayed",
+    bucket="replayed-lake",
+    lake_prefix="sales/replayed",
+    schema_fix=SchemaFix.DAGSTER,
+)
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("replay")
     yield Settings(
         home=home,
-        pipelines=(
-            PipelineConfig(name="replayed", bucket="replayed-lake", schema_fix=SchemaFix.DAGSTER),
-        ),
+        pipelines=(PIPELINE,),
     )
     stop(home / "embedded")
 
@@ -138,11 +144,12 @@ def test_a_saved_event(settings: Settings, cloud: CloudResource) -> None:
 
 
 def put_letters(cloud: CloudResource, key: str, *lines: bytes) -> None:
-    cloud.s3.put_object(Bucket="replayed-lake", Key=key, Body=b"".join(x + b"\n" for x in lines))
+    body = b"".join(line + b"\n" for line in lines)
+    cloud.s3.put_object(Bucket=PIPELINE.bucket, Key=PIPELINE.lake.object_key(key), Body=body)
 
 
 def keys_of(cloud: CloudResource, prefix: str) -> list[str]:
-    return [stored.key for stored in list_objects(cloud.s3, "replayed-lake", prefix)]
+    return [stored.key for stored in list_objects(cloud.s3, PIPELINE.lake, prefix)]
 
 
 def letters_of(records: Sequence[Any]) -> list[bytes]:
@@ -161,7 +168,7 @@ def test_dead_letters(settings: Settings, cloud: CloudResource) -> None:
     assert first["delivered"] + first["held"] == 4
     left = keys_of(cloud, "dead-letters/")
     assert len(left) == 2  # the letter that failed again, and the line that is not a letter
-    bodies = [cloud.s3.get_object(Bucket="replayed-lake", Key=k)["Body"].read() for k in left]
+    bodies = [read_object(cloud.s3, PIPELINE.lake, k) for k in left]
     assert b"{torn\n" in bodies
     assert sum(body.count(b"event-3") for body in bodies) >= 1
     assert len(keys_of(cloud, "redelivered/dead-letters/")) == 2

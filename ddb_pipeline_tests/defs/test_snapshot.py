@@ -81,7 +81,9 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         home=home,
         pipelines=(
             PipelineConfig(name="exported"),
-            PipelineConfig(name="scanned", export_with=ExportWith.SCAN),
+            PipelineConfig(
+                name="scanned", lake_prefix="sales/scanned", export_with=ExportWith.SCAN
+            ),
         ),
     )
     cloud = CloudResource.of(settings)
@@ -94,7 +96,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 def rows_of(account: Account, pipeline: PipelineConfig, export_id: str) -> list[dict[str, Any]]:
-    path = f"{pipeline.bucket}/snapshot/export_id={export_id}"
+    path = pipeline.lake.path(f"snapshot/export_id={export_id}")
     dataset = pyarrow.dataset.dataset(path, filesystem=account.cloud.filesystem())
     rows: list[dict[str, Any]] = dataset.to_table().to_pylist()
     return rows

@@ -1,5 +1,7 @@
 """The template and the parameters that a pipeline gives it."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,12 +22,14 @@ from ddb_pipeline.lake.layout import (
     DEAD_LETTER_PREFIX,
     ERROR_PREFIX,
     REDELIVERED_PREFIX,
+    RESERVED_PREFIXES,
     SPARK_COLUMNS_PREFIX,
     STREAM_PREFIX,
 )
 from ddb_pipeline.lake.redelivery import PLAN_PREFIX
 
 PIPELINE = PipelineConfig(name="web_logs")
+PREFIX = "${LakePrefix}"
 
 
 class Tagged(yaml.SafeLoader):
@@ -120,15 +124,17 @@ def test_names_are_those_of_the_template(
 
 
 def test_bucket_prefixes_are_those_of_the_template(template: Any) -> None:
+    prefixed = PipelineConfig(name="web_logs", lake_prefix="sales/logs")
     resources = template["Resources"]
     table = resources["LakeTable"]["Properties"]["TableInput"]["StorageDescriptor"]
-    assert table["Location"].replace("${Bucket}", PIPELINE.bucket) == stream_location(PIPELINE)
+    location = table["Location"].replace("${BucketName}", prefixed.bucket)
+    assert location.replace("${LakePrefix}", prefixed.lake.prefix) == stream_location(prefixed)
     destination = resources["DeliveryStream"]["Properties"]["ExtendedS3DestinationConfiguration"]
-    assert destination["Prefix"].startswith(STREAM_PREFIX)
-    assert destination["ErrorOutputPrefix"].startswith(ERROR_PREFIX)
+    assert destination["Prefix"].startswith(PREFIX + STREAM_PREFIX)
+    assert destination["ErrorOutputPrefix"].startswith(PREFIX + ERROR_PREFIX)
     environment = resources["StreamFunction"]["Properties"]["Environment"]["Variables"]
-    assert environment["ERROR_PREFIX"] == ERROR_PREFIX
-    assert environment["DEAD_LETTER_PREFIX"] == DEAD_LETTER_PREFIX
+    assert environment["ERROR_PREFIX"] == PREFIX + ERROR_PREFIX
+    assert environment["DEAD_LETTER_PREFIX"] == PREFIX + DEAD_LETTER_PREFIX
 
 
 def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> None:
@@ -136,7 +142,7 @@ def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> N
     notification = resources["Bucket"]["Properties"]["NotificationConfiguration"]
     assert notification == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     rule = resources["ObjectChangeRule"]["Properties"]
-    assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": STREAM_PREFIX}]
+    assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": PREFIX + STREAM_PREFIX}]
     assert [target["Arn"] for target in rule["Targets"]] == ["ObjectChangeQueue.Arn"]
 
 
@@ -152,5 +158,31 @@ def test_the_delivery_stream_converts_as_redelivery_and_preflight_do(template: A
 def test_only_what_nothing_reads_any_more_expires(template: Any) -> None:
     rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {SPARK_COLUMNS_PREFIX, PLAN_PREFIX, REDELIVERED_PREFIX}
+    expected = (SPARK_COLUMNS_PREFIX, PLAN_PREFIX, REDELIVERED_PREFIX)
+    assert expiring == {PREFIX + prefix for prefix in expected}
     assert all(rule["Status"] == "Enabled" for rule in rules)
+
+
+def test_every_place_in_the_bucket_lies_under_the_lakes_prefix(template: Any) -> None:
+    """Each text of the template that has a prefix of the layout has the lake's before it."""
+    folders = "|".join(re.escape(prefix) for prefix in RESERVED_PREFIXES)
+    texts = [text for text in every_text(template["Resources"]) if re.search(folders, text)]
+    for text in texts:
+        assert re.search(rf"\$\{{LakePrefix\}}({folders})", text), text
+    assert len(texts) > 15
+
+
+def every_text(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from every_text(each)
+
+
+def test_a_bucket_that_exists_is_not_created(template: Any) -> None:
+    assert template["Resources"]["Bucket"]["Condition"] == "CreateBucket"
+    assert parameters()["ExistingBucket"] == "false"
+    given = parameters(existing_bucket=True, lake_prefix="sales/logs", export_prefix="out")
+    assert (given["ExistingBucket"], given["LakePrefix"]) == ("true", "sales/logs/")
+    assert given["ExportPrefix"] == "sales/logs/out"

@@ -50,16 +50,16 @@ def settings(tmp_path: Any) -> Iterator[Settings]:
 def rows(cloud: CloudResource, prefix: str) -> dict[str, tuple[Any, Any]]:
     """The maps of each row under a prefix, by ``log_id``."""
     found = {}
-    for stored in list_objects(cloud.s3, PIPELINE.bucket, prefix):
+    for stored in list_objects(cloud.s3, PIPELINE.lake, prefix):
         if stored.key.endswith(".parquet"):
-            body = read_object(cloud.s3, PIPELINE.bucket, stored.key)
+            body = read_object(cloud.s3, PIPELINE.lake, stored.key)
             for row in pq.ParquetFile(pa.BufferReader(body)).read().to_pylist():
                 found[row["log_id"]] = (dict(row["m"]), dict(row["in"]["days_of"]))
     return found
 
 
 def held(cloud: CloudResource) -> bool:
-    return any(list_objects(cloud.s3, PIPELINE.bucket, "errors/undeclared-attributes/"))
+    return any(list_objects(cloud.s3, PIPELINE.lake, "errors/undeclared-attributes/"))
 
 
 def test_keys_of_maps_are_the_same_on_each_path(settings: Settings) -> None:

@@ -93,7 +93,7 @@ def test_late_objects_and_repeats_reopen_the_hour(lake: StreamLake) -> None:
 def test_rows_stay_when_raw_objects_are_removed(lake: StreamLake) -> None:
     for key in [lake.land(stream_rows(0, 5)), lake.land(stream_rows(5, 10))]:
         lake.compact()
-        lake.s3.delete_object(Bucket=lake.bucket, Key=key)
+        lake.s3.delete_object(Bucket=lake.bucket, Key=lake.root.object_key(key))
     lake.land(stream_rows(10, 12))
     lake.compact()
     assert lake.events() == names(0, 12)
@@ -175,7 +175,9 @@ def test_types_that_do_not_fit_leave_the_hour_as_it_is(
 def test_an_object_that_is_no_parquet_is_named(lake: StreamLake) -> None:
     lake.land(stream_rows(0, 4))
     key = f"{HOUR.prefix}broken.parquet"
-    lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=b"PAR1 and nothing else")
+    lake.s3.put_object(
+        Bucket=lake.bucket, Key=lake.root.object_key(key), Body=b"PAR1 and nothing else"
+    )
     with pytest.raises(CompactionError, match="broken"):
         lake.compact()
 
@@ -242,18 +244,18 @@ def test_of_two_compactions_at_a_time_both_end_with_all_rows(
     done = lake.compact()
     assert done is not None
     assert lake.events() == names(0, 12)
-    current, _ = read_generation(lake.s3, lake.bucket, HOUR)
+    current, _ = read_generation(lake.s3, lake.root, HOUR)
     assert current == done.generation
 
 
 def test_where_the_rows_of_an_hour_are(lake: StreamLake) -> None:
     first = lake.land(stream_rows(0, 10))
-    assert hour_objects(lake.s3, lake.bucket, HOUR).keys(HOUR) == [first]
+    assert hour_objects(lake.s3, lake.root, HOUR).keys(HOUR) == [first]
     lake.compact()
-    compacted = hour_objects(lake.s3, lake.bucket, HOUR).keys(HOUR)
+    compacted = hour_objects(lake.s3, lake.root, HOUR).keys(HOUR)
     assert [key.startswith(HOUR.compacted_prefix) for key in compacted] == [True]
     late = lake.land(stream_rows(10, 12))
-    assert hour_objects(lake.s3, lake.bucket, HOUR).keys(HOUR) == [*compacted, late]
+    assert hour_objects(lake.s3, lake.root, HOUR).keys(HOUR) == [*compacted, late]
     assert current_key(HOUR) in [stored.key for stored in lake.objects(HOUR.compacted_prefix)]
 
 

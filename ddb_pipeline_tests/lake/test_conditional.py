@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.lake import conditional
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket, refused
 
 
@@ -19,21 +20,21 @@ def bucket(tmp_path: Any) -> MemoryBucket:
 
 def test_another_writers_object_is_never_overwritten(bucket: MemoryBucket) -> None:
     s3: Any = InterleavedS3(bucket)
-    read = conditional.read_if_exists(s3, "b", "present")
+    read = conditional.read_if_exists(s3, LakeRoot("b"), "present")
     assert read is not None
     assert read.content == b"old"
-    assert conditional.read_if_exists(s3, "b", "absent") is None
-    assert not conditional.create(s3, "b", "present", b"new")
-    assert conditional.create(s3, "b", "absent", b"new")
+    assert conditional.read_if_exists(s3, LakeRoot("b"), "absent") is None
+    assert not conditional.create(s3, LakeRoot("b"), "present", b"new")
+    assert conditional.create(s3, LakeRoot("b"), "absent", b"new")
     bucket.put("present", b"of another")
-    assert conditional.replace(s3, "b", "present", b"new", read.etag) is None
-    assert not conditional.delete(s3, "b", "present", read.etag)
-    assert conditional.replace(s3, "b", "gone", b"new", read.etag) is None
-    assert not conditional.delete(s3, "b", "gone", read.etag)
+    assert conditional.replace(s3, LakeRoot("b"), "present", b"new", read.etag) is None
+    assert not conditional.delete(s3, LakeRoot("b"), "present", read.etag)
+    assert conditional.replace(s3, LakeRoot("b"), "gone", b"new", read.etag) is None
+    assert not conditional.delete(s3, LakeRoot("b"), "gone", read.etag)
     etag = bucket.etag("present")
-    replaced = conditional.replace(s3, "b", "present", b"new", etag)
+    replaced = conditional.replace(s3, LakeRoot("b"), "present", b"new", etag)
     assert replaced == bucket.etag("present") != etag
-    assert conditional.delete(s3, "b", "present", replaced)
+    assert conditional.delete(s3, LakeRoot("b"), "present", replaced)
     assert bucket.bodies == {"absent": b"new"}
 
 
@@ -50,13 +51,13 @@ def failing(code: str, times: int) -> Callable[[str], None]:
 
 def test_a_conflict_with_a_write_in_progress_is_tried_again(bucket: MemoryBucket) -> None:
     s3: Any = InterleavedS3(bucket, failing(conditional.CONFLICT_CODE, 3))
-    assert conditional.create(s3, "b", "absent", b"new")
+    assert conditional.create(s3, LakeRoot("b"), "absent", b"new")
     s3 = InterleavedS3(bucket, failing(conditional.CONFLICT_CODE, 99))
     with pytest.raises(ClientError):
-        conditional.create(s3, "b", "other", b"new")
+        conditional.create(s3, LakeRoot("b"), "other", b"new")
 
 
 def test_other_errors_are_raised(bucket: MemoryBucket) -> None:
     s3: Any = InterleavedS3(bucket, failing("AccessDenied", 1))
     with pytest.raises(ClientError):
-        conditional.create(s3, "b", "absent", b"new")
+        conditional.create(s3, LakeRoot("b"), "absent", b"new")

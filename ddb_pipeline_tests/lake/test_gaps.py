@@ -27,6 +27,7 @@ from ddb_pipeline.lake.gaps import (
     with_gap,
     with_unreachable,
 )
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket
 
 moments = st.integers(0, 60)
@@ -116,10 +117,10 @@ def test_an_unreachable_part_stays_open_until_a_full_export() -> None:
 
 def test_a_reported_gap_is_padded_but_not_to_the_future(tmp_path: Path) -> None:
     s3: Any = InterleavedS3(MemoryBucket(tmp_path))
-    gaps = report_gap(s3, "lake", (1000.0, 2000.0), "trimmed", now=2030.0)
+    gaps = report_gap(s3, LakeRoot("lake"), (1000.0, 2000.0), "trimmed", now=2030.0)
     assert [(each.start, each.end) for each in gaps] == [(990.0, 2030.0)]
-    assert report_gap(s3, "lake", (1000.0, 2000.0), "again", now=9000.0) != gaps
-    assert report_gap(s3, "lake", (1000.0, 2000.0), "again", now=9000.0)[0].end == 2060.0
+    assert report_gap(s3, LakeRoot("lake"), (1000.0, 2000.0), "again", now=9000.0) != gaps
+    assert report_gap(s3, LakeRoot("lake"), (1000.0, 2000.0), "again", now=9000.0)[0].end == 2060.0
 
 
 def test_writers_at_once_lose_no_gap(tmp_path: Path) -> None:
@@ -130,11 +131,18 @@ def test_writers_at_once_lose_no_gap(tmp_path: Path) -> None:
     def interfere(request: str) -> None:
         number = next(rivals, None) if request.startswith("put") else None
         if number is not None:
-            report_gap(other, "lake", (number * 1000.0, number * 1000.0 + 10), "rival", now=9e9)
+            report_gap(
+                other, LakeRoot("lake"), (number * 1000.0, number * 1000.0 + 10), "rival", now=9e9
+            )
 
     s3: Any = InterleavedS3(bucket, before=interfere)
-    report_gap(s3, "lake", (50_000.0, 50_010.0), "ours", now=9e9)
-    assert [each.start + 10 for each in read_gaps(other, "lake")] == [0, 1000, 2000, 50_000]
+    report_gap(s3, LakeRoot("lake"), (50_000.0, 50_010.0), "ours", now=9e9)
+    assert [each.start + 10 for each in read_gaps(other, LakeRoot("lake"))] == [
+        0,
+        1000,
+        2000,
+        50_000,
+    ]
 
 
 def test_a_writer_that_is_always_too_late_says_so(tmp_path: Path) -> None:
@@ -145,11 +153,11 @@ def test_a_writer_that_is_always_too_late_says_so(tmp_path: Path) -> None:
     def interfere(request: str) -> None:
         if request.startswith("put"):
             moment = next(count) * 1000.0 + 100.0
-            report_gap(other, "lake", (moment, moment + 1), "rival", now=9e9)
+            report_gap(other, LakeRoot("lake"), (moment, moment + 1), "rival", now=9e9)
 
     s3: Any = InterleavedS3(bucket, before=interfere)
     with pytest.raises(GapStateError, match="changed by others"):
-        change_gaps(s3, "lake", lambda gaps: with_gap(gaps, gap(-9, -8)))
+        change_gaps(s3, LakeRoot("lake"), lambda gaps: with_gap(gaps, gap(-9, -8)))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"format":2,"gaps":[]}', b'{"gaps":[1]}'])
@@ -158,7 +166,7 @@ def test_a_damaged_object_is_an_error_that_names_it(tmp_path: Path, content: byt
     bucket.put(STATE_KEY, content)
     s3: Any = InterleavedS3(bucket)
     with pytest.raises(GapStateError, match=r"s3://lake/pipeline-state/gaps\.json"):
-        read_gaps(s3, "lake")
+        read_gaps(s3, LakeRoot("lake"))
 
 
 def test_reports_in_any_order_lead_to_the_same_gaps() -> None:

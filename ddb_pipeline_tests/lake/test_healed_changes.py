@@ -11,6 +11,7 @@ from ddb_pipeline.export.layout import ItemChange
 from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.lake import healed_changes
 from ddb_pipeline.lake.healed_changes import HealedChanges, event_id, healed_record
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket
 
 KEYS = {"id": {"S": "a"}}
@@ -48,7 +49,7 @@ def test_objects_hold_one_hour_each_and_are_overwritten_by_a_repetition(
     bucket = MemoryBucket(tmp_path)
     s3: Any = InterleavedS3(bucket)
     for _ in range(2):
-        healed = HealedChanges(s3, "lake")
+        healed = HealedChanges(s3, LakeRoot("lake"))
         for number in range(60):
             micros = MICROS + number * 7 * 60 * 1_000_000
             record = healed_record(ItemChange(KEYS, NEW, None, micros), "t")

@@ -10,6 +10,7 @@ import pytest
 from ddb_pipeline.lake.layout import DeliveryHour, hour_of_key
 from ddb_pipeline.lake.mirror import UnsafeKeyError, mirror, relative_paths, upload_changes
 from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.root import LakeRoot
 
 PREFIX = "relevance/"
 
@@ -57,18 +58,18 @@ def test_only_changed_objects_are_fetched(
     bucket: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3, name = bucket
-    mirror(s3, name, PREFIX, tmp_path)
+    mirror(s3, LakeRoot(name), PREFIX, tmp_path)
     assert files(tmp_path) == {"a.parquet", "old/b.parquet", "manifest.json"}
     fetched = recorded_transfers(monkeypatch, s3, "download_file")
-    mirror(s3, name, PREFIX, tmp_path)
+    mirror(s3, LakeRoot(name), PREFIX, tmp_path)
     assert fetched == []
     s3.put_object(Bucket=name, Key=PREFIX + "a.parquet", Body=b"a.parquet, longer")
     s3.delete_object(Bucket=name, Key=PREFIX + "manifest.json")
-    mirror(s3, name, PREFIX, tmp_path)
+    mirror(s3, LakeRoot(name), PREFIX, tmp_path)
     assert len(fetched) == 1
     assert files(tmp_path) == {"a.parquet", "old/b.parquet"}
     assert (tmp_path / "a.parquet").read_text() == "a.parquet, longer"
-    mirror(s3, name, PREFIX, tmp_path, start_after=PREFIX + "a.parquet")
+    mirror(s3, LakeRoot(name), PREFIX, tmp_path, start_after=PREFIX + "a.parquet")
     assert files(tmp_path) == {"old/b.parquet"}
 
 
@@ -77,14 +78,14 @@ def test_new_files_are_uploaded_and_the_manifest_last(
     bucket: tuple[Any, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3, name = bucket
-    before = mirror(s3, name, PREFIX, tmp_path)
+    before = mirror(s3, LakeRoot(name), PREFIX, tmp_path)
     (tmp_path / "new").mkdir()
     for path in ("new/c.parquet", "new/.c.parquet.crc", "new/_SUCCESS", "manifest.json"):
         (tmp_path / path).write_text(f"{path}, now")
     (tmp_path / "old" / "b.parquet").unlink()
     s3.put_object(Bucket=name, Key=PREFIX + "of-another.parquet", Body=b"x")
     uploaded = recorded_transfers(monkeypatch, s3, "upload_file")
-    upload_changes(s3, name, PREFIX, before, last=("manifest.json",))
+    upload_changes(s3, LakeRoot(name), PREFIX, before, last=("manifest.json",))
     assert [key for _, _, key in uploaded] == [PREFIX + "new/c.parquet", PREFIX + "manifest.json"]
     assert contents(s3, name) == {
         "a.parquet": "a.parquet",
@@ -104,7 +105,7 @@ def test_nothing_is_written_outside_of_the_folder(
     s3.put_object(Bucket=bucket_name, Key=key, Body=b"hostile")
     folder = tmp_path / "copies" / "relevance"
     with pytest.raises(UnsafeKeyError) as raised:
-        mirror(s3, bucket_name, PREFIX, folder)
+        mirror(s3, LakeRoot(bucket_name), PREFIX, folder)
     assert repr(key) in str(raised.value)
     assert files(tmp_path) == set()
 

@@ -50,6 +50,7 @@ from ddb_pipeline.lake.catalog_dataset import data_files, read_catalog_dataset
 from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.generations import Generation
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.resources.asset_data import AssetFolder, Registration, write_asset
 from ddb_pipeline.resources.cloud import CloudResource
@@ -211,7 +212,7 @@ class Builder:
             partition = CatalogPartition(values, location, generation.columns)
             point_partition(self.cloud.glue, reference, partition)
 
-        lake = Lake(self.cloud.s3, self.cloud.filesystem(), self.name)
+        lake = Lake(self.cloud.s3, self.cloud.filesystem(), LakeRoot(self.name))
         compact_hour(lake, hour, lambda: NEW, switch)
         return Dataset(found.table, self.cloud, by_location=False)
 

@@ -23,6 +23,7 @@ from ddb_pipeline.lake.identity_partitions import Expected, Matches, Rows, match
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.reconcile import Reconciliation, Source, reconcile
 from ddb_pipeline.lake.reconciliation_state import STATE_KEY, ReconciliationState, read_state
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket
 from ddb_pipeline_tests.support.memory_stream import ARN, MemoryShard, MemoryStream, change
 
@@ -146,7 +147,7 @@ class Lake:
             ARN,
             self._s3,
             self._filesystem,
-            "lake",
+            LakeRoot("lake"),
             self.columns,
             SETTLE,
             self.delivered,
@@ -156,7 +157,7 @@ class Lake:
     @property
     def state(self) -> ReconciliationState:
         """The stored state."""
-        return read_state(self._s3, "lake", ARN)[0]
+        return read_state(self._s3, LakeRoot("lake"), ARN)[0]
 
 
 @pytest.fixture

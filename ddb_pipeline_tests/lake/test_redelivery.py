@@ -20,6 +20,7 @@ from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery, redeliver
+from ddb_pipeline.lake.root import LakeRoot
 
 pytestmark = pytest.mark.embedded
 
@@ -54,11 +55,11 @@ class Bucket:
         self.s3.put_object(Bucket=self.name, Key=ERROR_KEY, Body=body)
 
     def redeliver(self, columns: tuple[Column, ...] = COLUMNS) -> ObjectRedelivery:
-        (stored,) = list_objects(self.s3, self.name, ERROR_KEY)
-        return redeliver(self.s3, self.filesystem, self.name, stored, columns)
+        (stored,) = list_objects(self.s3, LakeRoot(self.name), ERROR_KEY)
+        return redeliver(self.s3, self.filesystem, LakeRoot(self.name), stored, columns)
 
     def rows(self) -> list[dict[str, Any]]:
-        keys = [stored.key for stored in list_objects(self.s3, self.name, "stream/")]
+        keys = [stored.key for stored in list_objects(self.s3, LakeRoot(self.name), "stream/")]
         return [
             row
             for key in keys
@@ -71,7 +72,7 @@ class Bucket:
         return sorted(row["ddb_event_id"] for row in self.rows())
 
     def keys(self, prefix: str) -> list[str]:
-        return [stored.key for stored in list_objects(self.s3, self.name, prefix)]
+        return [stored.key for stored in list_objects(self.s3, LakeRoot(self.name), prefix)]
 
     def errors(self) -> list[FailedRecord]:
         body = self.s3.get_object(Bucket=self.name, Key=ERROR_KEY)["Body"].read()
@@ -184,7 +185,7 @@ def test_rows_of_a_compacted_hour_are_found_without_its_raw_objects(bucket: Buck
     key = f"{hour.prefix}delivered.parquet"
     delivered = convert(documents[:1], COLUMNS).parquet
     bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=delivered)
-    lake = Lake(bucket.s3, bucket.filesystem, bucket.name)
+    lake = Lake(bucket.s3, bucket.filesystem, LakeRoot(bucket.name))
     compact_hour(lake, hour, lambda: COLUMNS, lambda generation: None)
     bucket.s3.delete_object(Bucket=bucket.name, Key=key)
     bucket.put_errors(failed(*documents))

@@ -19,6 +19,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.redelivery import PLAN_PREFIX, redeliver
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import (
     InterleavedS3,
     MemoryBucket,
@@ -86,8 +87,8 @@ def run(s3: Any, bucket: MemoryBucket, columns: tuple[Column, ...]) -> None:
     filesystem = pyarrow.fs.SubTreeFileSystem(
         str(bucket.folder.parent), pyarrow.fs.LocalFileSystem()
     )
-    for stored in list_objects(s3, bucket.folder.name, "errors/"):
-        redeliver(s3, filesystem, bucket.folder.name, stored, columns)
+    for stored in list_objects(s3, LakeRoot(bucket.folder.name), "errors/"):
+        redeliver(s3, filesystem, LakeRoot(bucket.folder.name), stored, columns)
 
 
 def race(bucket: MemoryBucket, seed: int) -> list[str]:

@@ -21,6 +21,7 @@ from ddb_pipeline.lake.redelivery_run import (
     RedeliveryRun,
     untried,
 )
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket, refused
 
 NOW = datetime(2026, 5, 28, 13, tzinfo=timezone.utc).timestamp()
@@ -51,7 +52,7 @@ class Lake:
         self.requests.clear()
         filesystem = pyarrow.fs.LocalFileSystem()
         schema = columns[1].type
-        return Redelivery(self.s3, filesystem, "lake", columns, schema).run(now, also)
+        return Redelivery(self.s3, filesystem, LakeRoot("lake"), columns, schema).run(now, also)
 
     def read(self) -> list[str]:
         """The error objects that were read."""
@@ -89,27 +90,31 @@ def test_an_object_is_read_once_for_a_schema(lake: Lake) -> None:
     keys = [lake.fail(name, "x", day) for name, day in (("a", "2026-05-28"), ("b", "2026-01-01"))]
     lake.run(NARROW)
     assert lake.read() == keys
-    assert not untried(lake.s3, "lake", "bigint", NOW)
+    assert not untried(lake.s3, LakeRoot("lake"), "bigint", NOW)
     again = lake.run(NARROW)
     assert lake.read() == []
     assert not again.done
     assert again.waiting == {MALFORMED: 2}
     new = lake.fail("c", "y")
-    assert [stored.key for stored in untried(lake.s3, "lake", "bigint", NOW).objects] == [new]
+    assert [stored.key for stored in untried(lake.s3, LakeRoot("lake"), "bigint", NOW).objects] == [
+        new
+    ]
     lake.run(NARROW)
     assert lake.read() == [new]
-    assert untried(lake.s3, "lake", "string", NOW)
+    assert untried(lake.s3, LakeRoot("lake"), "string", NOW)
     repaired = lake.run(WIDE)
     assert sum(done.rows for done in repaired.done) == 3
     assert (lake.errors(), dict(repaired.waiting)) == ([], {})
-    assert not untried(lake.s3, "lake", "string", NOW).exist
+    assert not untried(lake.s3, LakeRoot("lake"), "string", NOW).exist
 
 
 def test_an_object_that_changes_is_read_again(lake: Lake) -> None:
     key = lake.fail("a", "x")
     lake.run(NARROW)
     lake.fail("a", 1)
-    assert [stored.key for stored in untried(lake.s3, "lake", "bigint", NOW).objects] == [key]
+    assert [stored.key for stored in untried(lake.s3, LakeRoot("lake"), "bigint", NOW).objects] == [
+        key
+    ]
     assert lake.run(NARROW).done[0].rows == 1
 
 
@@ -131,7 +136,7 @@ def test_what_an_error_object_causes_does_not_affect_others(
             raise OverflowError("timestamp out of range")
         if stored.key == denied:
             raise refused("AccessDenied", 403)
-        return redeliver(s3, filesystem, bucket, stored, columns)
+        return redeliver(s3, filesystem, LakeRoot(bucket), stored, columns)
 
     monkeypatch.setattr(redelivery_run, "redeliver", failing)
     result = lake.run(NARROW)
@@ -141,7 +146,7 @@ def test_what_an_error_object_causes_does_not_affect_others(
     assert result.waiting == {"Pipeline.Error.OverflowError": 1}
     assert result.unfinished
     assert lake.run(NARROW).inaccessible == result.inaccessible
-    assert [s.key for s in untried(lake.s3, "lake", "bigint", NOW).objects] == [denied]
+    assert [s.key for s in untried(lake.s3, LakeRoot("lake"), "bigint", NOW).objects] == [denied]
 
 
 def test_a_run_that_can_read_nothing_fails(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +166,7 @@ def test_a_replay_into_an_old_folder_is_found(lake: Lake) -> None:
         lake.fail("x", "x", day)
     lake.run(NARROW)
     late = lake.fail("late", 1, "2026-01-02")
-    found = [untried(lake.s3, "lake", "bigint", NOW + 60 * minute) for minute in range(3)]
+    found = [untried(lake.s3, LakeRoot("lake"), "bigint", NOW + 60 * minute) for minute in range(3)]
     assert sorted(folder for each in found for folder in each.rechecked) == [f"{KIND}2026-01-02/"]
     lake.run(NARROW)
     assert late in lake.errors()
@@ -181,7 +186,7 @@ def test_requests_of_a_tick_and_of_a_run_do_not_grow_with_age(lake: Lake, hopele
         lake.run(NARROW)
         counts[days] = Counter(request.split()[0] for request in lake.requests)
         lake.requests.clear()
-        untried(lake.s3, "lake", "bigint", NOW)
+        untried(lake.s3, LakeRoot("lake"), "bigint", NOW)
         counts[days].update(request.split()[0] for request in lake.requests)
     assert counts[20] == counts[300]
     assert counts[20].total() <= 10
@@ -192,7 +197,7 @@ def test_newest_folders_come_first(lake: Lake) -> None:
         lake.fail("x", "x", day)
     lake.bucket.put("errors/undeclared-attributes/2026-03-01/x", b"x")
     lake.bucket.put("errors/other/x", b"x")
-    folders = error_folders(lake.s3, "lake")
+    folders = error_folders(lake.s3, LakeRoot("lake"))
     assert [folder.removeprefix("errors/") for folder in folders] == [
         "other/",
         "format-conversion-failed/2026-05-28/",
@@ -223,7 +228,7 @@ def test_two_runs_lose_none_of_each_others_attempts(lake: Lake) -> None:
     lake.s3 = InterleavedS3(lake.bucket, second)
     lake.run(NARROW)
     assert done
-    assert not untried(lake.s3, "lake", "bigint", NOW)
+    assert not untried(lake.s3, LakeRoot("lake"), "bigint", NOW)
 
 
 def test_attempts_are_deleted_with_their_error_objects(lake: Lake) -> None:

@@ -45,7 +45,7 @@ class VacuumedLake:
         target = VacuumTarget(
             lake.s3,
             lake.glue,
-            lake.bucket,
+            lake.root,
             lake.table,
             self.snapshots,
             "exports",
@@ -63,14 +63,14 @@ class VacuumedLake:
         snapshot = f"snapshot/export_id={export_id}/"
         names = ("manifest-summary.json", "manifest-files.json", "data/a.json.gz", "data/b.json.gz")
         for key in [*(export + n for n in names), f"{snapshot}p.parquet", f"{snapshot}_SUCCESS"]:
-            lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=b"x")
+            lake.s3.put_object(Bucket=lake.bucket, Key=lake.root.object_key(key), Body=b"x")
         publish_export(
             lake.glue,
             self.snapshots,
-            location=f"s3://{lake.bucket}/snapshot/",
+            location=lake.root.uri("snapshot/"),
             columns=[Column("id", "string")],
             export_id=export_id,
-            partition_location=f"s3://{lake.bucket}/{snapshot}",
+            partition_location=lake.root.uri(snapshot),
         )
 
 
@@ -194,7 +194,8 @@ def test_snapshots_and_exports(vacuumed: VacuumedLake) -> None:
     for export_id in (OLD, NEW):
         vacuumed.put_snapshot(export_id)
     lake.s3.put_object(
-        Bucket=lake.bucket, Key="exports/AWSDynamoDB/01787323045678-00/manifest-summary.json"
+        Bucket=lake.bucket,
+        Key=lake.root.object_key("exports/AWSDynamoDB/01787323045678-00/manifest-summary.json"),
     )
     everything = vacuumed.names()
     assert vacuumed.run(0, dry_run=True).retired == [OLD]
@@ -275,7 +276,7 @@ def test_a_run_that_stops_at_any_removal_is_done_by_the_next(
     assert len(lake.events()) == 30
     vacuumed.run(31)
     vacuumed.run(31)
-    current, _ = read_generation(lake.s3, lake.bucket, HOUR)
+    current, _ = read_generation(lake.s3, lake.root, HOUR)
     assert current is not None
     assert len(lake.events()) == 30
     parquet = [key for key in vacuumed.names() if key.endswith(".parquet")]

@@ -22,6 +22,7 @@ from ddb_pipeline.glue.partition_pages import all_partitions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.catalog_dataset import MissingPartitionError, read_catalog_dataset
 from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.asset_data import AssetDataError
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.frames import FrameError
@@ -49,7 +50,7 @@ def database(cloud: CloudResource) -> str:
 
 def keys_in(cloud: CloudResource, bucket: str) -> list[str]:
     """The keys of a bucket's objects, without pyarrow's markers of folders."""
-    return [stored.key for stored in list_objects(cloud.s3, bucket, "")]
+    return [stored.key for stored in list_objects(cloud.s3, LakeRoot(bucket), "")]
 
 
 class Project:

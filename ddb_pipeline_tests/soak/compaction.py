@@ -187,7 +187,13 @@ class Soak:
         """Remove what may be removed."""
         lake = self.lake
         target = VacuumTarget(
-            lake.s3, lake.glue, lake.bucket, lake.table, lake.table, "exports", time.time()
+            lake.s3,
+            lake.glue,
+            lake.root,
+            lake.table,
+            lake.table,
+            "exports",
+            time.time(),
         )
         policy = RetentionPolicy(READ_SECONDS, READ_SECONDS, 0, 0, 0)
         self.result.removed += Vacuum(target, policy, time.time(), dry_run=False).run().objects

@@ -28,6 +28,7 @@ import pyarrow.fs
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.redelivery_run import Redelivery, untried
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.interleaved_s3 import InterleavedS3, MemoryBucket
 
 DAY = 86_400.0
@@ -113,7 +114,7 @@ class Simulation:
         most = 0
         for minute in range(minutes):
             self._requests.clear()
-            found = untried(self._s3, "lake", str(schema), now + minute * 60)
+            found = untried(self._s3, LakeRoot("lake"), str(schema), now + minute * 60)
             most = max(most, len(self._requests))
             if found:
                 self._run(schema, now + minute * 60, found.rechecked)
@@ -124,7 +125,7 @@ class Simulation:
         columns += [Column(f"n{number}", "bigint") for number in range(schema + 1)]
         self._requests.clear()
         filesystem = pyarrow.fs.LocalFileSystem()
-        Redelivery(self._s3, filesystem, "lake", columns, str(schema)).run(now, folders)
+        Redelivery(self._s3, filesystem, LakeRoot("lake"), columns, str(schema)).run(now, folders)
         for request in self._requests:
             if request.startswith("get errors/"):
                 self._reads[request, schema] += 1

@@ -44,6 +44,7 @@ from ddb_pipeline.glue.crawler import run_crawler
 from ddb_pipeline.lake.layout import ERROR_PREFIX, STREAM_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.parquet_objects import file_columns
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.filesystem import s3_filesystem
 from ddb_pipeline_tests.soak.faulty_daemon import PIPELINES, Daemon, requests_through
 from ddb_pipeline_tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -228,10 +229,10 @@ def consume(home: Path, proxy: str) -> None:
 def rows(endpoint: Endpoint, pipeline: PipelineConfig) -> Counter[str]:
     """Return the keys of all rows."""
     found: Counter[str] = Counter()
-    objects = list_objects(shared_client(endpoint, "s3"), pipeline.bucket, STREAM_PREFIX)
+    objects = list_objects(shared_client(endpoint, "s3"), pipeline.lake, STREAM_PREFIX)
     keys = [stored.key for stored in objects]
     filesystem = s3_filesystem(client_arguments(endpoint))
-    for table in file_columns(filesystem, pipeline.bucket, keys, ["log_id"]):
+    for table in file_columns(filesystem, pipeline.lake, keys, ["log_id"]):
         found.update(table.column("log_id").to_pylist())
     return found
 
@@ -240,12 +241,12 @@ def delivered(endpoint: Endpoint, pipeline: PipelineConfig) -> Counter[str]:
     """Return the keys of all delivered records: rows, failed and held records, dead letters."""
     s3, bucket = shared_client(endpoint, "s3"), pipeline.bucket
     found = rows(endpoint, pipeline)
-    for stored in list_objects(s3, bucket, ERROR_PREFIX):
+    for stored in list_objects(s3, LakeRoot(bucket), ERROR_PREFIX):
         body = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read()
         for record in read_error_object(body).records:
             for line in record.raw_data.splitlines():
                 found[json.loads(line)["log_id"]] += 1
-    for stored in list_objects(s3, bucket, DEAD_LETTER_PREFIX):
+    for stored in list_objects(s3, LakeRoot(bucket), DEAD_LETTER_PREFIX):
         text = s3.get_object(Bucket=bucket, Key=stored.key)["Body"].read().decode()
         found.update(f"{int(n):09d}" for n in text.split('"') if len(n) == 9 and n.isdecimal())
     return found

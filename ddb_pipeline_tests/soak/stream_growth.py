@@ -85,13 +85,13 @@ class Growth:
     def vacuum(self) -> None:
         """Remove what may be removed now."""
         lake, now = self._lake, time.time()
-        target = VacuumTarget(lake.s3, lake.glue, lake.bucket, lake.table, lake.table, "e", now)
+        target = VacuumTarget(lake.s3, lake.glue, lake.root, lake.table, lake.table, "e", now)
         Vacuum(target, self._policy, now, dry_run=False).run()
 
     def sample(self, hours: int) -> Sample:
         """What is in the bucket after so many hours."""
         lake = self._lake
-        found = list(list_objects(lake.s3, lake.bucket, "", with_empty=True))
+        found = list(list_objects(lake.s3, lake.root, "", with_empty=True))
         rows = sum(len(lake.events(HOUR.plus(number))) for number in range(hours))
         return Sample(
             hours,

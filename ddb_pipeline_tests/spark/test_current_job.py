@@ -19,6 +19,7 @@ from ddb_pipeline.lake.current.prepared import publish_prepared, read_request, w
 from ddb_pipeline.lake.current.steps import here
 from ddb_pipeline.lake.current.store import BucketStore, ConcurrentUpdateError, LocalStore
 from ddb_pipeline.lake.current.update import Request, update
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.spark.current_job import CurrentArguments, CurrentJobError, parse, run
 from ddb_pipeline.spark.export_job import located
 from ddb_pipeline_tests.lake.current.conftest import ViewOfItems
@@ -108,7 +109,7 @@ def test_a_bucket_gets_a_prepared_version_that_the_submitter_publishes(
         pyarrow.fs.copy_files(
             str(tmp_path / name), f"spark-current/{name}", destination_filesystem=filesystem
         )
-    manifest = S3Manifest(s3, "spark-current", "lake/view/_current/manifest.json")
+    manifest = S3Manifest(s3, LakeRoot("spark-current"), "lake/view/_current/manifest.json")
     store = BucketStore(filesystem, path, manifest)
     plans = written.requests(lambda folder: open_export(filesystem, f"spark-current/{folder.name}"))
     for number, plan in enumerate(plans):

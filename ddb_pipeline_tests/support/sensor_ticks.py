@@ -175,17 +175,23 @@ class MockAccount:
         self.send(self.pipeline.change_queue)
 
     def send_object_event(self, key: str) -> None:
-        """Put an event about an object into the queue of the first pipeline."""
-        body = json.dumps({"source": "aws.s3", "detail": {"object": {"key": key}}})
+        """Put an event about an object of the lake into the queue of the first pipeline."""
+        body = json.dumps(
+            {"source": "aws.s3", "detail": {"object": {"key": self.pipeline.lake.object_key(key)}}}
+        )
         self.send(object_change_queue(self.pipeline), body)
 
     def put(self, key: str, body: bytes = b"x") -> None:
-        """Write an object to the bucket of the first pipeline."""
-        self.cloud.s3.put_object(Bucket=self.pipeline.bucket, Key=key, Body=body)
+        """Write an object to the lake of the first pipeline."""
+        self.cloud.s3.put_object(
+            Bucket=self.pipeline.bucket, Key=self.pipeline.lake.object_key(key), Body=body
+        )
 
     def delete(self, key: str) -> None:
-        """Remove an object from the bucket of the first pipeline."""
-        self.cloud.s3.delete_object(Bucket=self.pipeline.bucket, Key=key)
+        """Remove an object from the lake of the first pipeline."""
+        self.cloud.s3.delete_object(
+            Bucket=self.pipeline.bucket, Key=self.pipeline.lake.object_key(key)
+        )
 
     def write_table(self, name: str, column_type: str) -> None:
         """Create or update a catalog table with one column, ``tags``."""

@@ -28,6 +28,7 @@ from ddb_pipeline.lake.compaction import Compaction, CompactionOptions, Lake, co
 from ddb_pipeline.lake.generations import Generation
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.filesystem import s3_filesystem
 
 COLUMNS = (
@@ -61,7 +62,7 @@ def stream_rows(first: int, end: int) -> list[dict[str, Any]]:
 
 @dataclass
 class StreamLake:
-    """One bucket and one lake table of the embedded AWS."""
+    """A lake under a prefix of a bucket, and its table, in the embedded AWS."""
 
     endpoint: Endpoint
     home: Path
@@ -70,17 +71,18 @@ class StreamLake:
 
     def __post_init__(self) -> None:
         self.arguments = client_arguments(self.endpoint)
+        self.root = LakeRoot(self.bucket, "sales/orders/")
         create: Any = boto3.session.Session().client
         self.s3 = create("s3", **self.arguments)
         self.glue = create("glue", **self.arguments)
-        self.lake = Lake(self.s3, s3_filesystem(self.arguments), self.bucket)
+        self.lake = Lake(self.s3, s3_filesystem(self.arguments), self.root)
         self.table = TableReference(self.bucket.replace("-", "_"), "lake")
 
     def create(self) -> "StreamLake":
         """Create the bucket and the table."""
         self.s3.create_bucket(Bucket=self.bucket)
         self.glue.create_database(DatabaseInput={"Name": self.table.database})
-        location = f"s3://{self.bucket}/{STREAM_PREFIX}"
+        location = self.root.uri(STREAM_PREFIX)
         create_table(self.glue, self.table, lake_definition("lake", location, self.columns))
         return self
 
@@ -96,13 +98,15 @@ class StreamLake:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="snappy", **parquet_write_options())
         key = f"{hour.prefix}{name or uuid.uuid4().hex}.parquet"
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=sink.getvalue().to_pybytes())
+        self.s3.put_object(
+            Bucket=self.bucket, Key=self.root.object_key(key), Body=sink.getvalue().to_pybytes()
+        )
         return key
 
     def register(self, hour: DeliveryHour = HOUR) -> None:
         """Register the raw folder of an hour in the catalog, as a landing run does."""
         values = (hour.date, hour.hour)
-        partition = LakePartition(values, f"s3://{self.bucket}/{hour.prefix}")
+        partition = LakePartition(values, self.root.uri(hour.prefix))
         register_partitions(self.glue, read_table(self.glue, self.table), [partition])
 
     def widen(self, *columns: Column) -> None:
@@ -117,7 +121,7 @@ class StreamLake:
         """Compact an hour and have the catalog read it."""
 
         def switch(generation: Generation) -> None:
-            location = f"s3://{self.bucket}/{generation.prefix(hour)}"
+            location = self.root.uri(generation.prefix(hour))
             values = (hour.date, hour.hour)
             partition = CatalogPartition(values, location, generation.columns)
             point_partition(self.glue, self.table, partition)
@@ -128,7 +132,7 @@ class StreamLake:
 
     def objects(self, prefix: str) -> list[StoredObject]:
         """The objects under a prefix."""
-        return list(list_objects(self.s3, self.bucket, prefix))
+        return list(list_objects(self.s3, self.root, prefix))
 
     def files(self, hour: DeliveryHour = HOUR) -> list[str]:
         """The local paths of the Parquet files that readers of the catalog find."""

@@ -19,6 +19,7 @@ from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.redelivery import redeliver
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.polling import wait_until
 
 pytestmark = pytest.mark.embedded
@@ -327,8 +328,8 @@ def test_each_document_of_a_packed_record_becomes_one_row_after_redelivery(
         secret_key=embedded_aws.credentials.secret_access_key,
     )
     wider = [Column(name, text) for name, text in {**columns, "n": "double"}.items()]
-    (stored,) = list_objects(delivery.s3, delivery.name, "errors/")
-    outcome = redeliver(delivery.s3, filesystem, delivery.name, stored, wider)
+    (stored,) = list_objects(delivery.s3, LakeRoot(delivery.name), "errors/")
+    outcome = redeliver(delivery.s3, filesystem, LakeRoot(delivery.name), stored, wider)
     assert (outcome.rows, outcome.landed_before) == (3 - len(landed), len(landed))
     assert events() == ["a", "b", "c"]
     assert delivery.keys("errors/") == []

@@ -1,0 +1,82 @@
+"""What pipelines may share and what not: each resource has one stack that creates it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from ddb_pipeline.config.names import catalog_tables
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.lake.layout import RESERVED_PREFIXES
+
+UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], Iterable[str]]] = {
+    "name": lambda pipeline: [pipeline.name],
+    "stack": lambda pipeline: [pipeline.stack],
+    "crawler": lambda pipeline: [pipeline.crawler],
+    "change_queue": lambda pipeline: [pipeline.change_queue],
+    "delivery_stream": lambda pipeline: [pipeline.delivery_stream],
+    "catalog table": lambda pipeline: map(str, catalog_tables(pipeline)),
+}
+"""What no two pipelines may share, by how an error names it."""
+
+
+def sharing_problems(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+    """Why these pipelines cannot run side by side, a sentence each; none where they can."""
+    yield from _repeated_names(pipelines)
+    yield from _repeated_creations(pipelines)
+    yield from _mixed_lakes(pipelines)
+
+
+def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+    for what, names_of in UNIQUE_NAMES.items():
+        owners: dict[str, str] = {}
+        for name, owner in ((n, each.name) for each in pipelines for n in names_of(each)):
+            if name in owners and what == "name":
+                yield f"the name {name!r} is given twice"
+            elif name in owners:
+                yield (
+                    f"{owners[name]} and {owner} have the same {what}, {name!r}; give each "
+                    "pipeline its own"
+                )
+            owners[name] = owner
+
+
+def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+    """Buckets and databases that the stacks of two pipelines would create."""
+    created: Mapping[str, Callable[[PipelineConfig], str]] = {
+        "bucket": lambda each: "" if each.existing_bucket else each.bucket,
+        "database": lambda each: "" if each.existing_database else each.database,
+    }
+    for what, name_of in created.items():
+        owners: dict[str, str] = {}
+        for pipeline in pipelines:
+            name = name_of(pipeline)
+            if name and name in owners:
+                yield (
+                    f"{owners[name]} and {pipeline.name} have the same {what}, {name!r}, and the "
+                    f"stack of each would create it; set existing_{what} = true for all but one"
+                )
+            owners[name] = pipeline.name
+
+
+def _mixed_lakes(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+    """Pipelines of which one would find the other's objects under its prefixes."""
+    folders: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for pipeline in pipelines:
+        folders[pipeline.bucket] += ((folder, pipeline.name) for folder in lake_folders(pipeline))
+    for bucket, found in folders.items():
+        # The folders of one pipeline contain none of each other, so that what one contains of
+        # another pipeline follows it in this order.
+        for (folder, owner), (next_folder, next_owner) in pairwise(sorted(found)):
+            if next_folder.startswith(folder) and owner != next_owner:
+                yield (
+                    f"{owner} and {next_owner} would both use {next_folder} in bucket {bucket!r}; "
+                    "give each pipeline a lake_prefix of its own"
+                )
+                break
+
+
+def lake_folders(pipeline: PipelineConfig) -> Iterator[str]:
+    """The prefixes in the bucket under which a pipeline has its objects."""
+    for prefix in RESERVED_PREFIXES:
+        yield pipeline.lake.object_key(prefix)
+    yield f"{pipeline.bucket_export_prefix}/"
