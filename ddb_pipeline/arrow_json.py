@@ -26,6 +26,7 @@ _RETURN: Final = ord("\r")
 _QUOTE: Final = ord('"')
 _BEGIN: Final = ord("{")
 _END: Final = ord("}")
+_OPENING: Final = ord("[")
 _CASE: Final = 0xDF
 """Without this bit ``{`` is ``[`` and ``}`` is ``]``."""
 _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
@@ -84,12 +85,17 @@ def _safe_lines(block: bytes) -> int | None:
     objects = (content[starts] == _BEGIN) & (content[ends - 1] == _END)
     if not objects.all() or (ends - starts).max() > MAX_BYTES or not is_utf8(block):
         return None
-    opening = np.flatnonzero((content & _CASE) == ord("["))
-    counts = np.diff(np.append(np.searchsorted(opening, starts), len(opening)))
-    for line in np.flatnonzero(counts > MAX_DEPTH):
+    opening = _counts(content == _BEGIN, starts) + _counts(content == _OPENING, starts)
+    for line in np.flatnonzero(opening > MAX_DEPTH):
         if is_deeper(block[starts[line] : ends[line]], MAX_DEPTH):
             return None
     return len(starts)
+
+
+def _counts(found: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """How many bytes are found on each line."""
+    positions = np.flatnonzero(found)
+    return np.diff(np.append(np.searchsorted(positions, starts), len(positions)))
 
 
 def is_deeper(line: bytes, levels: int) -> bool:
