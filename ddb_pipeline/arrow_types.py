@@ -194,15 +194,16 @@ def hive_columns(schema: pa.Schema) -> tuple[Column, ...]:
     return tuple(Column(field.name, str(hive_type(field.type, field.name))) for field in schema)
 
 
-def parquet_write_options() -> dict[str, Any]:
+def parquet_write_options(*, int96: bool = True) -> dict[str, Any]:
     """Keyword arguments of pyarrow's ParquetWriter for every file of the lake.
 
     INT96 timestamps are the only ones that Hive 2.3 reads; no reader takes INT64 nanoseconds.
+    Without ``int96`` timestamps are INT64 microseconds, the form that Iceberg defines.
     ``store_schema`` is off: with the Arrow schema in the footer, pyarrow would read Arrow's own
     types where every other reader sees Hive's.
     """
     return {
-        "use_deprecated_int96_timestamps": True,
+        "use_deprecated_int96_timestamps": int96,
         "use_compliant_nested_type": True,
         "store_schema": False,
     }

@@ -79,13 +79,14 @@ class CompactionOptions:
         key_columns: the columns of the item's key, for rows without ``ddb_keys``.
         file_bytes: size at which a file is closed and another is started.
         memory_bytes: rows in memory while they are sorted.
-        compression: as in ``PartOptions``.
+        compression, int96: as in ``PartOptions``.
     """
 
     key_columns: tuple[str, ...] = ()
     file_bytes: int = 256 * 1024 * 1024
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     compression: str = "zstd"
+    int96: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def write_generation(
         lake.filesystem,
         lake.root.path(f"{hour.compacted_prefix}{folder}"),
         "part",
-        PartOptions(options.compression, options.file_bytes, ROW_GROUP_BYTES),
+        PartOptions(options.compression, options.file_bytes, ROW_GROUP_BYTES, int96=options.int96),
     )
     small = [(stored.key, stored.size) for stored in new]
     inputs = [*_inputs(hour, base), *small]

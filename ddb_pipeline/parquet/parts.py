@@ -34,6 +34,7 @@ class PartOptions:
         partition_by: how rows are distributed to directories; None for no directories.
         arrow_types: write Arrow's own types, which only Arrow's readers restore (time zones,
             nanoseconds, dictionaries), instead of those that every reader of the lake has.
+        int96: as in ``parquet_write_options``; only without ``arrow_types``.
     """
 
     compression: str = "zstd"
@@ -41,6 +42,7 @@ class PartOptions:
     row_group_bytes: int = 48 * 1024 * 1024
     partition_by: PartitionBy | None = None
     arrow_types: bool = False
+    int96: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,13 @@ class _OpenPart:
         return {
             "compression": self._options.compression,
             "use_dictionary": repeating_columns(table.slice(0, SAMPLE_ROWS)),
-            **({} if self._options.arrow_types else parquet_write_options()),
+            **self._types(),
         }
+
+    def _types(self) -> dict[str, Any]:
+        if self._options.arrow_types:
+            return {}
+        return parquet_write_options(int96=self._options.int96)
 
 
 def repeating_columns(sample: pa.Table) -> list[str] | bool:

@@ -90,6 +90,7 @@ class MergeBucket:
         version: folder for the files of the new version, in the view's file system.
         run_id: identifies the run, in the names of files.
         rewrite: whether the file of the items is written even if no item changes.
+        int96: as in ``parquet_write_options``.
     """
 
     bucket: int
@@ -103,6 +104,7 @@ class MergeBucket:
     version: str
     run_id: str
     rewrite: bool = False
+    int96: bool = True
 
     def run(self) -> MergedBucket:
         """Read, merge, and write what has changed."""
@@ -168,7 +170,7 @@ class MergeBucket:
                 row_group_size=ROW_GROUP_ROWS,
                 compression=COMPRESSION,
                 use_dictionary=repeating_columns(table.slice(0, SAMPLE_ROWS)),
-                **parquet_write_options(),
+                **parquet_write_options(int96=self.int96),
             )
             return int(sink.tell())
 

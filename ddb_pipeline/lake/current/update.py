@@ -68,6 +68,7 @@ class Request:
             of their keys may still arrive.
         delivered_until: the moment up to which the stream is delivered without gap, in microseconds
             of the epoch; needed if ``manifest.snapshot`` has a slack.
+        int96: as in ``parquet_write_options``.
     """
 
     manifest: Manifest
@@ -76,6 +77,7 @@ class Request:
     buckets: int | None = None
     keep_tombstones: int = KEEP_TOMBSTONES
     delivered_until: int | None = None
+    int96: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,7 @@ def _merged(
         after.columns,
         _horizon(after, request.replaces, tombstones_from),
         rewrite,
+        request.int96,
     )
     merged = list(run_steps(steps))
     files = dict(enumerate(before.files)) if not anew else {}
@@ -314,6 +317,7 @@ def _merge_steps(
     columns: tuple[Column, ...],
     horizon: Horizon,
     rewrite: bool,
+    int96: bool,
 ) -> list[MergeBucket]:
     """The steps for the buckets that may change."""
     steps = []
@@ -342,6 +346,7 @@ def _merge_steps(
                 version=work.version,
                 run_id=work.run,
                 rewrite=rewrite,
+                int96=int96,
             )
         )
     return steps
