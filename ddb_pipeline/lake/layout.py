@@ -31,6 +31,8 @@ CURRENT_PREFIX = "current/"
 """The current view: its buckets, deletes and manifest, which updates read and write."""
 CURRENT_VERSIONS_PREFIX = "current-versions/"
 """The current view for readers: a folder for each version; the catalog table reads one of them."""
+ICEBERG_PREFIX = "iceberg/"
+"""Iceberg tables: for each one a folder with its metadata, and with its own data files."""
 STATE_PREFIX = "pipeline-state/"
 """What redelivery and reconciliation store from one run to the next."""
 SPARK_COLUMNS_PREFIX = "spark-columns/"
@@ -51,6 +53,7 @@ RESERVED_PREFIXES = frozenset(
         ASSET_PREFIX,
         CURRENT_PREFIX,
         CURRENT_VERSIONS_PREFIX,
+        ICEBERG_PREFIX,
         STATE_PREFIX,
         SPARK_COLUMNS_PREFIX,
         SPARK_CODE_PREFIX,

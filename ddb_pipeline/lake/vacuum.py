@@ -66,6 +66,7 @@ class VacuumTarget:
         snapshot_table: the catalog table of the snapshots.
         export_prefix: where exports lie in the lake.
         needed_since: raw objects of hours that end later are still read, epoch seconds.
+        iceberg: what the vacuum of the pipeline's Iceberg tables found.
     """
 
     s3: "S3Client"
@@ -75,6 +76,22 @@ class VacuumTarget:
     snapshot_table: TableReference
     export_prefix: str
     needed_since: float
+    iceberg: tuple["Snapshots", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """What the vacuum of an Iceberg table found.
+
+    Attributes:
+        expired: its snapshots that are needed no more.
+        removals: files that belong to no other.
+        used: the keys of all objects that its other snapshots have.
+    """
+
+    expired: tuple[str, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -85,12 +102,14 @@ class VacuumReport:
         removals: in the order in which they were found.
         repaired: hours whose partition did not name the current generation.
         retired: snapshots whose partition was removed, and whose objects will be.
+        expired: snapshots of Iceberg tables.
         unfinished: whether there is more to remove than a run removes.
     """
 
     removals: list[Removal] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
     unfinished: bool = False
 
     @property
@@ -124,6 +143,9 @@ class Vacuum:
             CatalogError: the catalog cannot be read or written.
         """
         target = self._target
+        for found in target.iceberg:
+            self.report.expired.extend(found.expired)
+            self.report.removals.extend(found.removals)
         for hour, noted in compacted_hours(target.s3, target.lake):
             if self._is_full():
                 return self.report
@@ -147,6 +169,11 @@ class Vacuum:
         read = self._repaired_location(hour)
         found = list(list_objects(target.s3, target.lake, hour.compacted_prefix, with_empty=True))
         stale = stale_folders(hour, found, current, read, policy.replaced_seconds, now)
+        stale = {
+            folder: objects
+            for folder, objects in stale.items()
+            if not any(o.key in table.used for table in target.iceberg for o in objects)
+        }
         for folder, objects in stale.items():
             reason = "another generation has replaced it, or it was never committed"
             self._remove(Removal("generation", f"{hour.partition_key} {folder}", reason, objects))
@@ -274,7 +301,7 @@ class Vacuum:
         if removal.kind == "raw objects":
             _delete_unchanged(target.s3, target.lake, removal.objects)
         else:
-            _delete(target.s3, target.lake, [stored.key for stored in removal.objects])
+            delete_objects(target.s3, target.lake, [stored.key for stored in removal.objects])
 
 
 def _snapshot_prefix(export_id: str) -> str:
@@ -291,7 +318,7 @@ def _delete_unchanged(s3: "S3Client", lake: LakeRoot, objects: Sequence[StoredOb
         list(pool.map(delete, objects))
 
 
-def _delete(s3: "S3Client", lake: LakeRoot, keys: Sequence[str]) -> None:
+def delete_objects(s3: "S3Client", lake: LakeRoot, keys: Sequence[str]) -> None:
     """Delete objects in their order.
 
     Raises:
