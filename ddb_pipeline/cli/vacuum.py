@@ -19,8 +19,9 @@ def vacuum_command(pipeline: str, dry_run: bool, as_json: bool) -> None:
     """Remove objects of a lake that newer ones have replaced.
 
     PIPELINE is the pipeline's name. Removed are raw objects of hours that are compacted, older
-    generations, snapshots past those that stay, and converted exports, each after the time that is
-    configured under [pipelines.retention]. The job vacuum does the same once a day.
+    generations, snapshots past those that stay, converted exports, and replaced snapshots of
+    Iceberg tables with the files that belong to no other, each after the time that is configured
+    under [pipelines.retention]. The job vacuum does the same once a day.
     """
     settings = load_settings()
     if pipeline not in [each.name for each in settings.pipelines]:
@@ -47,6 +48,7 @@ def members(report: VacuumReport, dry_run: bool) -> dict[str, object]:
             for removal in report.removals
         ],
         "retired_snapshots": report.retired,
+        "expired_iceberg_snapshots": report.expired,
         "repaired_partitions": report.repaired,
         "more_to_remove": report.unfinished,
     }
@@ -60,6 +62,7 @@ def text(report: VacuumReport, dry_run: bool) -> str:
         for removal in report.removals
     ]
     lines += [f"snapshot     {each}: its partition is removed" for each in report.retired]
+    lines += [f"iceberg      {each}: another one has replaced it" for each in report.expired]
     lines += [f"partition    {each}: it names its generation again" for each in report.repaired]
     verb = "Would remove" if dry_run else "Removed"
     total = f"{report.objects:,} objects, {total_size(report.removals):,} bytes"

@@ -1,4 +1,6 @@
-"""The parts of the configuration that are about the lake's files: compaction and retention."""
+"""The parts of the configuration that are about the lake's files: format, compaction, retention."""
+
+from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -6,6 +8,13 @@ from ddb_pipeline.config.cron import checked_cron
 
 LONGEST_CLOSE_MINUTES = 40
 """With the longest buffer of Firehose, 15 minutes, an hour closes while ticks still list it."""
+
+
+class TableFormat(Enum):
+    """What readers of the current view and of the compacted stream read."""
+
+    PARQUET = "parquet"
+    ICEBERG = "iceberg"
 
 
 class CompactionConfig(BaseModel):

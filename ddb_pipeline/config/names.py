@@ -6,12 +6,14 @@ What lies under a bucket's prefixes is in ``lake.layout``.
 
 from typing import TYPE_CHECKING
 
+from ddb_pipeline.config.lake import TableFormat
 from ddb_pipeline.export.layout import FOLDER as EXPORT_FOLDER
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.crawled_table import catalog_table_name
 from ddb_pipeline.lake.layout import (
     ASSET_PREFIX,
     CHANGES_PREFIX,
+    ICEBERG_PREFIX,
     RELEVANCE_PREFIX,
     SNAPSHOT_PREFIX,
     STREAM_PREFIX,
@@ -76,7 +78,26 @@ def current_table(pipeline: "PipelineConfig") -> TableReference:
 
 def catalog_tables(pipeline: "PipelineConfig") -> list[TableReference]:
     """All catalog tables that a pipeline writes."""
-    return [_catalog_table(pipeline, suffix) for suffix in CATALOG_SUFFIXES]
+    tables = [_catalog_table(pipeline, suffix) for suffix in CATALOG_SUFFIXES]
+    if pipeline.table_format is TableFormat.ICEBERG:
+        plain = (lake_table(pipeline), current_table(pipeline))
+        tables += [iceberg_table(pipeline, table) for table in plain]
+    return tables
+
+
+def iceberg_database(pipeline: "PipelineConfig") -> str:
+    """The Glue database of the Iceberg tables: not the one whose changes wake the schema sensor."""
+    return pipeline.iceberg_database or f"{pipeline.database}_iceberg"
+
+
+def iceberg_table(pipeline: "PipelineConfig", table: TableReference) -> TableReference:
+    """The Iceberg table that has the rows of one of the pipeline's catalog tables."""
+    return TableReference(iceberg_database(pipeline), table.name)
+
+
+def iceberg_folder(pipeline: "PipelineConfig", table: TableReference) -> str:
+    """The folder of an Iceberg table, as ``bucket/prefix``."""
+    return pipeline.lake.path(f"{ICEBERG_PREFIX}{table.name}")
 
 
 def delivery_table(pipeline: "PipelineConfig") -> TableReference:
@@ -118,11 +139,6 @@ def asset_location(pipeline: "PipelineConfig") -> str:
 def export_path(pipeline: "PipelineConfig", export_id: str) -> str:
     """``bucket/prefix`` of the folder of an export."""
     return pipeline.lake.path(f"{pipeline.export_prefix}/{EXPORT_FOLDER}/{export_id}")
-
-
-def alarm_topic(pipeline: "PipelineConfig") -> str:
-    """The SNS topic of the alarms, where the configuration names none."""
-    return f"{resource_stem(pipeline.lake_name or pipeline.name)}-alarms"
 
 
 def stream_function(pipeline: "PipelineConfig") -> str:

@@ -6,11 +6,10 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ddb_pipeline.config.cron import checked_cron
-from ddb_pipeline.config.deployment import DeploymentConfig
-from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
+from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig, TableFormat
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
 from ddb_pipeline.export.window import LONGEST_WINDOW, SHORTEST_WINDOW
@@ -124,11 +123,13 @@ CHANGES_WHAT_IS_DELIVERED = frozenset(FunctionSetting) - {FunctionSetting.PSEUDO
 """Settings with which not every change is delivered as it was made."""
 
 
-class PipelineConfig(DeploymentConfig):
+class PipelineConfig(BaseModel):
     """One DynamoDB table on its way to the lake.
 
     Only ``name`` is needed (and ``bucket`` on AWS); the rest follows the template's own names.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME, description="Asset key prefix and stem of all names.")
     group: str = Field(
@@ -153,10 +154,6 @@ class PipelineConfig(DeploymentConfig):
     crawler: str = Field(default="", description="The Glue crawler.")
     change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
     stack: str = Field(default="", description="The CloudFormation stack.")
-    lake_name: str = Field(
-        default="",
-        description="The lake ([lake]) whose stack has bucket, database, queue and alarms topic.",
-    )
     table_prefix: str = Field(default="", description="The crawler's table prefix.")
     stream_arn: str = Field(
         default="",
@@ -219,12 +216,21 @@ class PipelineConfig(DeploymentConfig):
         default=timedelta(hours=1),
         description='From 15 minutes to 24 hours: "15m", "1h".',
     )
+    table_format: TableFormat = Field(
+        default=TableFormat.PARQUET,
+        description=(
+            "iceberg: the current view is an Iceberg v2 table, and the compacted hours of the "
+            "stream are one as well (needs the extra iceberg)."
+        ),
+    )
+    iceberg_database: str = Field(
+        default="",
+        pattern=r"^[a-z0-9_]{0,255}$",
+        description="Glue database of the Iceberg tables; <database>_iceberg if empty.",
+    )
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="First hour of the lake's partitions, UTC.",
-    )
-    reserved_concurrency: int | None = Field(
-        default=None, ge=1, description="Of the streaming function; by default none is reserved."
     )
     buffer_seconds: int = Field(default=60, ge=0, le=900, description="Firehose's interval.")
     relevance: RelevanceConfig | None = Field(
@@ -322,17 +328,17 @@ class PipelineConfig(DeploymentConfig):
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        return matching(value, BUCKET_NAME, "an S3 bucket name")
+        return _matching(value, BUCKET_NAME, "an S3 bucket name")
 
     @field_validator("dynamodb_table")
     @classmethod
     def _dynamodb_table(cls, value: str) -> str:
-        return matching(value, DYNAMODB_NAME, "a DynamoDB table name")
+        return _matching(value, DYNAMODB_NAME, "a DynamoDB table name")
 
     @field_validator("delivery_stream")
     @classmethod
     def _delivery_stream(cls, value: str) -> str:
-        return matching(value, STREAM_NAME, "a delivery stream name")
+        return _matching(value, STREAM_NAME, "a delivery stream name")
 
     @model_validator(mode="after")
     def _stream_of_the_table(self) -> "PipelineConfig":
@@ -358,6 +364,22 @@ class PipelineConfig(DeploymentConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _iceberg_has_its_place(self) -> "PipelineConfig":
+        if self.table_format is not TableFormat.ICEBERG:
+            return self
+        if self.iceberg_database == self.database:
+            raise ValueError(
+                "iceberg_database must be another one than database: each commit to an Iceberg "
+                "table changes its catalog table, which would wake the schema repair"
+            )
+        if not self.compaction.enabled:
+            raise ValueError(
+                'table_format = "iceberg" needs compaction: the Iceberg table of the stream has '
+                "the compacted hours"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _named_after_pipeline(cls, data: Any) -> Any:
@@ -366,12 +388,7 @@ class PipelineConfig(DeploymentConfig):
         return {**default_names(data["name"]), **data}
 
 
-def matching(value: str, pattern: str, what: str) -> str:
-    """The value.
-
-    Raises:
-        ValueError: it does not match; the message says what it is not.
-    """
+def _matching(value: str, pattern: str, what: str) -> str:
     if not re.match(pattern, value):
         raise ValueError(f"{value!r} is not {what}")
     return value

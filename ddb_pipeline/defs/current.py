@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -19,6 +19,7 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.checks import gap_reports, source
 from ddb_pipeline.defs.current_exports import Found, found_exports, opened_export
+from ddb_pipeline.defs.iceberg import publish_current
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table, key_types
 from ddb_pipeline.errors import DdbPipelineError
@@ -49,7 +50,8 @@ from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.layout import CURRENT_PREFIX, DeliveryHour
 from ddb_pipeline.lake.reconcile import reconcile
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, column_schema
+from ddb_pipeline.resources.iceberg import is_iceberg
+from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, TABLE_NAME, column_schema
 
 MAX_EVENTS = 1000
 """Materializations of hours that a run looks at; the next run goes on."""
@@ -93,20 +95,29 @@ def make_current(
         DdbPipelineError: it cannot be updated; the version before stays.
     """
     view = View(context.instance, cloud, pipeline)
-    plan = view.stream_request if pipeline.current is CurrentView.STREAM else view.exports_request
+    store = store_of(cloud, pipeline)
     with Processes() as run_steps:
-        updated = update(store_of(cloud, pipeline), plan, run_steps)
+        updated = update(store, view.request, run_steps)
     manifest = updated.manifest
     if not manifest.version:
         context.log.info("There is no full export yet to begin with, or the stream is behind it.")
         return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-    location = publish_version(
-        cloud.s3, cloud.glue, pipeline.lake, current_table(pipeline), manifest, time.time()
-    )
+    location, metadata = publish(cloud, pipeline, store, manifest)
     return dg.MaterializeResult(
-        metadata=current_metadata(pipeline, updated, location),
+        metadata={**current_metadata(pipeline, updated, location), **metadata},
         data_version=dg.DataVersion(f"{manifest.version}-{manifest.run}"),
     )
+
+
+def publish(
+    cloud: CloudResource, pipeline: PipelineConfig, store: BucketStore, manifest: Manifest
+) -> tuple[str, Mapping[str, Any]]:
+    """Have readers read a version; returns its location, and metadata."""
+    if is_iceberg(pipeline):
+        return publish_current(cloud, pipeline, store)
+    table = current_table(pipeline)
+    location = publish_version(cloud.s3, cloud.glue, pipeline.lake, table, manifest, time.time())
+    return location, {TABLE_NAME: str(table)}
 
 
 def store_of(cloud: CloudResource, pipeline: PipelineConfig) -> BucketStore:
@@ -128,7 +139,6 @@ def current_metadata(
         COLUMN_SCHEMA: column_schema((*manifest.columns, *ORIGIN_COLUMNS)),
         "dagster/row_count": manifest.rows,
         "dagster/uri": location,
-        "dagster/table_name": str(current_table(pipeline)),
         "as_of": dg.MetadataValue.timestamp(moment(manifest.as_of)),
         "full_export": snapshot.export if snapshot else "",
         "version": manifest.version,
@@ -149,6 +159,13 @@ class View:
     instance: dg.DagsterInstance
     cloud: CloudResource
     pipeline: PipelineConfig
+
+    def request(self, state: Manifest) -> Request | None:
+        """The update that the configuration asks for; None if there is nothing to do."""
+        from_stream = self.pipeline.current is CurrentView.STREAM
+        found = self.stream_request(state) if from_stream else self.exports_request(state)
+        # Iceberg defines no INT96.
+        return found and replace(found, int96=not is_iceberg(self.pipeline))
 
     def exports_request(self, state: Manifest) -> Request | None:
         """The update by exports: those that continue the view, or a newer full one after a gap."""

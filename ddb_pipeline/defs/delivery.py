@@ -1,13 +1,16 @@
 """Delivery: the hours of Parquet that Firehose lands, compacted when they are closed."""
 
 import time
+from collections.abc import Mapping
 from datetime import timezone
+from typing import Any
 
 import dagster as dg
 
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.iceberg import publish_hour
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
@@ -26,6 +29,7 @@ from ddb_pipeline.lake.generations import Generation
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.parquet_objects import hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline.resources.iceberg import is_iceberg
 from ddb_pipeline.resources.parquet_io_manager import ALLOW_MISSING
 from ddb_pipeline.resources.partition_values import PARTITION_EXPR
 from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA, TABLE_NAME, column_schema
@@ -70,15 +74,16 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         table = find_table(cloud.glue, lake_table(pipeline))
         if table is None or not is_closed(pipeline, hour, time.time()):
             return landed(context, cloud, pipeline, hour, table)
+        published: dict[str, Any] = {}
         try:
-            done = compact(cloud, pipeline, hour)
+            done = compact(cloud, pipeline, hour, published)
         except CompactionError as error:
             context.log.warning("The hour is not compacted: %s", error)
             result = landed(context, cloud, pipeline, hour, table)
             return result._replace(
                 metadata={**(result.metadata or {}), "not_compacted": str(error)}
             )
-        return compacted(pipeline, hour, done)
+        return compacted(pipeline, hour, done, published)
 
     return parquet_stream
 
@@ -125,9 +130,14 @@ def landed(
 
 
 def compact(
-    cloud: CloudResource, pipeline: PipelineConfig, hour: DeliveryHour
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    hour: DeliveryHour,
+    published: dict[str, Any],
 ) -> Compaction | None:
-    """Compact an hour, and have the catalog read the result.
+    """Compact an hour, and have the catalog and the Iceberg table read the result.
+
+    ``published`` is given what was committed to the Iceberg table.
 
     Raises:
         CompactionError: the hour cannot be compacted.
@@ -142,6 +152,8 @@ def compact(
         point_partition(
             cloud.glue, reference, CatalogPartition(values, location, generation.columns)
         )
+        if is_iceberg(pipeline):
+            published.update(publish_hour(cloud, pipeline, hour))
 
     return compact_hour(
         Lake(cloud.s3, cloud.filesystem(), pipeline.lake),
@@ -152,14 +164,21 @@ def compact(
             key_columns=tuple(map(column_name, keys)),
             file_bytes=settings.file_mb * MIB,
             memory_bytes=settings.memory_mb * MIB,
+            int96=not is_iceberg(pipeline),
         ),
     )
 
 
 def compacted(
-    pipeline: PipelineConfig, hour: DeliveryHour, done: Compaction | None
+    pipeline: PipelineConfig,
+    hour: DeliveryHour,
+    done: Compaction | None,
+    published: Mapping[str, Any],
 ) -> dg.MaterializeResult[None]:
-    """What a compaction did, for the asset's page; None where the hour has no objects."""
+    """What a compaction did, for the asset's page; None where the hour has no objects.
+
+    ``published`` are metadata of the commit to the Iceberg table.
+    """
     if done is None:
         return dg.MaterializeResult(
             metadata={"dagster/partition_row_count": 0, "files": 0, "bytes": 0},
@@ -181,6 +200,7 @@ def compacted(
             "compacted_bytes": done.read_bytes,
             "raw_objects": len(done.raw),
             "raw_bytes": sum(stored.size for stored in done.raw),
+            **published,
         },
         data_version=dg.DataVersion(content),
     )

@@ -11,6 +11,7 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status
 from ddb_pipeline.defs.failures import readable_failures
+from ddb_pipeline.defs.iceberg import vacuum_iceberg
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.lake.reconciliation_state import read_state
 from ddb_pipeline.lake.retention import RetentionPolicy, total_size
@@ -50,8 +51,9 @@ def vacuum_job(settings: Settings) -> dg.JobDefinition:
         name="vacuum",
         description=(
             "Removes what is replaced and not needed any more: raw objects of compacted hours, "
-            "older generations, snapshots past those that stay, converted exports. With dry_run "
-            "it lists them only."
+            "older generations, snapshots past those that stay, converted exports, and the "
+            "replaced snapshots of Iceberg tables with their files. With dry_run it lists them "
+            "only."
         ),
         config=dg.RunConfig(ops={OP: VacuumConfig(pipeline=settings.pipelines[0].name)}),
     )
@@ -94,6 +96,7 @@ def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> 
         snapshot_table(pipeline),
         pipeline.export_prefix,
         needed_since(cloud, pipeline, now),
+        vacuum_iceberg(cloud, pipeline, now, dry_run=dry_run),
     )
     return Vacuum(target, retention_policy(pipeline), now, dry_run=dry_run).run()
 
@@ -131,6 +134,7 @@ def report_metadata(report: VacuumReport, *, dry_run: bool) -> dict[str, dg.Meta
         "objects": dg.MetadataValue.int(report.objects),
         "bytes": dg.MetadataValue.int(total_size(report.removals)),
         "retired_snapshots": dg.MetadataValue.json(report.retired),
+        "expired_iceberg_snapshots": dg.MetadataValue.json(report.expired),
         "repaired_partitions": dg.MetadataValue.json(report.repaired),
         "more_to_remove": dg.MetadataValue.bool(report.unfinished),
         "removals": dg.MetadataValue.md(removals_table(report)),

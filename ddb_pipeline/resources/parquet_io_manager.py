@@ -64,6 +64,7 @@ from ddb_pipeline.resources.asset_data import (
 )
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.frames import FrameError, frame_of
+from ddb_pipeline.resources.iceberg import catalog_iceberg_dataset, is_iceberg_table
 from ddb_pipeline.resources.partition_values import PARTITION_EXPR, folder_name, partition_values
 from ddb_pipeline.resources.table_metadata import (
     COLUMN_SCHEMA,
@@ -220,6 +221,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             )
         cloud = self._aws()
         table = read_table(cloud.glue, table_reference(name))
+        if is_iceberg_table(table):
+            return catalog_iceberg_dataset(cloud, table)
         return catalog_dataset(
             cloud.glue,
             cloud.filesystem(),

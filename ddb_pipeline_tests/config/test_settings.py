@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ddb_pipeline.config.names import iceberg_database
 from ddb_pipeline.config.pipeline import DeliverySchema
 from ddb_pipeline.config.settings import ConfigError, Target, load_settings
 from ddb_pipeline.deploy.bundle import FUNCTIONS, Bundle
-from ddb_pipeline.deploy.parameters import stack_parameters
+from ddb_pipeline.deploy.stack import stack_parameters
 
 AWS = {"DDB_PIPELINE_TARGET": "aws"}
 
@@ -213,4 +214,23 @@ def test_how_often_changes_are_exported(tmp_path: Path, text: str, seconds: int)
 def test_intervals_that_no_incremental_export_covers(tmp_path: Path, text: str) -> None:
     write(tmp_path, f'[[pipelines]]\nname = "logs"\ncurrent_every = {text}\n')
     with pytest.raises(ConfigError, match="current_every"):
+        load_settings({}, tmp_path)
+
+
+def test_iceberg_tables_have_a_database_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, '[[pipelines]]\nname = "logs"\ntable_format = "iceberg"\n')
+    (pipeline,) = load_settings({}, tmp_path).pipelines
+    assert iceberg_database(pipeline) == "logs_iceberg"
+    write(tmp_path, '[[pipelines]]\nname = "logs"\niceberg_database = "tables"\n')
+    (pipeline,) = load_settings({}, tmp_path).pipelines
+    assert iceberg_database(pipeline) == "tables"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [('iceberg_database = "logs"', "another one"), ("compaction.enabled = false", "compaction")],
+)
+def test_iceberg_tables_that_cannot_be(tmp_path: Path, line: str, named: str) -> None:
+    write(tmp_path, f'[[pipelines]]\nname = "logs"\ntable_format = "iceberg"\n{line}\n')
+    with pytest.raises(ConfigError, match=named):
         load_settings({}, tmp_path)
