@@ -105,8 +105,8 @@ def write_inputs(folder: Path, keys: int, share: int) -> Measured:
     return built
 
 
-def write_changes(path: Path, numbers: Any) -> None:
-    """Changes as converted from an incremental export."""
+def write_changes(path: Path, numbers: Any, later: int = 0) -> None:
+    """Changes as converted from an incremental export, ``later`` microseconds after the first."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -114,7 +114,7 @@ def write_changes(path: Path, numbers: Any) -> None:
     table = orders(numbers, "second")
     removed = np.arange(len(numbers)) % DELETES == 0
     names = np.where(removed, "REMOVE", "UPSERT")
-    times = BASE_MICROS + 1 + np.arange(len(numbers))
+    times = BASE_MICROS + 1 + later + np.arange(len(numbers))
     table = table.append_column("ddb_keys", key_texts(table.column("id").combine_chunks()))
     table = table.append_column("ddb_event_name", pa.array(names))
     table = table.append_column("ddb_write_time", pa.array(times).cast(pa.timestamp("us")))
