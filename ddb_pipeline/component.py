@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
+from ddb_pipeline.config.lake_stack import LakeConfig
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Sensors, Settings, settings_of
 from ddb_pipeline.definitions import build_defs
@@ -44,6 +45,9 @@ class PipelinesAttributes(BaseModel):
     region: str = Field(default="", description="AWS region; by default that of the environment.")
     sensors: Sensors = Field(
         default=Sensors.ALL, description="One sensor of a kind for all pipelines, or one a group."
+    )
+    lake: Annotated[LakeConfig | None, WrapValidator(_as_written)] = Field(
+        default=None, description="The stack that pipelines share; by default each has its own."
     )
     pipelines: Sequence[Annotated[PipelineConfig, WrapValidator(_as_written)]] = Field(
         min_length=1, description="The pipelines of the project, one for each DynamoDB table."

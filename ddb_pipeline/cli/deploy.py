@@ -1,29 +1,36 @@
-"""``ddb-pipeline package`` and ``deploy``: the code of the functions, and the stacks."""
+"""``ddb-pipeline package``, ``deploy`` and ``remove``: the functions' code, and the stacks."""
 
-import time
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ddb_pipeline.cli.deploy_report import removal_text, result_json, result_text, summary_text
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.deploy.bundle import build_bundles, write_bundles
+from ddb_pipeline.deploy.estate import (
+    Account,
+    Outcome,
+    StackResult,
+    deploy_stacks,
+    remove_stacks,
+    waves,
+)
 from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
 from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
-from ddb_pipeline.deploy.stack import (
-    ChangeSet,
-    DeployError,
-    create_change_set,
-    creating_first,
-    discard_change_set,
-    execute_change_set,
-    stack_parameters,
-    template_body,
-    upload_code,
-)
+from ddb_pipeline.deploy.stack import DeployError, template_body, upload_code
 from ddb_pipeline.embedded.stacks import CODE_BUCKET
 from ddb_pipeline.resources.cloud import CloudResource
+
+PARALLEL = 8
+SHOWN_IN_FULL = 3
+"""Deployments of so many stacks print each resource that changes."""
 
 
 @click.command()
@@ -58,26 +65,169 @@ def package(directory: Path, spark_libraries: bool, architecture: str) -> None:
 
 
 @click.command()
-@click.argument("pipeline", required=False)
+@click.argument("pipelines", nargs=-1, metavar="[PIPELINE]...")
 @click.option(
-    "--code-bucket", default="", help="S3 bucket for the functions' zips; required on AWS."
+    "--code-bucket",
+    default="",
+    help="S3 bucket for the functions' zips and the template; required on AWS.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the change set and discard it.")
-def deploy(pipeline: str | None, code_bucket: str, dry_run: bool) -> None:
-    """Deploy the stack of one pipeline, or of all.
+@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+@click.option(
+    "--parallel",
+    default=PARALLEL,
+    show_default=True,
+    type=click.IntRange(1, 50),
+    help="Stacks deployed at the same time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def deploy(
+    pipelines: tuple[str, ...], code_bucket: str, dry_run: bool, parallel: int, as_json: bool
+) -> None:
+    """Deploy the stacks of pipelines, of all without PIPELINE.
 
-    PIPELINE is a name in the configuration; without it all configured pipelines are deployed.
-    CloudFormation computes a change set, which is printed and then executed.
+    The stack of a lake that pipelines share comes first. Of each stack CloudFormation computes a
+    change set, which is executed. What is deployed as configured is skipped: after an interruption
+    or a failure, run the same command again. A stack that fails stops none of the others.
     """
     settings = load_settings()
     cloud = CloudResource.of(settings)
     bucket = code_bucket or default_code_bucket(settings)
-    chosen = [settings.pipeline(pipeline)] if pipeline else settings.pipelines
-    for each in creating_first(chosen):
-        deploy_pipeline(cloud, each, bucket, dry_run=dry_run)
-    for name, users in existing_buckets(chosen).items():
-        for line in prepare_bucket(cloud.s3, name, users, dry_run=dry_run):
-            click.echo(f"{name}: {line}")
+    chosen = chosen_pipelines(settings, pipelines)
+    bundles = build_bundles()
+    planned = waves(settings.lake, chosen, settings.pipelines, bucket, bundles)
+    account = account_of(cloud, uploaded(cloud, bucket))
+    count = sum(map(len, planned))
+    in_full = dry_run or count <= SHOWN_IN_FULL
+    with progress_bar(count, hidden=as_json) as advance:
+
+        def show(result: StackResult) -> None:
+            advance(None if as_json else result_text(result, in_full=in_full))
+
+        results = deploy_stacks(
+            account, planned, parallel=parallel, dry_run=dry_run, on_result=show
+        )
+    notes = bucket_notes(cloud, chosen, results, dry_run=dry_run)
+    if as_json:
+        click.echo(
+            json.dumps({"stacks": [result_json(each) for each in results], "buckets": notes})
+        )
+    else:
+        for name, lines in notes.items():
+            click.echo("\n".join(f"bucket {name}: {line}" for line in lines))
+        click.echo(summary_text(results))
+    if any(each.outcome in (Outcome.FAILED, Outcome.NOT_BEGUN) for each in results):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("pipelines", nargs=-1, required=True, metavar="PIPELINE...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--parallel", default=PARALLEL, show_default=True, type=click.IntRange(1, 50))
+def remove(pipelines: tuple[str, ...], yes: bool, parallel: int) -> None:
+    """Delete the stacks of pipelines; their data stays.
+
+    The DynamoDB table, the bucket with its objects, the database and the catalog tables of the
+    stream and the snapshots stay. Deploy a pipeline again to continue with them.
+    """
+    settings = load_settings()
+    chosen = chosen_pipelines(settings, pipelines)
+    for each in chosen:
+        click.echo(removal_text(each))
+    if not yes:
+        click.confirm(f"Delete {len(chosen)} stack(s)?", abort=True)
+    account = account_of(CloudResource.of(settings, deploys=False), "")
+    with progress_bar(len(chosen)) as advance:
+        results = remove_stacks(
+            account,
+            [each.stack for each in chosen],
+            parallel=parallel,
+            on_result=lambda result: advance(result_text(result)),
+        )
+    if any(each.outcome is Outcome.FAILED for each in results):
+        raise SystemExit(1)
+
+
+def chosen_pipelines(settings: Settings, names: Sequence[str]) -> list[PipelineConfig]:
+    """The pipelines of these names, all without names.
+
+    Raises:
+        ConfigError: there is no pipeline of a name.
+    """
+    chosen = [settings.pipeline(name) for name in dict.fromkeys(names)]
+    return chosen or list(settings.pipelines)
+
+
+def account_of(cloud: CloudResource, template_url: str) -> Account:
+    """The account in which stacks are deployed."""
+    delay = 1 if cloud.embedded else 5
+    return Account(cloud.client("cloudformation"), cloud.glue, template_url, delay)
+
+
+def uploaded(cloud: CloudResource, code_bucket: str) -> str:
+    """Upload template and code; returns the template's URL.
+
+    Raises:
+        DeployError: the bucket cannot be written.
+    """
+    try:
+        return upload_code(cloud.s3, code_bucket, build_bundles())
+    except ClientError as error:
+        raise DeployError(
+            f"The functions' zips could not be written to bucket {code_bucket!r}: {error}. "
+            "Create the bucket in the stack's region, or name another with --code-bucket."
+        ) from error
+
+
+def bucket_notes(
+    cloud: CloudResource,
+    pipelines: Sequence[PipelineConfig],
+    results: Sequence[StackResult],
+    *,
+    dry_run: bool,
+) -> dict[str, list[str]]:
+    """Prepare the buckets that exist already for the deployed pipelines; what changed of each."""
+    failed = {each.stack for each in results if each.outcome in (Outcome.FAILED, Outcome.NOT_BEGUN)}
+    deployed = [each for each in pipelines if each.stack not in failed]
+    notes = {
+        name: prepare_bucket(cloud.s3, name, users, dry_run=dry_run)
+        for name, users in existing_buckets(deployed).items()
+    }
+    return {name: lines for name, lines in notes.items() if lines}
+
+
+def progress_bar(count: int, *, hidden: bool = False) -> "Bar":
+    """A progress bar on the terminal's standard error; without a terminal only lines."""
+    return Bar(count, hidden=hidden)
+
+
+class Bar:
+    """A progress bar of stacks, above which a line for each of them is printed."""
+
+    def __init__(self, count: int, *, hidden: bool) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("stacks"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=hidden or not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("stacks", total=count)
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def __call__(self, text: str | None) -> None:
+        """Count a stack, and print the text about it."""
+        self._progress.advance(self._task)
+        if text:
+            click.echo(text)
 
 
 def default_code_bucket(settings: Settings) -> str:
@@ -89,52 +239,3 @@ def default_code_bucket(settings: Settings) -> str:
     if settings.target is Target.AWS:
         raise click.UsageError("On AWS, give --code-bucket: a bucket for the functions' zips.")
     return CODE_BUCKET
-
-
-def deploy_pipeline(
-    cloud: CloudResource, pipeline: PipelineConfig, code_bucket: str, *, dry_run: bool
-) -> None:
-    """Upload the code, then create, print and execute the change set of a pipeline's stack.
-
-    Raises:
-        DeployError: the code could not be uploaded, or CloudFormation refused or failed.
-    """
-    bundles = build_bundles()
-    try:
-        upload_code(cloud.s3, code_bucket, bundles)
-    except ClientError as error:
-        raise DeployError(
-            f"The functions' zips could not be written to bucket {code_bucket!r}: {error}. "
-            "Create the bucket in the stack's region, or name another with --code-bucket."
-        ) from error
-    cloudformation = cloud.client("cloudformation")
-    name = f"deploy-{int(time.time() * 1000)}"
-    change_set = create_change_set(
-        cloudformation, pipeline.stack, stack_parameters(pipeline, code_bucket, bundles), name
-    )
-    if change_set is None:
-        click.echo(f"{pipeline.stack}: no changes.")
-        return
-    click.echo(change_set_text(change_set))
-    if dry_run:
-        discard_change_set(cloudformation, change_set)
-        click.echo(f"{pipeline.stack}: nothing was executed.")
-        return
-    outputs = execute_change_set(cloudformation, change_set)
-    click.echo(f"{pipeline.stack}: deployed.")
-    for key, value in sorted(outputs.items()):
-        click.echo(f"  {key}: {value}")
-
-
-def change_set_text(change_set: ChangeSet) -> str:
-    """One line for each resource: the action, and whether the resource is replaced."""
-    signs = {"Add": "+", "Remove": "-", "Modify": "~"}
-    verb = "creates" if change_set.creates_stack else "changes"
-    lines = [f"{change_set.stack}: the change set {verb} {len(change_set.changes)} resource(s):"]
-    for change in change_set.changes:
-        replaced = "  (REPLACED)" if change.replacement == "True" else ""
-        lines.append(
-            f"  {signs.get(change.action, '?')} {change.logical_id:<28} "
-            f"{change.resource_type}{replaced}"
-        )
-    return "\n".join(lines)

@@ -44,7 +44,8 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
         "vacuum", "vacuum_command", "Remove objects of a lake that newer ones have replaced."
     ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
-    "deploy": LazyCommand("deploy", "deploy", "Deploy the stack of one pipeline, or of all."),
+    "deploy": LazyCommand("deploy", "deploy", "Deploy the stacks of pipelines, or of all."),
+    "remove": LazyCommand("deploy", "remove", "Delete the stacks of pipelines; their data stays."),
 }
 
 

@@ -141,6 +141,11 @@ def export_path(pipeline: "PipelineConfig", export_id: str) -> str:
     return pipeline.lake.path(f"{pipeline.export_prefix}/{EXPORT_FOLDER}/{export_id}")
 
 
+def alarm_topic(pipeline: "PipelineConfig") -> str:
+    """The SNS topic of the alarms, where the configuration names none."""
+    return f"{resource_stem(pipeline.lake_name or pipeline.name)}-alarms"
+
+
 def stream_function(pipeline: "PipelineConfig") -> str:
     """The Lambda function that delivers stream records to Firehose."""
     return f"{resource_stem(pipeline.name)}-stream-to-firehose"

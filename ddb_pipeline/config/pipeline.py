@@ -6,9 +6,10 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ddb_pipeline.config.cron import checked_cron
+from ddb_pipeline.config.deployment import DeploymentConfig
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig, TableFormat
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
@@ -123,13 +124,11 @@ CHANGES_WHAT_IS_DELIVERED = frozenset(FunctionSetting) - {FunctionSetting.PSEUDO
 """Settings with which not every change is delivered as it was made."""
 
 
-class PipelineConfig(BaseModel):
+class PipelineConfig(DeploymentConfig):
     """One DynamoDB table on its way to the lake.
 
     Only ``name`` is needed (and ``bucket`` on AWS); the rest follows the template's own names.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME, description="Asset key prefix and stem of all names.")
     group: str = Field(
@@ -154,6 +153,10 @@ class PipelineConfig(BaseModel):
     crawler: str = Field(default="", description="The Glue crawler.")
     change_queue: str = Field(default="", description="SQS queue with Glue's table changes.")
     stack: str = Field(default="", description="The CloudFormation stack.")
+    lake_name: str = Field(
+        default="",
+        description="The lake ([lake]) whose stack has bucket, database, queue and alarms topic.",
+    )
     table_prefix: str = Field(default="", description="The crawler's table prefix.")
     stream_arn: str = Field(
         default="",
@@ -231,6 +234,9 @@ class PipelineConfig(BaseModel):
     start: datetime = Field(
         default=datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="First hour of the lake's partitions, UTC.",
+    )
+    reserved_concurrency: int | None = Field(
+        default=None, ge=1, description="Of the streaming function; by default none is reserved."
     )
     buffer_seconds: int = Field(default=60, ge=0, le=900, description="Firehose's interval.")
     relevance: RelevanceConfig | None = Field(
@@ -328,17 +334,17 @@ class PipelineConfig(BaseModel):
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        return _matching(value, BUCKET_NAME, "an S3 bucket name")
+        return matching(value, BUCKET_NAME, "an S3 bucket name")
 
     @field_validator("dynamodb_table")
     @classmethod
     def _dynamodb_table(cls, value: str) -> str:
-        return _matching(value, DYNAMODB_NAME, "a DynamoDB table name")
+        return matching(value, DYNAMODB_NAME, "a DynamoDB table name")
 
     @field_validator("delivery_stream")
     @classmethod
     def _delivery_stream(cls, value: str) -> str:
-        return _matching(value, STREAM_NAME, "a delivery stream name")
+        return matching(value, STREAM_NAME, "a delivery stream name")
 
     @model_validator(mode="after")
     def _stream_of_the_table(self) -> "PipelineConfig":
@@ -388,7 +394,12 @@ class PipelineConfig(BaseModel):
         return {**default_names(data["name"]), **data}
 
 
-def _matching(value: str, pattern: str, what: str) -> str:
+def matching(value: str, pattern: str, what: str) -> str:
+    """The value.
+
+    Raises:
+        ValueError: it does not match; the message says what it is not.
+    """
     if not re.match(pattern, value):
         raise ValueError(f"{value!r} is not {what}")
     return value

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ddb_pipeline.config.lake_stack import LakeConfig, joined
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.sharing import sharing_problems
 from ddb_pipeline.errors import DdbPipelineError
@@ -56,12 +57,25 @@ class Settings(BaseModel):
     sensors: Sensors = Field(
         default=Sensors.ALL, description="One sensor of a kind for all pipelines, or one a group."
     )
+    lake: LakeConfig | None = Field(
+        default=None, description="The stack that pipelines share; by default each has its own."
+    )
     pipelines: tuple[PipelineConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _joined_to_the_lake(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        lake, pipelines = data.get("lake"), data.get("pipelines")
+        if not isinstance(lake, Mapping) or not isinstance(pipelines, list | tuple):
+            return data
+        return {**data, "pipelines": joined(lake, pipelines)}
 
     @model_validator(mode="after")
     def _pipelines_do_not_mix(self) -> "Settings":
         """Two pipelines with one table, queue or part of a bucket would mix their data."""
-        for problem in sharing_problems(self.pipelines):
+        for problem in sharing_problems(self.pipelines, self.lake):
             raise ValueError(f"pipelines: {problem}")
         return self
 

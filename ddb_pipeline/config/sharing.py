@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from ddb_pipeline.config.lake_stack import LakeConfig
 from ddb_pipeline.config.names import catalog_tables
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
@@ -12,15 +13,23 @@ UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], Iterable[str]]] = {
     "name": lambda pipeline: [pipeline.name],
     "stack": lambda pipeline: [pipeline.stack],
     "crawler": lambda pipeline: [pipeline.crawler],
-    "change_queue": lambda pipeline: [pipeline.change_queue],
+    "change_queue": lambda pipeline: [] if pipeline.lake_name else [pipeline.change_queue],
     "delivery_stream": lambda pipeline: [pipeline.delivery_stream],
     "catalog table": lambda pipeline: map(str, catalog_tables(pipeline)),
 }
 """What no two pipelines may share, by how an error names it."""
 
 
-def sharing_problems(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+def sharing_problems(
+    pipelines: Sequence[PipelineConfig], lake: LakeConfig | None = None
+) -> Iterator[str]:
     """Why these pipelines cannot run side by side, a sentence each; none where they can."""
+    if lake is not None:
+        yield from (
+            f"{each.name} has the name of the lake or of its stack; give one of them another"
+            for each in pipelines
+            if lake.name == each.name or lake.stack == each.stack
+        )
     yield from _repeated_names(pipelines)
     yield from _repeated_creations(pipelines)
     yield from _mixed_lakes(pipelines)

@@ -1,22 +1,25 @@
 """The stacks of the configured pipelines, deployed to the embedded AWS from the one template."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from botocore.exceptions import ClientError
 from filelock import FileLock
 
 from ddb_pipeline.client_errors import error_code
+from ddb_pipeline.config.lake_stack import LakeConfig
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.deploy.bundle import build_bundles
-from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
-from ddb_pipeline.deploy.stack import (
-    creating_first,
-    deploy_stack,
+from ddb_pipeline.deploy.estate import (
+    Account,
+    Outcome,
+    deploy_stacks,
     is_deployed,
-    stack_parameters,
-    upload_code,
+    waves,
 )
+from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
+from ddb_pipeline.deploy.stack import DeployError, upload_code
 from ddb_pipeline.embedded.clients import shared_client
 from ddb_pipeline.embedded.home import FILE_MODE, FOLDER_MODE
 from ddb_pipeline.embedded.process import Endpoint, connect
@@ -43,43 +46,44 @@ def connect_with_stacks(settings: Settings) -> Endpoint:
     if not created.exists():
         created.touch(mode=FILE_MODE)
     with FileLock(home / "deploy.lock", timeout=DEPLOY_TIMEOUT_SECONDS, mode=FILE_MODE):
-        deploy_changed(endpoint, settings.pipelines)
+        deploy_changed(endpoint, settings.pipelines, settings.lake)
     return endpoint
 
 
-def deploy_changed(endpoint: Endpoint, pipelines: Sequence[PipelineConfig]) -> None:
+def deploy_changed(
+    endpoint: Endpoint, pipelines: Sequence[PipelineConfig], lake: LakeConfig | None = None
+) -> None:
     """Deploy the stacks that are not deployed as configured.
 
     Raises:
         DeployError: a stack could not be deployed.
     """
-    cloudformation = shared_client(endpoint, "cloudformation")
+    s3, glue = shared_client(endpoint, "s3"), shared_client(endpoint, "glue")
     bundles = build_bundles()
-    changed = [
-        (pipeline, parameters)
-        for pipeline in creating_first(pipelines)
-        if not is_deployed(
-            cloudformation,
-            pipeline.stack,
-            parameters := stack_parameters(pipeline, CODE_BUCKET, bundles),
-        )
-    ]
-    if not changed:
+    planned = waves(lake, pipelines, pipelines, CODE_BUCKET, bundles)
+    account = Account(shared_client(endpoint, "cloudformation"), glue, "", delay_seconds=1)
+    if all(is_deployed(account, each) for wave in planned for each in wave):
         return
-    s3 = shared_client(endpoint, "s3")
     s3.create_bucket(Bucket=CODE_BUCKET)
-    create_existing(endpoint, pipelines)
-    for pipeline, parameters in changed:
-        upload_code(s3, CODE_BUCKET, bundles)
-        deploy_stack(cloudformation, pipeline.stack, parameters, delay_seconds=1)
+    account = replace(account, template_url=upload_code(s3, CODE_BUCKET, bundles))
+    create_existing(endpoint, pipelines, lake)
+    for result in deploy_stacks(account, planned, parallel=1):
+        if result.outcome in (Outcome.FAILED, Outcome.NOT_BEGUN):
+            raise DeployError(f"{result.stack}: {result.reason}")
     for bucket, users in existing_buckets(pipelines).items():
         prepare_bucket(s3, bucket, users)
 
 
-def create_existing(endpoint: Endpoint, pipelines: Sequence[PipelineConfig]) -> None:
+def create_existing(
+    endpoint: Endpoint, pipelines: Sequence[PipelineConfig], lake: LakeConfig | None
+) -> None:
     """Create the buckets and databases that exist in the account but not in the embedded AWS."""
     created_buckets = {each.bucket for each in pipelines if not each.existing_bucket}
     created_databases = {each.database for each in pipelines if not each.existing_database}
+    if lake is not None and not lake.existing_bucket:
+        created_buckets.add(lake.bucket)
+    if lake is not None and not lake.existing_database:
+        created_databases.add(lake.database or lake.name)
     s3, glue = shared_client(endpoint, "s3"), shared_client(endpoint, "glue")
     for bucket in {each.bucket for each in pipelines} - created_buckets:
         try:

@@ -141,12 +141,22 @@ def changed_tables(event: Mapping[str, Any]) -> tuple[TableReference, ...]:
 def watched(
     tables: Iterable[TableReference], patterns: Sequence[TableReference]
 ) -> tuple[TableReference, ...]:
-    """Those of ``tables`` that match a pattern, once each; the name ``*`` matches a database."""
+    """Those of ``tables`` that match a pattern, once each.
+
+    A pattern's name may end with ``*``, which stands for any end of a name.
+    """
     names = {(pattern.database, pattern.name) for pattern in patterns}
+    prefixes = [
+        (pattern.database, pattern.name[:-1]) for pattern in patterns if pattern.name[-1:] == "*"
+    ]
     return tuple(
         dict.fromkeys(
             table
             for table in tables
-            if (table.database, table.name) in names or (table.database, "*") in names
+            if (table.database, table.name) in names
+            or any(
+                table.database == database and table.name.startswith(prefix)
+                for database, prefix in prefixes
+            )
         )
     )

@@ -8,7 +8,7 @@ from ddb_pipeline.config.names import iceberg_database
 from ddb_pipeline.config.pipeline import DeliverySchema
 from ddb_pipeline.config.settings import ConfigError, Target, load_settings
 from ddb_pipeline.deploy.bundle import FUNCTIONS, Bundle
-from ddb_pipeline.deploy.stack import stack_parameters
+from ddb_pipeline.deploy.parameters import stack_parameters
 
 AWS = {"DDB_PIPELINE_TARGET": "aws"}
 

@@ -17,7 +17,9 @@ from ddb_pipeline.config.names import (
 from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
 from ddb_pipeline.conversion.options import DELIVERY_OPTIONS, OpenXOptions
 from ddb_pipeline.deploy.bundle import build_bundles
-from ddb_pipeline.deploy.stack import stack_parameters, template_body
+from ddb_pipeline.deploy.parameters import stack_parameters
+from ddb_pipeline.deploy.stack import template_body
+from ddb_pipeline.functions.report import METRICS, NAMESPACE
 from ddb_pipeline.lake.layout import (
     DEAD_LETTER_PREFIX,
     ERROR_PREFIX,
@@ -156,7 +158,8 @@ def test_the_delivery_stream_converts_as_redelivery_and_preflight_do(template: A
 
 
 def test_only_what_nothing_reads_any_more_expires(template: Any) -> None:
-    rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    found = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    rules = [rule for rule in found if isinstance(rule, dict)]
     expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
     expected = (SPARK_COLUMNS_PREFIX, PLAN_PREFIX, REDELIVERED_PREFIX)
     assert expiring == {PREFIX + prefix for prefix in expected}
@@ -186,3 +189,105 @@ def test_a_bucket_that_exists_is_not_created(template: Any) -> None:
     given = parameters(existing_bucket=True, lake_prefix="sales/logs", export_prefix="out")
     assert (given["ExistingBucket"], given["LakePrefix"]) == ("true", "sales/logs/")
     assert given["ExportPrefix"] == "sales/logs/out"
+
+
+LAKE = {
+    "Bucket",
+    "BucketPolicy",
+    "Database",
+    "FixFunctionLogGroup",
+    "FixFunctionRole",
+    "FixFunction",
+    "FixFailureQueue",
+    "FixFunctionPermission",
+    "TableChangeQueue",
+    "TableChangeQueuePolicy",
+    "TableChangeRule",
+    "AlarmTopic",
+    "SchemaFixAlarm",
+    "SchemaFixGivenUpAlarm",
+}
+"""What the stack of a lake has, and the stack of one of its tables has not."""
+
+
+def test_each_resource_is_of_the_lake_or_of_a_table(template: Any) -> None:
+    conditions = template["Conditions"]
+
+    def needs(condition: str) -> set[str]:
+        """The conditions of which one follows: itself and those in its ``!And``."""
+        definition = conditions[condition]
+        parts = definition if isinstance(definition, list) else []
+        return {condition}.union(*(needs(part) for part in parts if part in conditions))
+
+    for name, resource in template["Resources"].items():
+        needed = needs(resource["Condition"])
+        assert ("HasLake" in needed) is (name in LAKE), name
+        assert ("HasTable" in needed) is (name not in LAKE), name
+
+
+def test_every_role_may_have_a_boundary_and_every_alarm_a_topic(template: Any) -> None:
+    resources = template["Resources"].values()
+    roles = [each["Properties"] for each in resources if each["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == 5
+    for role in roles:
+        assert role["PermissionsBoundary"][:2] == ["HasBoundary", "PermissionsBoundaryArn"]
+    alarms = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert len(alarms) == 10
+    for alarm in alarms:
+        assert (
+            alarm["AlarmActions"]
+            == alarm["OKActions"]
+            == [["HasAlarmTopic", "AlarmTopicArn", TOPIC]]
+        )
+
+
+TOPIC = "arn:${AWS::Partition}:sns:${AWS::Region}:${AWS::AccountId}:${AlarmTopicName}"
+
+
+def test_the_alarm_of_dead_letters_is_about_the_functions_metric(template: Any) -> None:
+    alarm = template["Resources"]["DeadLettersAlarm"]["Properties"]
+    assert alarm["Namespace"] == NAMESPACE
+    assert alarm["MetricName"] in dict(METRICS)
+    assert [each["Name"] for each in alarm["Dimensions"]] == ["FunctionName"]
+
+
+def test_an_accounts_own_rules_reach_the_template(template: Any) -> None:
+    key = "arn:aws:kms:eu-west-1:000000000000:key/a"
+    role = "arn:aws:iam::000000000000:role/deliver"
+    given = parameters(
+        kms={"bucket": key},
+        roles={"delivery": role},
+        permissions_boundary="arn:aws:iam::000000000000:policy/boundary",
+        vpc={"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]},
+        alarms={"enabled": False},
+        reserved_concurrency=5,
+        versioning=True,
+    )
+    assert (given["BucketKmsKeyArn"], given["QueueKmsKeyArn"]) == (key, "")
+    assert given["DeliveryRoleArn"] == role
+    assert given["PermissionsBoundaryArn"].endswith("policy/boundary")
+    assert given["SubnetIds"] == "subnet-1,subnet-2"
+    assert (given["Alarms"], given["ReservedConcurrency"], given["Versioning"]) == (
+        "false",
+        "5",
+        "true",
+    )
+    assert parameters()["ReservedConcurrency"] == ""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"kms": {"bucket": "alias/mine"}},
+        {"roles": {"delivery": "deliver"}},
+        {"permissions_boundary": "boundary"},
+        {"vpc": {"subnet_ids": ["a"], "security_group_ids": ["sg-1"]}},
+        {"vpc": {"subnet_ids": [], "security_group_ids": ["sg-1"]}},
+        {"tags": {"aws:team": "x"}},
+        {"alarms": {"topic_arn": "topic"}},
+        {"reserved_concurrency": 0},
+    ],
+)
+def test_what_aws_would_refuse_is_refused_at_load(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="PipelineConfig"):
+        parameters(**config)

@@ -11,10 +11,12 @@ import pytest
 
 from ddb_pipeline.config.names import lake_table, object_change_queue
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.deploy.estate import Account, Outcome, remove_stacks
 from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.embedded.stacks import deploy_changed
-from ddb_pipeline.glue.catalog import update_table, with_columns
+from ddb_pipeline.glue.catalog import find_table, update_table, with_columns
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import STREAM_PREFIX
 from ddb_pipeline.lake.objects import StoredObject, list_objects
@@ -152,3 +154,46 @@ def test_a_second_deployment_changes_nothing(estate: Estate, embedded_aws: Endpo
     before = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     deploy_changed(embedded_aws, list(estate.pipelines.values()))
     assert cloudformation.describe_stack_events(StackName=stack)["StackEvents"] == before
+
+
+def test_a_lake_has_what_its_pipelines_share_and_a_removed_one_comes_back(
+    estate: Estate, embedded_aws: Endpoint
+) -> None:
+    table = estate.pipelines["customers"]
+    name = f"lake{uuid.uuid4().hex[:6]}"
+    settings = Settings.model_validate(
+        {
+            "lake": {"name": name, "bucket": name},
+            "pipelines": [
+                {
+                    "name": f"{name}_customers",
+                    "dynamodb_table": table.dynamodb_table,
+                    "stream_arn": table.stream_arn,
+                    "tags": {"team": "sales"},
+                }
+            ],
+        }
+    )
+    (pipeline,) = settings.pipelines
+    deploy_changed(embedded_aws, settings.pipelines, settings.lake)
+    cloudformation = estate.client("cloudformation")
+
+    def resources(stack: str) -> set[str]:
+        found = cloudformation.list_stack_resources(StackName=stack)["StackResourceSummaries"]
+        return {each["LogicalResourceId"] for each in found}
+
+    shared = {"Bucket", "BucketPolicy", "Database", "TableChangeQueue", "AlarmTopic", "FixFunction"}
+    assert shared <= resources(name)
+    assert not shared & resources(pipeline.stack)
+    topics = [each["TopicArn"] for each in estate.client("sns").list_topics()["Topics"]]
+    assert any(topic.endswith(f":{name}-alarms") for topic in topics)
+    Queue(estate.client("sqs"), pipeline.change_queue)
+
+    account = Account(cloudformation, estate.client("glue"), "", delay_seconds=1)
+    [removed] = remove_stacks(account, [pipeline.stack], parallel=1)
+    assert removed.outcome is Outcome.REMOVED
+    estate.client("s3").head_bucket(Bucket=name)
+    assert find_table(estate.client("glue"), lake_table(pipeline)) is not None
+    deploy_changed(embedded_aws, settings.pipelines, settings.lake)
+    assert "LakeTable" not in resources(pipeline.stack)
+    assert "DeliveryStream" in resources(pipeline.stack)

@@ -79,6 +79,8 @@ def test_watched_tables_match_by_name_or_by_database() -> None:
     a, b, c = (TableReference("d", "a"), TableReference("d", "b"), TableReference("e", "c"))
     assert watched([a, b, c, a], [a]) == (a,)
     assert watched([a, b, c, a], [TableReference("d", "*")]) == (a, b)
+    prefixed = TableReference("d", "ddb_a")
+    assert watched([a, prefixed], [TableReference("d", "ddb_*")]) == (prefixed,)
     assert watched([a], []) == ()
 
 

@@ -1,0 +1,141 @@
+"""Many stacks: their order, their parameters, and a deployment that was interrupted."""
+
+from typing import Any
+
+import pytest
+
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.deploy.bundle import Bundle
+from ddb_pipeline.deploy.estate import (
+    Account,
+    Outcome,
+    Planned,
+    deploy_stacks,
+    usable_stack,
+    waves,
+)
+from ddb_pipeline.deploy.parameters import Stack
+from ddb_pipeline.deploy.stack import DeployError
+
+CODES = {name: Bundle(name, b"", "0" * 64) for name in ("stream_to_firehose", "fix_schema")}
+
+
+class Answers:
+    """CloudFormation and Glue, as they answer while stacks are in states that no emulator shows.
+
+    Attributes:
+        states: the states of a stack, one for each time that it is described.
+        calls: what was called, with the stack.
+    """
+
+    def __init__(self, states: dict[str, list[str]], refused: str = "") -> None:
+        self.states = states
+        self.refused = refused
+        self.calls: list[tuple[str, str]] = []
+
+    def describe_stacks(self, StackName: str) -> Any:
+        states = self.states.get(StackName, [])
+        state = states.pop(0) if len(states) > 1 else (states or ["DELETE_COMPLETE"])[0]
+        return {"Stacks": [{"StackStatus": state}]}
+
+    def delete_stack(self, StackName: str) -> None:
+        self.calls.append(("delete", StackName))
+        self.states[StackName] = ["DELETE_COMPLETE"]
+
+    def create_change_set(self, StackName: str, **_: Any) -> None:
+        self.calls.append(("change set", StackName))
+        if StackName == self.refused:
+            raise DeployError("refused")
+
+    def describe_change_set(self, **_: Any) -> Any:
+        return {"Changes": []}
+
+    def execute_change_set(self, StackName: str, **_: Any) -> None:
+        self.calls.append(("execute", StackName))
+
+    def get_waiter(self, name: str) -> "Answers":
+        return self
+
+    def wait(self, **_: Any) -> None:
+        """Everything ends at once."""
+
+
+def account(answers: Answers) -> Account:
+    client: Any = answers
+    return Account(client, client, "url", delay_seconds=0)
+
+
+def plan(*names: str) -> list[Planned]:
+    return [Planned(Stack(name, {}, {})) for name in names]
+
+
+def planned_names(data: dict[str, Any], *chosen: str) -> list[list[str]]:
+    settings = Settings.model_validate(data)
+    pipelines = [each for each in settings.pipelines if not chosen or each.name in chosen]
+    found = waves(settings.lake, pipelines, settings.pipelines, "code", CODES)
+    return [[each.stack.name for each in wave] for wave in found]
+
+
+def test_what_others_use_comes_first() -> None:
+    lake = {"lake": {"name": "company", "bucket": "company-data"}}
+    three = [{"name": "orders"}, {"name": "logs", "bucket": "logs-data"}, {"name": "users"}]
+    assert planned_names({**lake, "pipelines": three}) == [["company"], ["orders", "logs", "users"]]
+    assert planned_names({**lake, "pipelines": three}, "logs") == [["logs"]]
+    uses = {"name": "users", "bucket": "orders-data", "existing_bucket": True, "lake_prefix": "u"}
+    owner = {"name": "orders", "bucket": "orders-data"}
+    assert planned_names({"pipelines": [uses, owner]}) == [["orders"], ["users"]]
+
+
+def test_a_stack_of_a_lake_has_its_part_of_the_template() -> None:
+    settings = Settings.model_validate(
+        {
+            "lake": {"name": "company", "bucket": "company-data"},
+            "pipelines": [{"name": "orders"}, {"name": "logs", "bucket": "logs-data"}],
+        }
+    )
+    [lake], [orders, logs] = waves(
+        settings.lake, settings.pipelines, settings.pipelines, "code", CODES
+    )
+    parts = [each.stack.parameters["Part"] for each in (lake, orders, logs)]
+    assert parts == ["lake", "table", "all"]
+    topics = [each.stack.parameters["AlarmTopicName"] for each in (lake, orders, logs)]
+    assert topics == ["company-alarms", "company-alarms", "logs-alarms"]
+
+
+def test_a_failed_stack_stops_no_other_of_its_wave() -> None:
+    answers = Answers({}, refused="b")
+    results = deploy_stacks(account(answers), [plan("a", "b", "c"), plan("d")], parallel=2)
+    outcomes = {each.stack: each.outcome for each in results}
+    assert outcomes == {
+        "a": Outcome.CREATED,
+        "b": Outcome.FAILED,
+        "c": Outcome.CREATED,
+        "d": Outcome.NOT_BEGUN,
+    }
+
+
+def test_an_interrupted_deployment_is_waited_for() -> None:
+    answers = Answers({"a": ["UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]})
+    [result] = deploy_stacks(account(answers), [plan("a")], parallel=1)
+    assert result.outcome is Outcome.CHANGED
+    assert answers.calls == [("change set", "a"), ("execute", "a")]
+
+
+@pytest.mark.parametrize("state", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"])
+def test_a_stack_whose_creation_failed_is_created_again(state: str) -> None:
+    answers = Answers({"a": [state]})
+    [result] = deploy_stacks(account(answers), [plan("a")], parallel=1)
+    assert result.outcome is Outcome.CREATED
+    assert answers.calls == [("delete", "a"), ("change set", "a"), ("execute", "a")]
+
+
+def test_a_dry_run_deletes_nothing() -> None:
+    answers = Answers({"a": ["ROLLBACK_COMPLETE"]})
+    assert usable_stack(account(answers), "a", dry_run=True) is None
+    assert answers.calls == []
+
+
+def test_a_stuck_stack_is_named_with_what_to_do() -> None:
+    answers = Answers({"a": ["UPDATE_ROLLBACK_FAILED"]})
+    [result] = deploy_stacks(account(answers), [plan("a")], parallel=1)
+    assert "continue-update-rollback --stack-name a" in result.reason
