@@ -73,7 +73,7 @@ class CloudResource(ResourceWithBoto3Configuration):
         """
         embedded = settings.target is Target.EMBEDDED
         return cls(
-            settings=settings.model_dump(mode="json") if embedded else {},
+            settings=settings.model_dump(mode="json", exclude_none=True) if embedded else {},
             region_name=settings.region,
             deploys=deploys,
         )

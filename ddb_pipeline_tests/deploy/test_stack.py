@@ -217,7 +217,9 @@ def test_each_resource_is_of_the_lake_or_of_a_table(template: Any) -> None:
         """The conditions of which one follows: itself and those in its ``!And``."""
         definition = conditions[condition]
         parts = definition if isinstance(definition, list) else []
-        return {condition}.union(*(needs(part) for part in parts if part in conditions))
+        return {condition}.union(
+            *(needs(each) for each in parts if isinstance(each, str) and each in conditions)
+        )
 
     for name, resource in template["Resources"].items():
         needed = needs(resource["Condition"])

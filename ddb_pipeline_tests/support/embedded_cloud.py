@@ -12,7 +12,7 @@ def embedded_cloud(endpoint: Endpoint) -> CloudResource:
     """The resource that connects to this embedded AWS as to a real account."""
     settings = Settings.model_validate({"target": "aws", "pipelines": [{"name": "logs"}]})
     arguments = {k: v for k, v in client_arguments(endpoint).items() if k != "config"}
-    return CloudResource(settings=settings.model_dump(mode="json"), **arguments)
+    return CloudResource(settings=settings.model_dump(mode="json", exclude_none=True), **arguments)
 
 
 def new_lake(cloud: CloudResource, stem: str) -> str:
