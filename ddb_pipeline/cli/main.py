@@ -43,6 +43,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "vacuum": LazyCommand(
         "vacuum", "vacuum_command", "Remove objects of a lake that newer ones have replaced."
     ),
+    "enable-stream": LazyCommand(
+        "enable_stream", "enable_stream", "Turn on the streams of DynamoDB tables that exist."
+    ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
     "deploy": LazyCommand("deploy", "deploy", "Deploy the stacks of pipelines, or of all."),
     "remove": LazyCommand("deploy", "remove", "Delete the stacks of pipelines; their data stays."),

@@ -158,12 +158,16 @@ class PipelineConfig(DeploymentConfig):
         description="The lake ([lake]) whose stack has bucket, database, queue and alarms topic.",
     )
     table_prefix: str = Field(default="", description="The crawler's table prefix.")
+    existing_table: bool = Field(
+        default=False,
+        description="The table exists already; deploy finds its stream if stream_arn is empty.",
+    )
     stream_arn: str = Field(
         default="",
         pattern=STREAM_ARN,
         description=(
-            "Stream (NEW_AND_OLD_IMAGES) of a table that exists already; if empty, the stack "
-            "creates the table, with the keys below."
+            "Stream (NEW_AND_OLD_IMAGES) of a table that exists already. Without it and without "
+            "existing_table the stack creates the table, with the keys below."
         ),
     )
     partition_key: str = Field(

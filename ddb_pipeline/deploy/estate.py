@@ -20,6 +20,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.deploy.parameters import (
     EXISTING_CATALOG_TABLES,
+    EXISTING_STREAM_ARN,
     Stack,
     flag,
     lake_stack,
@@ -37,11 +38,13 @@ from ddb_pipeline.deploy.stack import (
     execute_change_set,
     find_stack,
 )
+from ddb_pipeline.dynamodb.table_streams import found_stream
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import find_table
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient
+    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_glue.client import GlueClient
 
 WAIT_SECONDS = 1200.0
@@ -94,6 +97,7 @@ class Account:
 
     cloudformation: "CloudFormationClient"
     glue: "GlueClient"
+    dynamodb: "DynamoDBClient"
     template_url: str
     delay_seconds: int = 5
 
@@ -199,7 +203,7 @@ def deploy_one(account: Account, planned: Planned, *, dry_run: bool = False) -> 
     name = planned.stack.name
     try:
         found = usable_stack(account, name, dry_run=dry_run)
-        stack = with_catalog_tables(account.glue, planned, found)
+        stack = settled(account, planned, found)
         if found is not None and found.has(stack):
             return StackResult(name, Outcome.UNCHANGED)
         change_set = create_change_set(account.cloudformation, stack, account.template_url)
@@ -217,7 +221,7 @@ def is_deployed(account: Account, planned: Planned) -> bool:
         DeployError: it cannot be described.
     """
     found = find_stack(account.cloudformation, planned.stack.name)
-    return found is not None and found.has(with_catalog_tables(account.glue, planned, found))
+    return found is not None and found.has(settled(account, planned, found))
 
 
 def _executed(account: Account, change_set: ChangeSet, *, dry_run: bool) -> StackResult:
@@ -260,18 +264,26 @@ def usable_stack(account: Account, name: str, *, dry_run: bool) -> FoundStack | 
     return found
 
 
-def with_catalog_tables(glue: "GlueClient", planned: Planned, found: FoundStack | None) -> Stack:
-    """The stack, which does not create catalog tables that remain from a removed pipeline.
+def settled(account: Account, planned: Planned, found: FoundStack | None) -> Stack:
+    """The stack with the parameters that follow from what is in the account.
 
-    A stack that exists stays as it was created: its tables are its own, or not.
+    It does not create catalog tables that remain from a removed pipeline; a stack that exists
+    stays as it was created: its tables are its own, or not. A table's stream is looked for where
+    the configuration does not name it.
+
+    Raises:
+        TableStreamError: a table that exists has not the stream that the pipeline needs.
     """
-    if planned.pipeline is None:
+    pipeline = planned.pipeline
+    if pipeline is None:
         return planned.stack
     if found is None:
-        exists = find_table(glue, lake_table(planned.pipeline)) is not None
+        exists = find_table(account.glue, lake_table(pipeline)) is not None
     else:
         exists = found.parameters.get(EXISTING_CATALOG_TABLES) == "true"
     parameters = {**planned.stack.parameters, EXISTING_CATALOG_TABLES: flag(exists)}
+    if pipeline.existing_table and not pipeline.stream_arn:
+        parameters[EXISTING_STREAM_ARN] = found_stream(account.dynamodb, pipeline.dynamodb_table)
     return replace(planned.stack, parameters=parameters)
 
 

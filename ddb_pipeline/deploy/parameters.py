@@ -19,6 +19,7 @@ CODE_PREFIX = "ddb-pipeline/"
 ALL_TABLES = "*"
 EXISTING_CATALOG_TABLES = "ExistingCatalogTables"
 """The parameter that is decided when a stack is created, and then stays."""
+EXISTING_STREAM_ARN = "ExistingStreamArn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def stack_parameters(
         "Part": "table" if pipeline.lake_name else "all",
         "PipelineName": resource_stem(pipeline.name),
         "TableName": pipeline.dynamodb_table,
-        "ExistingStreamArn": pipeline.stream_arn,
+        EXISTING_STREAM_ARN: pipeline.stream_arn,
         "PartitionKeyName": pipeline.partition_key,
         "PartitionKeyType": pipeline.partition_key_type.value,
         "SortKeyName": pipeline.sort_key,

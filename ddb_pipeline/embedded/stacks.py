@@ -1,7 +1,9 @@
 """The stacks of the configured pipelines, deployed to the embedded AWS from the one template."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from botocore.exceptions import ClientError
 from filelock import FileLock
@@ -27,7 +29,12 @@ from ddb_pipeline.embedded.process import Endpoint, connect
 CODE_BUCKET = "embedded-function-code"
 CREATED_FILE = "created"
 DEPLOY_TIMEOUT_SECONDS = 120
-ALREADY_EXISTS = ("AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+ALREADY_EXISTS = (
+    "AlreadyExistsException",
+    "BucketAlreadyOwnedByYou",
+    "BucketAlreadyExists",
+    "ResourceInUseException",
+)
 
 
 def connect_with_stacks(settings: Settings) -> Endpoint:
@@ -61,12 +68,18 @@ def deploy_changed(
     s3, glue = shared_client(endpoint, "s3"), shared_client(endpoint, "glue")
     bundles = build_bundles()
     planned = waves(lake, pipelines, pipelines, CODE_BUCKET, bundles)
-    account = Account(shared_client(endpoint, "cloudformation"), glue, "", delay_seconds=1)
+    account = Account(
+        shared_client(endpoint, "cloudformation"),
+        glue,
+        shared_client(endpoint, "dynamodb"),
+        template_url="",
+        delay_seconds=1,
+    )
+    create_existing(endpoint, pipelines, lake)
     if all(is_deployed(account, each) for wave in planned for each in wave):
         return
     s3.create_bucket(Bucket=CODE_BUCKET)
     account = replace(account, template_url=upload_code(s3, CODE_BUCKET, bundles))
-    create_existing(endpoint, pipelines, lake)
     for result in deploy_stacks(account, planned, parallel=1):
         if result.outcome in (Outcome.FAILED, Outcome.NOT_BEGUN):
             raise DeployError(f"{result.stack}: {result.reason}")
@@ -77,23 +90,46 @@ def deploy_changed(
 def create_existing(
     endpoint: Endpoint, pipelines: Sequence[PipelineConfig], lake: LakeConfig | None
 ) -> None:
-    """Create the buckets and databases that exist in the account but not in the embedded AWS."""
-    created_buckets = {each.bucket for each in pipelines if not each.existing_bucket}
-    created_databases = {each.database for each in pipelines if not each.existing_database}
+    """Create what exists in the account but not in the embedded AWS, which is empty at first."""
+    buckets = {each.bucket for each in pipelines if each.existing_bucket}
+    databases = {each.database for each in pipelines if each.existing_database}
+    buckets -= {each.bucket for each in pipelines if not each.existing_bucket}
+    databases -= {each.database for each in pipelines if not each.existing_database}
     if lake is not None and not lake.existing_bucket:
-        created_buckets.add(lake.bucket)
+        buckets.discard(lake.bucket)
     if lake is not None and not lake.existing_database:
-        created_databases.add(lake.database or lake.name)
+        databases.discard(lake.database or lake.name)
     s3, glue = shared_client(endpoint, "s3"), shared_client(endpoint, "glue")
-    for bucket in {each.bucket for each in pipelines} - created_buckets:
-        try:
-            s3.create_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error_code(error) not in ALREADY_EXISTS:
-                raise
-    for database in {each.database for each in pipelines} - created_databases:
-        try:
-            glue.create_database(DatabaseInput={"Name": database})
-        except ClientError as error:
-            if error_code(error) not in ALREADY_EXISTS:
-                raise
+    dynamodb = shared_client(endpoint, "dynamodb")
+    for bucket in buckets:
+        _create(partial(s3.create_bucket, Bucket=bucket))
+    for database in databases:
+        _create(partial(glue.create_database, DatabaseInput={"Name": database}))
+    for each in pipelines:
+        if each.existing_table and not each.stream_arn:
+            _create(partial(dynamodb.create_table, **table_of(each)))
+
+
+def _create(request: Callable[[], object]) -> None:
+    """Create a resource unless it is there."""
+    try:
+        request()
+    except ClientError as error:
+        if error_code(error) not in ALREADY_EXISTS:
+            raise
+
+
+def table_of(pipeline: PipelineConfig) -> dict[str, Any]:
+    """A table with the configured keys and a stream, as CreateTable takes it."""
+    keys = [(pipeline.partition_key, pipeline.partition_key_type.value, "HASH")]
+    if pipeline.sort_key:
+        keys.append((pipeline.sort_key, pipeline.sort_key_type.value, "RANGE"))
+    return {
+        "TableName": pipeline.dynamodb_table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": kind} for name, kind, _ in keys
+        ],
+        "KeySchema": [{"AttributeName": name, "KeyType": role} for name, _, role in keys],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.deploy.bundle import Bundle
@@ -62,7 +63,7 @@ class Answers:
 
 def account(answers: Answers) -> Account:
     client: Any = answers
-    return Account(client, client, "url", delay_seconds=0)
+    return Account(client, client, client, "url", delay_seconds=0)
 
 
 def plan(*names: str) -> list[Planned]:
@@ -139,3 +140,31 @@ def test_a_stuck_stack_is_named_with_what_to_do() -> None:
     answers = Answers({"a": ["UPDATE_ROLLBACK_FAILED"]})
     [result] = deploy_stacks(account(answers), [plan("a")], parallel=1)
     assert "continue-update-rollback --stack-name a" in result.reason
+
+
+def test_the_stream_of_an_existing_table_is_found_when_it_is_deployed() -> None:
+    class Tables(Answers):
+        """An account with one table, whose stream is on."""
+
+        parameters: Any = None
+
+        def describe_table(self, TableName: str) -> Any:
+            stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+            arn = f"arn:{TableName}"
+            return {"Table": {"StreamSpecification": stream, "LatestStreamArn": arn}}
+
+        def get_table(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "EntityNotFoundException"}}, "GetTable")
+
+        def create_change_set(self, StackName: str, **request: Any) -> None:
+            given = {each["ParameterKey"]: each["ParameterValue"] for each in request["Parameters"]}
+            self.parameters = given
+
+    answers = Tables({})
+    settings = Settings.model_validate(
+        {"pipelines": [{"name": "orders", "dynamodb_table": "prod", "existing_table": True}]}
+    )
+    planned = waves(None, settings.pipelines, settings.pipelines, "code", CODES)
+    [result] = deploy_stacks(account(answers), planned, parallel=1)
+    assert result.outcome is Outcome.CREATED
+    assert answers.parameters["ExistingStreamArn"] == "arn:prod"
