@@ -160,7 +160,15 @@ def chosen_pipelines(settings: Settings, names: Sequence[str]) -> list[PipelineC
 def account_of(cloud: CloudResource, template_url: str) -> Account:
     """The account in which stacks are deployed."""
     delay = 1 if cloud.embedded else 5
-    return Account(cloud.client("cloudformation"), cloud.glue, cloud.dynamodb, template_url, delay)
+    return Account(
+        cloud.client("cloudformation"),
+        cloud.glue,
+        cloud.dynamodb,
+        cloud.s3,
+        template_url,
+        delay,
+        embedded=cloud.embedded,
+    )
 
 
 def uploaded(cloud: CloudResource, code_bucket: str) -> str:

@@ -89,5 +89,19 @@ def removal_text(pipeline: PipelineConfig) -> str:
         f"{pipeline.stack}: deletes the functions, the delivery stream, the crawler, queues, "
         "rules, roles, alarms and logs of the stack.\n"
         f"  Stays: the DynamoDB table {pipeline.dynamodb_table}, the objects under "
-        f"{pipeline.lake.uri()}, the database {pipeline.database} and its tables ({tables})."
+        f"{pipeline.lake.uri()}, the database {pipeline.database} and its tables ({tables}).\n"
+        f"{_to_come_back(pipeline)}"
     )
+
+
+def _to_come_back(pipeline: PipelineConfig) -> str:
+    """What the configuration needs so that the pipeline can be deployed again."""
+    settings = {
+        "existing_table": pipeline.existing_table or bool(pipeline.stream_arn),
+        "existing_bucket": pipeline.existing_bucket,
+        "existing_database": pipeline.existing_database,
+    }
+    missing = [f"{name} = true" for name, is_set in settings.items() if not is_set]
+    if not missing:
+        return "  deploy brings it back."
+    return f"  To bring it back, set {', '.join(missing)}, then deploy."

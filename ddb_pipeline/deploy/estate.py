@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_glue.client import GlueClient
+    from mypy_boto3_s3.client import S3Client
 
 WAIT_SECONDS = 1200.0
 """How long the deployment of another process is waited for."""
@@ -93,13 +94,17 @@ class Account:
     Attributes:
         template_url: where CloudFormation reads the template.
         delay_seconds: time between two looks at a stack that is being changed.
+        embedded: whether it is the embedded AWS, in which a kill may leave anything and nobody
+            else deploys: nothing is waited for, and what is there is used.
     """
 
     cloudformation: "CloudFormationClient"
     glue: "GlueClient"
     dynamodb: "DynamoDBClient"
+    s3: "S3Client"
     template_url: str
     delay_seconds: int = 5
+    embedded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,8 @@ def deploy_one(account: Account, planned: Planned, *, dry_run: bool = False) -> 
     try:
         found = usable_stack(account, name, dry_run=dry_run)
         stack = settled(account, planned, found)
+        if found is None and not account.embedded:
+            check_nothing_exists(account, stack)
         if found is not None and found.has(stack):
             return StackResult(name, Outcome.UNCHANGED)
         change_set = create_change_set(account.cloudformation, stack, account.template_url)
@@ -247,7 +254,7 @@ def usable_stack(account: Account, name: str, *, dry_run: bool) -> FoundStack | 
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         found = find_stack(account.cloudformation, name)
-        if found is None or not found.status.endswith(IN_PROGRESS):
+        if found is None or account.embedded or not found.status.endswith(IN_PROGRESS):
             break
         if time.monotonic() > deadline or dry_run:
             raise DeployError(f"Stack {name!r} is being changed ({found.status}). Wait for it.")
@@ -285,6 +292,49 @@ def settled(account: Account, planned: Planned, found: FoundStack | None) -> Sta
     if pipeline.existing_table and not pipeline.stream_arn:
         parameters[EXISTING_STREAM_ARN] = found_stream(account.dynamodb, pipeline.dynamodb_table)
     return replace(planned.stack, parameters=parameters)
+
+
+def check_nothing_exists(account: Account, stack: Stack) -> None:
+    """Check that what a new stack is to create is not there, such as of a removed pipeline.
+
+    Raises:
+        DeployError: it is; the message names the setting with which it is used.
+    """
+    given = stack.parameters
+    creates = {
+        "existing_bucket": given.get("ExistingBucket") == "false" and given["Part"] != "table",
+        "existing_database": given.get("ExistingDatabase") == "false" and given["Part"] != "table",
+        "existing_table": given.get(EXISTING_STREAM_ARN) == "" and given["Part"] != "lake",
+    }
+    requests: dict[str, tuple[str, Callable[[], object]]] = {
+        "existing_bucket": (
+            f"Bucket {given.get('BucketName')!r}",
+            lambda: account.s3.head_bucket(Bucket=given["BucketName"]),
+        ),
+        "existing_database": (
+            f"Database {given.get('DatabaseName')!r}",
+            lambda: account.glue.get_database(Name=given["DatabaseName"]),
+        ),
+        "existing_table": (
+            f"DynamoDB table {given.get('TableName')!r}",
+            lambda: account.dynamodb.describe_table(TableName=given["TableName"]),
+        ),
+    }
+    for setting, (what, request) in requests.items():
+        if creates[setting] and _exists(request):
+            raise DeployError(
+                f"{what} exists already, and stack {stack.name!r} would create it. Set {setting} = "
+                "true to use it, or choose another name."
+            )
+
+
+def _exists(request: Callable[[], object]) -> bool:
+    """Whether a request finds something; where that is not known, CloudFormation finds out."""
+    try:
+        request()
+    except ClientError:
+        return False
+    return True
 
 
 def remove_stacks(

@@ -72,8 +72,10 @@ def deploy_changed(
         shared_client(endpoint, "cloudformation"),
         glue,
         shared_client(endpoint, "dynamodb"),
+        s3,
         template_url="",
         delay_seconds=1,
+        embedded=True,
     )
     create_existing(endpoint, pipelines, lake)
     if all(is_deployed(account, each) for wave in planned for each in wave):

@@ -171,7 +171,7 @@ def test_a_check_warns_of_rejected_lines(account: Account) -> None:
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.metadata["rejected"].value == 1
-    prefix = f"snapshot/export_id={request.partition_key}/"
+    prefix = pipeline.lake.object_key(f"snapshot/export_id={request.partition_key}/")
     listed = account.cloud.s3.list_objects_v2(Bucket=pipeline.bucket, Prefix=prefix)["Contents"]
     [rejected] = [o["Key"] for o in listed if "_rejected" in o["Key"]]
     body = account.cloud.s3.get_object(Bucket=pipeline.bucket, Key=rejected)["Body"].read()

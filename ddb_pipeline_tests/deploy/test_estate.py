@@ -63,11 +63,11 @@ class Answers:
 
 def account(answers: Answers) -> Account:
     client: Any = answers
-    return Account(client, client, client, "url", delay_seconds=0)
+    return Account(client, client, client, client, "url", delay_seconds=0)
 
 
 def plan(*names: str) -> list[Planned]:
-    return [Planned(Stack(name, {}, {})) for name in names]
+    return [Planned(Stack(name, {"Part": "table"}, {})) for name in names]
 
 
 def planned_names(data: dict[str, Any], *chosen: str) -> list[list[str]]:
@@ -156,6 +156,12 @@ def test_the_stream_of_an_existing_table_is_found_when_it_is_deployed() -> None:
         def get_table(self, **_: Any) -> Any:
             raise ClientError({"Error": {"Code": "EntityNotFoundException"}}, "GetTable")
 
+        def head_bucket(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "404"}}, "HeadBucket")
+
+        def get_database(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "EntityNotFoundException"}}, "GetDatabase")
+
         def create_change_set(self, StackName: str, **request: Any) -> None:
             given = {each["ParameterKey"]: each["ParameterValue"] for each in request["Parameters"]}
             self.parameters = given
@@ -168,3 +174,38 @@ def test_the_stream_of_an_existing_table_is_found_when_it_is_deployed() -> None:
     [result] = deploy_stacks(account(answers), planned, parallel=1)
     assert result.outcome is Outcome.CREATED
     assert answers.parameters["ExistingStreamArn"] == "arn:prod"
+
+
+@pytest.mark.parametrize(
+    ("part", "existing", "setting"),
+    [
+        ("all", {"ExistingBucket"}, "existing_database"),
+        ("all", {"ExistingBucket", "ExistingDatabase"}, "existing_table"),
+        ("all", set(), "existing_bucket"),
+        ("lake", set(), "existing_bucket"),
+        ("table", {"ExistingStreamArn"}, ""),
+        ("lake", {"ExistingBucket", "ExistingDatabase"}, ""),
+    ],
+)
+def test_what_exists_is_not_created_but_named_with_its_setting(
+    part: str, existing: set[str], setting: str
+) -> None:
+    class Everything(Answers):
+        """An account in which every bucket, database and table exists."""
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda **_: {}
+
+    parameters = {
+        "Part": part,
+        "BucketName": "b",
+        "DatabaseName": "d",
+        "TableName": "t",
+        "ExistingBucket": "true" if "ExistingBucket" in existing else "false",
+        "ExistingDatabase": "true" if "ExistingDatabase" in existing else "false",
+        "ExistingStreamArn": "arn" if "ExistingStreamArn" in existing else "",
+    }
+    planned = [[Planned(Stack("a", parameters, {}))]]
+    [result] = deploy_stacks(account(Everything({})), planned, parallel=1)
+    assert (f"Set {setting} = true" in result.reason) is bool(setting)
+    assert result.outcome is (Outcome.FAILED if setting else Outcome.CREATED)
