@@ -28,8 +28,8 @@ from ddb_pipeline.lake.current.store import LocalStore, Store
 from ddb_pipeline.lake.current.update import Updated, update
 from ddb_pipeline.spark.executors import ExecutorError, collected
 from ddb_pipeline.spark.export_job import located
-from ddb_pipeline.spark.reporting import Reporter, open_reporter
-from ddb_pipeline.spark.session import open_session
+from ddb_pipeline.spark.reporting import Reporter
+from ddb_pipeline.spark.session import run_job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -118,16 +118,5 @@ def run(spark: "SparkSession", arguments: CurrentArguments, reporter: Reporter) 
     return updated
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run the job with the arguments of the command line."""
-    with open_reporter() as reporter:
-        arguments = parse(argv)
-        spark = open_session("current_job")
-        try:
-            run(spark, arguments, reporter)
-        finally:
-            spark.stop()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_job("current_job", sys.argv[1:], parse, run)

@@ -12,7 +12,6 @@ role's); they need pyarrow, numpy and isal.
 """
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow.fs
@@ -30,8 +29,8 @@ from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline.spark.executors import ExecutorError, on_spark
 from ddb_pipeline.spark.export_arguments import ExportArguments, ExportJobError, parse
-from ddb_pipeline.spark.reporting import Reporter, open_reporter
-from ddb_pipeline.spark.session import open_session
+from ddb_pipeline.spark.reporting import Reporter
+from ddb_pipeline.spark.session import run_job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -125,16 +124,5 @@ def located(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     return filesystem, path.rstrip("/")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run the job with the arguments of the command line."""
-    with open_reporter() as reporter:
-        arguments = parse(argv)
-        spark = open_session("export_job")
-        try:
-            run(spark, arguments, reporter)
-        finally:
-            spark.stop()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_job("export_job", sys.argv[1:], parse, run)

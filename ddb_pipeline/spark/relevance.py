@@ -21,8 +21,8 @@ from ddb_pipeline.spark.arguments import RelevanceArguments, RelevanceError, par
 from ddb_pipeline.spark.click_model import Examination, estimate_examination
 from ddb_pipeline.spark.increment import Increment
 from ddb_pipeline.spark.manifest import HISTORY, Manifest, ScoresEntry, epoch_hour, new_version
-from ddb_pipeline.spark.reporting import Reporter, markdown, open_reporter
-from ddb_pipeline.spark.session import open_session
+from ddb_pipeline.spark.reporting import Reporter, markdown
+from ddb_pipeline.spark.session import run_job
 from ddb_pipeline.spark.storage import Storage
 
 if TYPE_CHECKING:
@@ -239,16 +239,10 @@ def _iso(hour: int) -> str:
     return f"{datetime.fromtimestamp(hour * 3600, tz=timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def main() -> None:
-    """Run the job with the arguments of the command line."""
-    arguments = parse(sys.argv[1:])
-    with open_reporter() as reporter:
-        spark = open_session("relevance")
-        try:
-            RelevanceJob(spark, arguments, reporter).run()
-        finally:
-            spark.stop()
+def run(spark: "SparkSession", arguments: RelevanceArguments, reporter: Reporter) -> None:
+    """Run the job."""
+    RelevanceJob(spark, arguments, reporter).run()
 
 
 if __name__ == "__main__":
-    main()
+    run_job("relevance", sys.argv[1:], parse, run)

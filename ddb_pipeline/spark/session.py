@@ -1,9 +1,14 @@
 """The Spark session of a job, with the same SQL semantics on Spark 3 and Spark 4."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ddb_pipeline.spark.reporting import Reporter, open_reporter
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+Arguments = TypeVar("Arguments")
 
 SEMANTICS = {
     "spark.sql.session.timeZone": "UTC",
@@ -29,3 +34,19 @@ def with_semantics(session: "SparkSession") -> "SparkSession":
     for key, value in SEMANTICS.items():
         session.conf.set(key, value)
     return session
+
+
+def run_job(
+    name: str,
+    argv: Sequence[str],
+    parse: Callable[[Sequence[str]], Arguments],
+    run: "Callable[[SparkSession, Arguments, Reporter], object]",
+) -> None:
+    """Run a job with the arguments of its command line, in a session that ends with it."""
+    with open_reporter() as reporter:
+        arguments = parse(argv)
+        spark = open_session(name)
+        try:
+            run(spark, arguments, reporter)
+        finally:
+            spark.stop()
