@@ -48,6 +48,9 @@ DELIVERY_NAMES: Final = (
 
 EVENT_ID, EVENT_NAME, SEQUENCE_NUMBER, EVENT_TIME, KEYS, EXPIRED = DELIVERY_NAMES
 
+HEALED: Final = "healed-"
+"""Begins the event id of each change that does not come from the stream but from an export."""
+
 WRITE_TIME: Final = "ddb_write_time"
 """Column of each change from an incremental export: when its item was last written."""
 

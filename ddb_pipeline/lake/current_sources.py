@@ -4,26 +4,21 @@ A view remembers digests of the objects that it has merged, for the hours of abo
 of an older hour is merged again, which changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs
-import pyarrow.parquet as pq
 
 from ddb_pipeline.export.changes import moment_micros
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.source import ExportFolder
 from ddb_pipeline.export.tasks import plan_tasks
-from ddb_pipeline.hive.names import EVENT_TIME, SEQUENCE_NUMBER
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.current.manifest import Manifest, Snapshot, TableIdentity
-from ddb_pipeline.lake.current.rows import of_stream
-from ddb_pipeline.lake.current.sources import BATCH_ROWS, ExportPart, Source
+from ddb_pipeline.lake.current.sources import ExportPart, ParquetPart, Source
 from ddb_pipeline.lake.current.types import joined_columns
 from ddb_pipeline.lake.current.update import Request
 from ddb_pipeline.lake.generations import HourObjects, source_digest
@@ -41,37 +36,6 @@ HOURS, HEALED, EVENTS = "hours", "healed", "events"
 """Marks of a view: digests of objects by hour, ids of exports that healed gaps, and the position in
 Dagster's event log up to which changed hours were looked at."""
 MICROS: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StreamObject:
-    """An object under ``stream/`` as a source. Rows without a sequence number are left out: they
-    come from exports, which are sources themselves."""
-
-    filesystem: pyarrow.fs.FileSystem
-    path: str
-    rows: int = 0
-
-    def tables(self, columns: Sequence[Column]) -> Iterator[pa.Table]:
-        """As ``Source.tables``."""
-        with self.filesystem.open_input_file(self.path) as source:
-            file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
-            for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
-                table = _of_the_stream(pa.Table.from_batches([batch]))
-                if len(table):
-                    yield of_stream(table, columns)
-
-
-def _of_the_stream(table: pa.Table) -> pa.Table:
-    """The rows of the stream, with their times as epoch milliseconds."""
-    if SEQUENCE_NUMBER in table.schema.names:
-        numbers = pc.fill_null(table.column(SEQUENCE_NUMBER).cast(pa.string()), "")
-        table = table.filter(pc.not_equal(numbers, ""))
-    position = table.schema.get_field_index(EVENT_TIME)
-    if position >= 0 and pa.types.is_timestamp(table.schema.field(position).type):
-        moments = table.column(position).cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
-        table = table.set_column(position, EVENT_TIME, moments)
-    return table
 
 
 class Unmerged(NamedTuple):
@@ -133,7 +97,7 @@ def plan_lake_changes(
     for folder, export in found.healed.values():
         sources += _parts(folder, export, found.key)
     sources += [
-        StreamObject(filesystem, lake.path(key), size // ESTIMATED_ROW_BYTES)
+        ParquetPart(filesystem, lake.path(key), "stream", size // ESTIMATED_ROW_BYTES)
         for key, size in objects
     ]
     return Request(

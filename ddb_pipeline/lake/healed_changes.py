@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ddb_pipeline.dynamodb.stream import StreamRecord
 from ddb_pipeline.export.layout import ItemChange
 from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
+from ddb_pipeline.hive.names import HEALED
 from ddb_pipeline.lake.error_folders import day_at
 from ddb_pipeline.lake.layout import ERROR_PREFIX, DeliveryHour
 from ddb_pipeline.lake.root import LakeRoot
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 HEALED_KIND: Final = "healed-changes"
 """The directory of these error objects."""
 HEALED_CODE: Final = "Pipeline.HealedChange"
-EVENT_ID_PREFIX: Final = "healed-"
-"""Begins the event id of each change that comes from an export."""
 MAX_CHANGES: Final = 5000
 """Changes in an object."""
 MAX_PENDING: Final = 50_000
@@ -45,7 +44,7 @@ def healed_record(change: ItemChange, table: str) -> StreamRecord:
     else:
         name = "INSERT" if change.old_image is None else "MODIFY"
     return StreamRecord(
-        event_id=f"{EVENT_ID_PREFIX}{change.written_micros}",
+        event_id=f"{HEALED}{change.written_micros}",
         event_name=name,
         sequence_number="",
         event_time=change.written_micros // 1000,
@@ -61,7 +60,7 @@ def event_id(keys: Mapping[str, Any], written_micros: int) -> str:
     """The event id of an item's state that was written at a time."""
     text = json.dumps([sorted(keys.items()), written_micros], separators=(",", ":"))
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{EVENT_ID_PREFIX}{digest[:32]}"
+    return f"{HEALED}{digest[:32]}"
 
 
 @dataclass(slots=True)

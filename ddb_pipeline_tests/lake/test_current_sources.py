@@ -1,20 +1,13 @@
 """What a current view has not merged yet: by its marks, and by the hours that it looks at."""
 
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.fs
-import pyarrow.parquet as pq
-
-from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.manifest import Manifest, Snapshot, TableIdentity
 from ddb_pipeline.lake.current_sources import (
     HOURS,
     MICROS,
     REMEMBERED_HOURS,
     LakeChanges,
-    StreamObject,
     hours_to_list,
     next_marks,
     unmerged,
@@ -77,25 +70,3 @@ def test_hours_are_those_since_the_full_export_and_then_the_recent_ones() -> Non
     later = hours_to_list(state, NOW, changed, None)
     assert later[0] == HOUR.plus(-40)
     assert later[1:] == list(HOUR.plus(1 - REMEMBERED_HOURS).until(HOUR.plus(1)))
-
-
-def test_rows_without_a_sequence_number_are_left_out(tmp_path: Path) -> None:
-    path = str(tmp_path / "rows.parquet")
-    table = pa.table(
-        {
-            "id": ["a", "b", "c"],
-            "ddb_keys": ['{"id":"a"}', '{"id":"b"}', '{"id":"c"}'],
-            "ddb_event_name": ["INSERT", "INSERT", "REMOVE"],
-            "ddb_sequence_number": ["1", None, "3"],
-            "ddb_event_time": pa.array(
-                [1_780_000_000_000, 0, 1_780_000_001_500], pa.timestamp("ms")
-            ),
-        }
-    )
-    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
-    source = StreamObject(pyarrow.fs.LocalFileSystem(), path)
-    (rows,) = source.tables([Column("id", "string")])
-    assert rows.column("id").to_pylist() == ["a", "c"]
-    assert rows.column("ddb_removed").to_pylist() == [False, True]
-    moments = rows.column("ddb_updated_at").cast(pa.int64()).to_pylist()
-    assert moments == [1_780_000_000_000_000, 1_780_000_001_500_000]

@@ -16,7 +16,15 @@ from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.rows.changes import REMOVE
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
-from ddb_pipeline.hive.names import EVENT_NAME, EVENT_TIME, KEYS, SEQUENCE_NUMBER, WRITE_TIME
+from ddb_pipeline.hive.names import (
+    EVENT_ID,
+    EVENT_NAME,
+    EVENT_TIME,
+    HEALED,
+    KEYS,
+    SEQUENCE_NUMBER,
+    WRITE_TIME,
+)
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.keys import KeyAttribute, canonical_texts, texts_of_columns
 from ddb_pipeline.lake.current.types import widened
@@ -72,21 +80,45 @@ def tombstone_schema() -> pa.Schema:
 def of_stream(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     """Incoming rows from rows as the delivery stream lands them, with new images and metadata.
 
+    Rows that redelivery added to heal a gap come from an export: they have no sequence number, and
+    their place in the order of changes is that of an export's change.
+
     Raises:
         ChangeRowError: a row has no ``ddb_keys``, sequence number or event time.
     """
-    _require(table, (KEYS, SEQUENCE_NUMBER, EVENT_TIME))
-    moments = table.column(EVENT_TIME).combine_chunks().to_numpy(zero_copy_only=False)
+    healed = _healed(table)
+    _require(table, (KEYS, EVENT_TIME))
+    _require(table.filter(pc.invert(healed)), (SEQUENCE_NUMBER,))
+    moments = _epoch(table)
     scale = np.where(moments >= MILLISECONDS_FROM, 1_000, 1_000_000)
+    numbers = pa.nulls(len(table), pa.string())
+    if SEQUENCE_NUMBER in table.schema.names:
+        numbers = _one_array(table, SEQUENCE_NUMBER).cast(pa.string())
     return _incoming(
         table,
         columns,
         keys=canonical_texts(_one_array(table, KEYS)),
-        micros=moments.astype(np.int64) * scale,
-        source=STREAM,
-        numbers=_one_array(table, SEQUENCE_NUMBER).cast(pa.string()),
+        micros=moments * scale,
+        source=pc.if_else(healed, INCREMENTAL_EXPORT, STREAM),
+        numbers=pc.if_else(healed, pa.scalar(None, pa.string()), numbers),
         removed=pc.equal(_one_array(table, EVENT_NAME), REMOVE),
     )
+
+
+def _healed(table: pa.Table) -> pa.Array:
+    """Which rows come from an export."""
+    if EVENT_ID not in table.schema.names:
+        return pa.array(np.zeros(len(table), np.bool_))
+    return pc.fill_null(pc.starts_with(_one_array(table, EVENT_ID), HEALED), False)
+
+
+def _epoch(table: pa.Table) -> Int64s:
+    """The event times as numbers of the epoch: milliseconds where the column is a timestamp."""
+    moments = _one_array(table, EVENT_TIME)
+    if pa.types.is_timestamp(moments.type):
+        moments = moments.cast(pa.timestamp("ms"), safe=False)
+    found: Int64s = moments.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
 
 
 def of_incremental_export(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
@@ -102,7 +134,7 @@ def of_incremental_export(table: pa.Table, columns: Sequence[Column]) -> pa.Tabl
         columns,
         keys=canonical_texts(_one_array(table, KEYS)),
         micros=times.to_numpy(),
-        source=INCREMENTAL_EXPORT,
+        source=pa.repeat(pa.scalar(INCREMENTAL_EXPORT), len(table)),
         numbers=pa.nulls(len(table), pa.string()),
         removed=pc.equal(_one_array(table, EVENT_NAME), REMOVE),
     )
@@ -132,7 +164,7 @@ def of_full_export(
         columns,
         keys=keys,
         micros=np.full(len(table), micros, np.int64),
-        source=FULL_EXPORT,
+        source=pa.repeat(pa.scalar(FULL_EXPORT), len(table)),
         numbers=pa.nulls(len(table), pa.string()),
         removed=pa.array(np.zeros(len(table), np.bool_)),
     )
@@ -144,7 +176,7 @@ def _incoming(
     *,
     keys: pa.Array,
     micros: Int64s,
-    source: str,
+    source: pa.Array,
     numbers: pa.Array,
     removed: pa.Array,
 ) -> pa.Table:
@@ -153,7 +185,7 @@ def _incoming(
     origin = [
         keys,
         pa.array(micros, pa.int64()).cast(MICROS),
-        pa.repeat(pa.scalar(source), len(table)),
+        source,
         numbers,
         removed,
     ]

@@ -238,6 +238,29 @@ def test_stream_rows_as_they_are_landed() -> None:
     assert times.to_pylist() == [1_780_000_000_000_000, 1_780_000_000_123_000]
 
 
+def test_stream_rows_that_healed_a_gap_are_changes_of_an_export() -> None:
+    landed = pa.table(
+        {
+            "v": ["x", None, "z"],
+            "ddb_event_id": ["healed-1", "healed-2", "e3"],
+            "ddb_event_name": ["INSERT", "REMOVE", "MODIFY"],
+            "ddb_sequence_number": [None, None, "9"],
+            "ddb_event_time": pa.array([1_780_000_000_123] * 3).cast(pa.timestamp("ms")),
+            "ddb_keys": ['{"id":1}', '{"id":2}', '{"id":3}'],
+        }
+    )
+    found = of_stream(landed, COLUMNS)
+    assert found.column("ddb_source").to_pylist() == [INCREMENTAL_EXPORT] * 2 + [STREAM]
+    assert found.column("ddb_sequence_number").to_pylist() == [None, None, "9"]
+    assert (
+        found.column("ddb_updated_at").cast(pa.int64()).to_pylist() == [1_780_000_000_123_000] * 3
+    )
+    healed = landed.slice(0, 2).drop_columns(["ddb_sequence_number"])
+    assert of_stream(healed, COLUMNS).column("ddb_removed").to_pylist() == [False, True]
+    with pytest.raises(ChangeRowError, match="ddb_sequence_number"):
+        of_stream(landed.drop_columns(["ddb_event_id"]), COLUMNS)
+
+
 @pytest.mark.parametrize("missing", ["ddb_keys", "ddb_sequence_number", "ddb_event_time"])
 def test_a_change_without_a_place_in_the_order_is_refused(missing: str) -> None:
     landed = {
