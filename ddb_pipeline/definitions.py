@@ -105,7 +105,7 @@ def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefini
         changes_asset(settings, pipeline),
     ]
     if pipeline.current is not CurrentView.OFF:
-        found.append(current_asset(pipeline))
+        found.append(current_asset(settings, pipeline))
     if pipeline.relevance:
         found.append(relevance_asset(settings, pipeline, pipeline.relevance))
     return found

@@ -51,6 +51,14 @@ class SparkConfig(BaseModel):
         ge=0,
         description="Exports of so many GB or more are converted by Spark; 0: none by itself.",
     )
+    current_from_gb: float = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Updates of parquet_current that merge so many GB or more are run by Spark; 0: none by "
+            "itself."
+        ),
+    )
     emr_serverless: bool = Field(
         default=False, description="Make an EMR Serverless application, and run jobs there."
     )

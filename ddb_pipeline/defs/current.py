@@ -9,6 +9,7 @@ import dagster as dg
 
 from ddb_pipeline.config.names import current_table, lake_table
 from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALED_GAPS,
     PARQUET_CHANGES,
@@ -19,6 +20,12 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.checks import gap_reports, source
 from ddb_pipeline.defs.current_exports import Found, found_exports, opened_export
+from ddb_pipeline.defs.current_mergers import (
+    BySpark,
+    CurrentConfig,
+    chosen_merger,
+    update_size,
+)
 from ddb_pipeline.defs.iceberg import publish_current
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table, key_types
@@ -31,9 +38,8 @@ from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.current.manifest import MANIFEST, Manifest, Snapshot, TableIdentity, moment
 from ddb_pipeline.lake.current.object_store import S3Manifest
 from ddb_pipeline.lake.current.rows import ORIGIN_COLUMNS
-from ddb_pipeline.lake.current.steps import Processes
 from ddb_pipeline.lake.current.store import BucketStore
-from ddb_pipeline.lake.current.update import Request, Updated, update
+from ddb_pipeline.lake.current.update import Request, Updated
 from ddb_pipeline.lake.current_sources import (
     EVENTS,
     HEALED,
@@ -58,7 +64,7 @@ MAX_EVENTS = 1000
 MICROS = 1_000_000
 
 
-def current_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``parquet_current``: the view updated and its newest version published."""
     from_stream = pipeline.current is CurrentView.STREAM
     upstream = [PARQUET_STREAM, HEALED_GAPS] if from_stream else [PARQUET_CHANGES]
@@ -76,10 +82,10 @@ def current_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         pool=f"current_{pipeline.name}",
     )
     def parquet_current(
-        context: dg.AssetExecutionContext, cloud: CloudResource
+        context: dg.AssetExecutionContext, cloud: CloudResource, config: CurrentConfig
     ) -> dg.MaterializeResult[None]:
         try:
-            return make_current(context, cloud, pipeline)
+            return make_current(context, cloud, settings, pipeline, config)
         except DdbPipelineError as error:
             raise dg.Failure(str(error)) from error
 
@@ -87,24 +93,40 @@ def current_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
 
 
 def make_current(
-    context: dg.AssetExecutionContext, cloud: CloudResource, pipeline: PipelineConfig
+    context: dg.AssetExecutionContext,
+    cloud: CloudResource,
+    settings: Settings,
+    pipeline: PipelineConfig,
+    config: CurrentConfig,
 ) -> dg.MaterializeResult[None]:
     """Update the view and publish it.
 
     Raises:
         DdbPipelineError: it cannot be updated; the version before stays.
+        dagster.Failure: the Spark job failed; the version before stays.
     """
     view = View(context.instance, cloud, pipeline)
     store = store_of(cloud, pipeline)
-    with Processes() as run_steps:
-        updated = update(store, view.request, run_steps)
+    before = store.read().manifest
+    request = view.request(before)
+    if request is None:
+        updated, merged_by = Updated(before, published=False, rewritten=0), "no one: no change"
+    else:
+        size = update_size(before, request)
+        merger = chosen_merger(context, cloud, settings, pipeline, config.engine, size)
+        updated = merger.updated(store, before, request)
+        merged_by = "Spark" if isinstance(merger, BySpark) else "one machine"
     manifest = updated.manifest
     if not manifest.version:
         context.log.info("There is no full export yet to begin with, or the stream is behind it.")
         return dg.MaterializeResult(metadata={"dagster/row_count": 0})
     location, metadata = publish(cloud, pipeline, store, manifest)
     return dg.MaterializeResult(
-        metadata={**current_metadata(pipeline, updated, location), **metadata},
+        metadata={
+            **current_metadata(pipeline, updated, location),
+            **metadata,
+            "merged_by": merged_by,
+        },
         data_version=dg.DataVersion(f"{manifest.version}-{manifest.run}"),
     )
 

@@ -21,6 +21,8 @@ from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.export.request import start_export
 from ddb_pipeline.glue.catalog import read_table
 from ddb_pipeline.lake.change_chain import ChangeChain, begin_chain
+from ddb_pipeline.lake.layout import CURRENT_PREFIX
+from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources import cloud as cloud_module
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.embedded_history import age_history
@@ -54,10 +56,14 @@ def aged(settings: Settings, passed: timedelta) -> CloudResource:
     return CloudResource.of(settings)
 
 
-def viewed_rows(settings: Settings) -> dict[str, dict[str, Any]]:
+def viewed_rows(settings: Settings, engine: str, merged_by: str) -> dict[str, dict[str, Any]]:
     """Materialise the view; returns its rows by key."""
-    result = run(settings, "__ASSET_JOB", asset_selection=[asset_key(PIPELINE, PARQUET_CURRENT)])
+    key = asset_key(PIPELINE, PARQUET_CURRENT)
+    config = {"ops": {key.to_python_identifier(): {"config": {"engine": engine}}}}
+    result = run(settings, "__ASSET_JOB", asset_selection=[key], run_config=config)
     assert all(check.passed for check in result.get_asset_check_evaluations())
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["merged_by"].value == merged_by
     cloud = CloudResource.of(settings)
     location = read_table(cloud.glue, current_table(PIPELINE)).location
     dataset = pyarrow.dataset.dataset(
@@ -66,6 +72,13 @@ def viewed_rows(settings: Settings) -> dict[str, dict[str, Any]]:
     return {row["log_id"]: row for row in dataset.to_table().to_pylist()}
 
 
+def forget_view(cloud: CloudResource) -> None:
+    """Have the next run build the view anew, of all exports."""
+    for stored in list_objects(cloud.s3, PIPELINE.bucket, CURRENT_PREFIX):
+        cloud.s3.delete_object(Bucket=PIPELINE.bucket, Key=stored.key)
+
+
+@pytest.mark.timeout(900)
 def test_the_view_follows_the_table_by_exports_alone(settings: Settings) -> None:
     cloud = CloudResource.of(settings)
     logs = list(SearchLogs(1, b"key").items(50, 1_700_000_000.0))
@@ -84,7 +97,8 @@ def test_the_view_follows_the_table_by_exports_alone(settings: Settings) -> None
         return found["ExportStatus"] == "COMPLETED"
 
     wait_until(finished, "the full export")
-    assert set(viewed_rows(settings)) == {item["log_id"]["S"] for item in logs}
+    found = viewed_rows(settings, "here", "one machine")
+    assert set(found) == {item["log_id"]["S"] for item in logs}
     export_id = export.arn.rpartition("/")[2]
     begin_chain(cloud.s3, PIPELINE.lake, ChangeChain(export_id, exported_at, exported_at))
     cloud.dynamodb.delete_item(TableName=PIPELINE.dynamodb_table, Key={"log_id": logs[0]["log_id"]})
@@ -92,6 +106,10 @@ def test_the_view_follows_the_table_by_exports_alone(settings: Settings) -> None
     cloud.dynamodb.put_item(TableName=PIPELINE.dynamodb_table, Item=new)
     aged(settings, timedelta(minutes=12))
     run(settings, JOB)
-    rows = viewed_rows(settings)
+    rows = viewed_rows(settings, "spark", "Spark")
     assert set(rows) == {item["log_id"]["S"] for item in logs[1:]} | {"new"}
     assert rows["new"]["first_seen_now"] == ["a"]
+    assert viewed_rows(settings, "auto", "no one: no change") == rows
+    # At once, and on one machine, the same.
+    forget_view(CloudResource.of(settings))
+    assert viewed_rows(settings, "auto", "one machine") == rows

@@ -16,6 +16,7 @@ from ddb_pipeline.lake.current.exports import Exports, Opened, plan_exports
 from ddb_pipeline.lake.current.manifest import Manifest
 from ddb_pipeline.lake.current.object_store import S3Manifest
 from ddb_pipeline.lake.current.prepared import publish_prepared, read_request, write_request
+from ddb_pipeline.lake.current.sources import ParquetPart
 from ddb_pipeline.lake.current.steps import here
 from ddb_pipeline.lake.current.store import BucketStore, ConcurrentUpdateError, LocalStore
 from ddb_pipeline.lake.current.update import Request, update
@@ -134,9 +135,11 @@ def test_a_request_is_for_the_version_that_it_was_planned_for(tmp_path: Path) ->
     base = items.store.read().manifest
     source = items.part([{"id": "a", "n": 2, "at": 1}], "changes")
     local = pyarrow.fs.LocalFileSystem()
-    write_request(local, str(tmp_path / "request.json"), base, Request(base, (source,)))
+    sources = (source, ParquetPart(local, "stream/0.parquet", "stream", 7))
+    planned = Request(base, sources, replaces=True, buckets=4, delivered_until=5)
+    write_request(local, str(tmp_path / "request.json"), base, planned)
     request = read_request(local, str(tmp_path / "request.json"), local)
-    assert request.request == Request(base, (source,))
+    assert request.request == planned
     items.change([{"id": "a", "n": 3, "at": 1}], COLUMNS)
     with pytest.raises(ConcurrentUpdateError):
         request.checked(items.store.read().manifest)

@@ -62,9 +62,15 @@ def write_request(
         "buckets": request.buckets,
         "keep_tombstones": request.keep_tombstones,
         "delivered_until": request.delivered_until,
+        "int96": request.int96,
     }
     with filesystem.open_output_stream(path) as sink:
         sink.write(json.dumps(document).encode())
+
+
+def request_path(view: str, run: str) -> str:
+    """Where the request of a run is written, in the folder that goes when it is published."""
+    return f"{_folder(view, run)}/request.json"
 
 
 def read_request(

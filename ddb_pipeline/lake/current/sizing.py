@@ -12,6 +12,8 @@ BUCKET_BYTES: Final = 96 * 1024 * 1024
 MAX_BUCKET_BYTES: Final = 2 * BUCKET_BYTES
 """Size of a bucket from which on a view gets twice the buckets."""
 MAX_BUCKETS: Final = 8192
+ESTIMATED_ROW_BYTES: Final = 500
+"""Bytes in memory of an incoming row, before it is read."""
 
 
 def bucket_count(wanted: int | None, files: Sequence[BucketFile], memory: int) -> int:
@@ -31,6 +33,18 @@ def bucket_count(wanted: int | None, files: Sequence[BucketFile], memory: int) -
     if max(file.memory for file in files) > MAX_BUCKET_BYTES:
         buckets = _doubled(buckets, sum(file.memory for file in files), BUCKET_BYTES)
     return _doubled(buckets, memory, MAX_BUCKET_BYTES)
+
+
+def merge_bytes(files: Sequence[BucketFile], sources: Sequence[Source]) -> int:
+    """An estimate of the bytes that an update merges: of the buckets with changes, and of these.
+
+    Args:
+        files: the buckets of the current version.
+        sources: the incoming rows.
+    """
+    arriving = sum(source.rows for source in sources)
+    touched = min(len(files), arriving) / max(len(files), 1)
+    return round(sum(file.memory for file in files) * touched) + arriving * ESTIMATED_ROW_BYTES
 
 
 def _doubled(buckets: int, size: int, target: int) -> int:

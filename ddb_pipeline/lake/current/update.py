@@ -32,7 +32,7 @@ from ddb_pipeline.lake.current.keys import KeyAttribute, texts_of_columns
 from ddb_pipeline.lake.current.manifest import BucketFile, Manifest, iso
 from ddb_pipeline.lake.current.merge import BEFORE_ALL, Horizon
 from ddb_pipeline.lake.current.rows import REMOVED, incoming_schema, with_columns
-from ddb_pipeline.lake.current.sizing import bucket_count, estimated_memory
+from ddb_pipeline.lake.current.sizing import ESTIMATED_ROW_BYTES, bucket_count, estimated_memory
 from ddb_pipeline.lake.current.sources import Source
 from ddb_pipeline.lake.current.spill import SpilledBatch, spill
 from ddb_pipeline.lake.current.steps import RunSteps
@@ -41,7 +41,6 @@ from ddb_pipeline.lake.current.store import ConcurrentUpdateError, Store, Work
 KEEP_TOMBSTONES: Final = 35 * 86_400 * 1_000_000
 """Microseconds for which deletes are remembered. Point-in-time recovery, and so an export's window,
 goes back 35 days; a stream 24 hours."""
-ESTIMATED_ROW_BYTES: Final = 500
 _PURGE_EVERY: Final = 86_400 * 1_000_000
 """Microseconds by which a delete may be too old before its bucket is written for that reason."""
 

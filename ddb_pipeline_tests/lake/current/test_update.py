@@ -4,13 +4,21 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.keys import bucket_numbers
 from ddb_pipeline.lake.current.manifest import BucketFile, Snapshot
-from ddb_pipeline.lake.current.sizing import BUCKET_BYTES, MAX_BUCKETS, bucket_count
+from ddb_pipeline.lake.current.sizing import (
+    BUCKET_BYTES,
+    ESTIMATED_ROW_BYTES,
+    MAX_BUCKETS,
+    bucket_count,
+    merge_bytes,
+)
+from ddb_pipeline.lake.current.sources import ParquetPart
 from ddb_pipeline.lake.current.steps import Processes
 from ddb_pipeline.lake.current.update import ReservedColumnError, StreamBehindError
 from ddb_pipeline_tests.lake.current.conftest import BASE, HOUR, ViewOfItems
@@ -132,6 +140,23 @@ def test_the_number_of_buckets_can_change(items: ViewOfItems, buckets: int) -> N
 def test_bucket_count(wanted: int | None, sizes: list[int], memory: int, expected: int) -> None:
     files = [BucketFile("p", 1, 1, size) for size in sizes]
     assert bucket_count(wanted, files, memory) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "arriving", "expected"),
+    [
+        ([], [], 0),
+        ([], [10], 10 * ESTIMATED_ROW_BYTES),
+        ([1000, 3000], [], 0),
+        # One change can touch one bucket only.
+        ([1000, 3000], [1], 2000 + ESTIMATED_ROW_BYTES),
+        ([1000, 3000], [1, 4], 4000 + 5 * ESTIMATED_ROW_BYTES),
+    ],
+)
+def test_merge_bytes(sizes: list[int], arriving: list[int], expected: int) -> None:
+    files = [BucketFile("p", 1, 1, size) for size in sizes]
+    local = pyarrow.fs.LocalFileSystem()
+    assert merge_bytes(files, [ParquetPart(local, "", "changes", n) for n in arriving]) == expected
 
 
 def test_deletes_are_forgotten_after_their_time(items: ViewOfItems) -> None:
