@@ -88,7 +88,8 @@ def of_stream(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     """
     healed = _healed(table)
     _require(table, (KEYS, EVENT_TIME))
-    _require(table.filter(pc.invert(healed)), (SEQUENCE_NUMBER,))
+    if not pc.all(healed).as_py():
+        _require(table.filter(pc.invert(healed)), (SEQUENCE_NUMBER,))
     moments = _epoch(table)
     scale = np.where(moments >= MILLISECONDS_FROM, 1_000, 1_000_000)
     numbers = pa.nulls(len(table), pa.string())
