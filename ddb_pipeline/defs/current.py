@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from ddb_pipeline.config.names import current_table, lake_table
+from ddb_pipeline.config.names import current_table, iceberg_table, lake_table
 from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALED_GAPS,
     PARQUET_CHANGES,
     PARQUET_CURRENT,
+    PARQUET_IO_MANAGER,
     PARQUET_SNAPSHOT,
     PARQUET_STREAM,
     asset_key,
@@ -30,7 +31,7 @@ from ddb_pipeline.defs.iceberg import publish_current
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.dynamodb.tables import describe_table, key_types
 from ddb_pipeline.errors import DdbPipelineError
-from ddb_pipeline.glue.catalog import read_table
+from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.snapshot_table import item_columns
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.exports import Exports, plan_exports
@@ -80,6 +81,8 @@ def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         group_name=pipeline.group_name,
         kinds={"parquet", "s3"},
         pool=f"current_{pipeline.name}",
+        io_manager_key=PARQUET_IO_MANAGER,
+        metadata={TABLE_NAME: str(readers_table(pipeline))},
     )
     def parquet_current(
         context: dg.AssetExecutionContext, cloud: CloudResource, config: CurrentConfig
@@ -90,6 +93,12 @@ def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
             raise dg.Failure(str(error)) from error
 
     return parquet_current
+
+
+def readers_table(pipeline: PipelineConfig) -> TableReference:
+    """The catalog table of the view."""
+    table = current_table(pipeline)
+    return iceberg_table(pipeline, table) if is_iceberg(pipeline) else table
 
 
 def make_current(

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ddb_pipeline.config.names import changes_table, lake_table, scores_table, snapshot_table
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.names import (
+    changes_table,
+    current_table,
+    lake_table,
+    scores_table,
+    snapshot_table,
+)
+from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALTHY,
     PARQUET_CHANGES,
+    PARQUET_CURRENT,
     PARQUET_SNAPSHOT,
     PARQUET_STREAM,
     RELEVANCE_SCORES,
@@ -55,6 +62,7 @@ class Dataset:
         table: its catalog table.
         partition_key: Dagster's key of the partition with these values.
         advice: what to run, by the problem; ``{asset}`` and ``{partitions}`` are filled in.
+            What has no advice is no problem of the dataset.
     """
 
     name: str
@@ -86,6 +94,11 @@ SNAPSHOT_ADVICE = {
     Problem.OLD: "Run the job export_table.",
 }
 CHANGES_ADVICE = {**SNAPSHOT_ADVICE, Problem.OLD: "Run the job export_changes."}
+CURRENT_ADVICE = {
+    # The size of a view's files is that of its buckets, which is chosen for their merge.
+    **{problem: "Materialise {asset}." for problem in Problem if problem != Problem.SMALL_FILES},
+    Problem.OLD: "Materialise {asset}, and look at the check current_equals_source.",
+}
 SCORES_ADVICE = dict.fromkeys(Problem, "Materialise {asset}.")
 
 
@@ -101,6 +114,8 @@ def datasets(pipeline: PipelineConfig) -> list[Dataset]:
         Dataset(PARQUET_SNAPSHOT, snapshot_table(pipeline), "/".join, SNAPSHOT_ADVICE),
         Dataset(PARQUET_CHANGES, changes_table(pipeline), "/".join, CHANGES_ADVICE),
     ]
+    if pipeline.current is not CurrentView.OFF:
+        found.append(Dataset(PARQUET_CURRENT, current_table(pipeline), "/".join, CURRENT_ADVICE))
     if pipeline.relevance:
         found.append(Dataset(RELEVANCE_SCORES, scores_table(pipeline), "/".join, SCORES_ADVICE))
     return found
@@ -132,7 +147,7 @@ def health_check(pipeline: PipelineConfig, dataset: Dataset) -> dg.AssetChecksDe
         )
         now = time.time()
         found = look(cloud.glue, cloud.filesystem(), table, limits)
-        problems = findings(found, limits, now)
+        problems = [each for each in findings(found, limits, now) if each.problem in dataset.advice]
         return dg.AssetCheckResult(
             passed=not problems,
             severity=dg.AssetCheckSeverity.WARN,

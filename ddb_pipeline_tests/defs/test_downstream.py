@@ -9,18 +9,29 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.arrow_types import arrow_schema, parquet_write_options
-from ddb_pipeline.config.names import asset_location, lake_table, scores_table, snapshot_table
+from ddb_pipeline.config.names import (
+    asset_location,
+    current_table,
+    lake_table,
+    scores_table,
+    snapshot_table,
+)
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import assets, build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
 from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.glue.catalog import read_table
-from ddb_pipeline.glue.lake_table import LakePartition, register_partitions, widen_lake_table
+from ddb_pipeline.glue.catalog import create_table, read_table
+from ddb_pipeline.glue.lake_table import (
+    LakePartition,
+    parquet_definition,
+    register_partitions,
+    widen_lake_table,
+)
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
 from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.layout import CURRENT_VERSIONS_PREFIX, DeliveryHour
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 from ddb_pipeline_tests.support.embedded_cloud import embedded_cloud, new_lake
@@ -40,7 +51,7 @@ def pipeline(cloud: CloudResource) -> PipelineConfig:
     """A pipeline whose datasets have two rows each."""
     name = new_lake(cloud, "downstream")
     found = PipelineConfig.model_validate(
-        {"name": "logs", "bucket": name, "database": name, "relevance": {}}
+        {"name": "logs", "bucket": name, "database": name, "relevance": {}, "current": "stream"}
     )
     for hour in ("08", "10"):
         put(cloud, found, DeliveryHour("2026-11-24", hour).prefix, hour)
@@ -63,6 +74,11 @@ def pipeline(cloud: CloudResource) -> PipelineConfig:
             export_id=export,
             partition_location=f"s3://{name}/snapshot/export_id={export}/",
         )
+    versions = f"{CURRENT_VERSIONS_PREFIX}0000000001-a/"
+    put(cloud, found, versions, "now")
+    current = current_table(found)
+    definition = parquet_definition(current.name, f"s3://{name}/{versions}", COLUMNS)
+    create_table(cloud.glue, current, definition)
     schema = arrow_schema(SCORES_COLUMNS)
     scores = pa.Table.from_pylist([{"query": "q", "score": 0.1}, {"query": "r"}], schema)
     pq.write_table(
@@ -135,6 +151,12 @@ def test_snapshots(cloud: CloudResource, pipeline: PipelineConfig) -> None:
 
 
 @pytest.mark.embedded
+def test_the_table_as_it_is_now(cloud: CloudResource, pipeline: PipelineConfig) -> None:
+    found = loaded(cloud, pipeline, "parquet_current")
+    assert found.to_dict("list") == {"id": ["now"], "n": [BIG]}
+
+
+@pytest.mark.embedded
 def test_scores(cloud: CloudResource, pipeline: PipelineConfig) -> None:
     metadata = {"columns": ["query", "score"], "filters": [["score", "!=", None]]}
     found = loaded(cloud, pipeline, "relevance_scores", metadata=metadata)
@@ -144,14 +166,14 @@ def test_scores(cloud: CloudResource, pipeline: PipelineConfig) -> None:
 def test_a_downstream_asset_beside_the_pipelines() -> None:
     """As README shows it."""
 
-    @dg.asset(ins={"scores": dg.AssetIn(["search_logs", "relevance_scores"])})
-    def best_documents(scores: pd.DataFrame) -> pd.DataFrame:
-        return scores[scores["score"] > 0.5]
+    @dg.asset(ins={"logs": dg.AssetIn(["search_logs", "parquet_current"])})
+    def searches_without_clicks(logs: pd.DataFrame) -> pd.DataFrame:
+        return logs[logs["clicked_documents"].isna()]
 
     pipelines = build_defs(
-        Settings.model_validate({"pipelines": [{"name": "search_logs", "relevance": {}}]})
+        Settings.model_validate({"pipelines": [{"name": "search_logs", "current": "stream"}]})
     )
-    merged = dg.Definitions.merge(pipelines, dg.Definitions(assets=[best_documents]))
+    merged = dg.Definitions.merge(pipelines, dg.Definitions(assets=[searches_without_clicks]))
     dg.Definitions.validate_loadable(merged)
-    upstream = merged.resolve_asset_graph().get(best_documents.key).parent_keys
-    assert upstream == {dg.AssetKey(["search_logs", "relevance_scores"])}
+    upstream = merged.resolve_asset_graph().get(searches_without_clicks.key).parent_keys
+    assert upstream == {dg.AssetKey(["search_logs", "parquet_current"])}

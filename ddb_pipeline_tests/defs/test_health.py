@@ -14,20 +14,26 @@ from ddb_pipeline.defs import health
 from ddb_pipeline.defs.asset_keys import (
     CHECKS_OF_RUNS,
     HEALTHY,
+    PARQUET_CURRENT,
     PARQUET_SNAPSHOT,
     PARQUET_STREAM,
     RELEVANCE_SCORES,
     asset_key,
 )
 from ddb_pipeline.embedded.process import Endpoint
-from ddb_pipeline.glue.catalog import read_table
-from ddb_pipeline.glue.lake_table import LakePartition, register_partitions, widen_lake_table
+from ddb_pipeline.glue.catalog import create_table, read_table
+from ddb_pipeline.glue.lake_table import (
+    LakePartition,
+    parquet_definition,
+    register_partitions,
+    widen_lake_table,
+)
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.health import Finding, Problem
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline_tests.support.embedded_cloud import embedded_cloud, new_lake
 
-PIPELINE = PipelineConfig.model_validate({"name": "logs", "relevance": {}})
+PIPELINE = PipelineConfig.model_validate({"name": "logs", "relevance": {}, "current": "stream"})
 
 
 def dataset_of(pipeline: PipelineConfig, asset: str) -> health.Dataset:
@@ -41,7 +47,8 @@ STREAM, SNAPSHOT, SCORES = (
 
 def test_each_finding_says_what_to_run() -> None:
     for dataset in health.datasets(PIPELINE):
-        assert set(dataset.advice) == set(Problem)
+        without = {Problem.SMALL_FILES} if dataset.name == PARQUET_CURRENT else set()
+        assert set(dataset.advice) == set(Problem) - without
     hours = tuple(("2026-11-24", f"{hour:02}") for hour in range(7))
     finding = Finding(Problem.FILE_TYPES, hours, "n: int")
     shown = health.shown_partitions(STREAM, finding)
@@ -103,5 +110,14 @@ def test_small_files_of_two_types(embedded_aws: Endpoint) -> None:
     assert (
         "partitions of logs/parquet_stream: 2026-11-24-09:00. Closed hours are compacted" in shown
     )
+    current = dataset_of(pipeline, PARQUET_CURRENT)
+    create_table(
+        cloud.glue,
+        current.table,
+        parquet_definition(current.table.name, uri, [Column("n", "bigint")]),
+    )
+    shown = str(checked(current, small_files=2, open_hours=0).metadata["findings"].value)
+    assert "small files" not in shown
+    assert "| files with other types than the table's |  | n: int | Materialise logs/parq" in shown
     none = checked(stream, partitions=0).metadata["findings"].value
     assert none == "None."

@@ -9,7 +9,7 @@ table's own location are asked, because it ignores those of partitions.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,7 @@ import pytest
 
 from ddb_pipeline.arrow_types import arrow_schema, parquet_write_options
 from ddb_pipeline.embedded.process import Endpoint
+from ddb_pipeline.export.rows.changes import CHANGE_COLUMNS
 from ddb_pipeline.glue.asset_table import AssetTable
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference, create_table, read_table
 from ddb_pipeline.glue.ddl import Dialect, create_statement
@@ -37,6 +38,7 @@ from ddb_pipeline.glue.partition_pages import all_partitions
 from ddb_pipeline.glue.partitions import CatalogPartition, point_partition
 from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.evolve import merge_columns
+from ddb_pipeline.hive.names import EVENT_NAME, KEYS, WRITE_TIME
 from ddb_pipeline.hive.types import (
     ArrayType,
     Column,
@@ -48,8 +50,17 @@ from ddb_pipeline.hive.types import (
 )
 from ddb_pipeline.lake.catalog_dataset import data_files, read_catalog_dataset
 from ddb_pipeline.lake.compaction import Lake, compact_hour
+from ddb_pipeline.lake.current.keys import KeyAttribute
+from ddb_pipeline.lake.current.manifest import MANIFEST, Manifest, Snapshot
+from ddb_pipeline.lake.current.object_store import S3Manifest
+from ddb_pipeline.lake.current.sources import ParquetPart
+from ddb_pipeline.lake.current.steps import here
+from ddb_pipeline.lake.current.store import BucketStore
+from ddb_pipeline.lake.current.types import joined_columns
+from ddb_pipeline.lake.current.update import Request, update
+from ddb_pipeline.lake.current_versions import publish_version
 from ddb_pipeline.lake.generations import Generation
-from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.layout import CURRENT_PREFIX, DeliveryHour
 from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.resources.asset_data import AssetFolder, Registration, write_asset
@@ -60,6 +71,7 @@ from ddb_pipeline_tests.support.embedded_cloud import embedded_cloud, new_lake
 pytestmark = pytest.mark.embedded
 
 BIG = 2**53 + 1
+KEY = (KeyAttribute("id", "S"),)
 EARLY, LATE = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
 OLD = (
     Column("id", "string"),
@@ -242,6 +254,35 @@ class Builder:
         )
         return Dataset(table, self.cloud, by_location=True)
 
+    def current(self) -> Dataset:
+        """A view of a full export and changes with widened columns, at its second version."""
+        reference = TableReference(self.name, "current")
+        filesystem, s3 = self.cloud.filesystem(), self.cloud.s3
+        manifest = S3Manifest(s3, LakeRoot(self.name), f"{CURRENT_PREFIX}{MANIFEST}")
+        store = BucketStore(filesystem, f"{self.name}/{CURRENT_PREFIX.rstrip('/')}", manifest)
+        for kind, columns, rows in (("items", OLD, OLD_ROWS), ("changes", NEW, NEW_ROWS)):
+            changes = [
+                {
+                    **row,
+                    KEYS: json.dumps({"id": row["id"]}, separators=(",", ":")),
+                    EVENT_NAME: "UPSERT",
+                    WRITE_TIME: datetime(2026, 11, 24, 9),
+                }
+                for row in rows
+            ]
+            extra = CHANGE_COLUMNS if kind == "changes" else ()
+            self.put(f"{kind}.parquet", (*columns, *extra), changes)
+            part = ParquetPart(filesystem, f"{self.name}/{kind}.parquet", kind, 2, KEY, 1)  # type: ignore[arg-type]
+
+            def plan(state: Manifest, part: Any = part, columns: Any = columns) -> Request:
+                joined = joined_columns(state.columns, columns).columns
+                after = replace(state, key=KEY, columns=joined, snapshot=Snapshot("full", 1))
+                return Request(after, (part,), replaces=part.kind == "items")
+
+            view = update(store, plan, here).manifest
+            publish_version(s3, self.cloud.glue, LakeRoot(self.name), reference, view, time.time())
+        return Dataset(read_table(self.cloud.glue, reference), self.cloud, by_location=True)
+
     def asset(self) -> Dataset:
         """An output of the IO manager, registered."""
         uri = f"s3://{self.name}/assets/asset"
@@ -275,6 +316,7 @@ DATASETS: dict[str, Callable[[Builder], Dataset]] = {
     "parquet_stream compacted": Builder.compacted,
     "parquet_snapshot": Builder.snapshot,
     "relevance_scores": Builder.scores,
+    "parquet_current": Builder.current,
     "asset": Builder.asset,
 }
 
