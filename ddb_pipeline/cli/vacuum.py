@@ -19,9 +19,10 @@ def vacuum_command(pipeline: str, dry_run: bool, as_json: bool) -> None:
     """Remove objects of a lake that newer ones have replaced.
 
     PIPELINE is the pipeline's name. Removed are raw objects of hours that are compacted, older
-    generations, snapshots past those that stay, converted exports, and replaced snapshots of
-    Iceberg tables with the files that belong to no other, each after the time that is configured
-    under [pipelines.retention]. The job vacuum does the same once a day.
+    generations, snapshots past those that stay, converted exports, incremental exports that the
+    current view has merged, and replaced snapshots of Iceberg tables with the files that belong to
+    no other, each after the time that is configured under [pipelines.retention]. The job vacuum
+    does the same once a day.
     """
     settings = load_settings()
     if pipeline not in [each.name for each in settings.pipelines]:

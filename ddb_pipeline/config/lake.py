@@ -53,6 +53,11 @@ class RetentionConfig(BaseModel):
     export_days: float = Field(
         default=30, ge=0, description="Exports, after their snapshot is published."
     )
+    changes_days: float = Field(
+        default=30,
+        ge=0,
+        description="Incremental exports and their changes, once the current view has merged them.",
+    )
     snapshots_last: int = Field(default=7, ge=0, description="Newest snapshots that stay.")
     snapshots_monthly: int = Field(
         default=12, ge=0, description="Months of which the newest snapshot stays as well."

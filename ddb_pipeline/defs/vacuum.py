@@ -5,16 +5,19 @@ import time
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config.names import lake_table, snapshot_table
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.names import changes_table, lake_table, snapshot_table
+from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status
+from ddb_pipeline.defs.current import store_of
+from ddb_pipeline.defs.current_exports import DAY, OLDEST_DAYS, full_exports
 from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.iceberg import vacuum_iceberg
 from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.lake.current_sources import HEALED, MICROS, snapshot_of
 from ddb_pipeline.lake.reconciliation_state import read_state
-from ddb_pipeline.lake.retention import RetentionPolicy, total_size
+from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds, total_size
 from ddb_pipeline.lake.vacuum import Vacuum, VacuumReport, VacuumTarget
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
@@ -51,9 +54,9 @@ def vacuum_job(settings: Settings) -> dg.JobDefinition:
         name="vacuum",
         description=(
             "Removes what is replaced and not needed any more: raw objects of compacted hours, "
-            "older generations, snapshots past those that stay, converted exports, and the "
-            "replaced snapshots of Iceberg tables with their files. With dry_run it lists them "
-            "only."
+            "older generations, snapshots past those that stay, converted exports, changes that "
+            "the current view has merged, and the replaced snapshots of Iceberg tables with their "
+            "files. With dry_run it lists them only."
         ),
         config=dg.RunConfig(ops={OP: VacuumConfig(pipeline=settings.pipelines[0].name)}),
     )
@@ -94,8 +97,10 @@ def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> 
         pipeline.lake,
         lake_table(pipeline),
         snapshot_table(pipeline),
+        changes_table(pipeline),
         pipeline.export_prefix,
         needed_since(cloud, pipeline, now),
+        view_needs(cloud, pipeline, now),
         vacuum_iceberg(cloud, pipeline, now, dry_run=dry_run),
     )
     return Vacuum(target, retention_policy(pipeline), now, dry_run=dry_run).run()
@@ -115,6 +120,25 @@ def needed_since(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> 
     return needed
 
 
+def view_needs(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> ViewNeeds | None:
+    """What the pipeline's current view has merged, and what a rebuild of it would read.
+
+    A rebuild begins with the newest full export, if that is not older than incremental exports
+    reach back.
+    """
+    if pipeline.current is CurrentView.OFF:
+        return None
+    manifest = store_of(cloud, pipeline).read().manifest
+    follows_windows = pipeline.current is CurrentView.EXPORTS and manifest.version > 0
+    base = next(full_exports(cloud, pipeline, now - OLDEST_DAYS * DAY), None)
+    return ViewNeeds(
+        merged_until=manifest.as_of / MICROS if follows_windows else 0.0,
+        merged=frozenset(manifest.marks.get(HEALED, ())),
+        base=base[0].path.rpartition("/")[2] if base is not None else "",
+        rebuilt_from=snapshot_of(base[1]).position / MICROS if base is not None else 0.0,
+    )
+
+
 def retention_policy(pipeline: PipelineConfig) -> RetentionPolicy:
     """The policy that is configured."""
     configured = pipeline.retention
@@ -122,6 +146,7 @@ def retention_policy(pipeline: PipelineConfig) -> RetentionPolicy:
         raw_seconds=configured.raw_days * DAY_SECONDS,
         replaced_seconds=configured.replaced_days * DAY_SECONDS,
         export_seconds=configured.export_days * DAY_SECONDS,
+        changes_seconds=configured.changes_days * DAY_SECONDS,
         snapshots_last=configured.snapshots_last,
         snapshots_monthly=configured.snapshots_monthly,
     )

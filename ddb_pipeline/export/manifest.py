@@ -89,8 +89,7 @@ def read_export(open_object: Open, folder: str, *, checksums: bool = True) -> Ex
         raise ExportNotFinishedError(
             files_key, "it does not exist, though the summary does."
         ) from None
-    lines = enumerate(body.splitlines(), 1)
-    files = tuple(_parse_file(files_key, number, line) for number, line in lines if line.strip())
+    files = read_files(files_key, body)
     counted = sum(file.item_count for file in files)
     if counted != summary.item_count:
         raise ChecksumError(
@@ -180,6 +179,16 @@ def _manifest(open_object: Open, folder: str, name: str, checksums: bool) -> byt
         key,
         "its checksum object is missing. Copy all objects of the export, or give --no-checksums.",
     )
+
+
+def read_files(key: str, body: bytes) -> tuple[DataFile, ...]:
+    """The data files that a files manifest names.
+
+    Raises:
+        MalformedExportError: it does not have the form that DynamoDB writes.
+    """
+    lines = enumerate(body.splitlines(), 1)
+    return tuple(_parse_file(key, number, line) for number, line in lines if line.strip())
 
 
 def _parse_file(key: str, number: int, line: bytes) -> DataFile:

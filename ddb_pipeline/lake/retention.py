@@ -24,6 +24,7 @@ class RetentionPolicy:
         replaced_seconds: what readers may still read: replaced generations, and snapshots whose
             partition was removed.
         export_seconds: exports, after their snapshot was published.
+        changes_seconds: incremental exports, after their changes were published.
         snapshots_last: number of the newest snapshots that stay.
         snapshots_monthly: number of months of which the newest snapshot stays too.
     """
@@ -33,6 +34,26 @@ class RetentionPolicy:
     export_seconds: float
     snapshots_last: int
     snapshots_monthly: int
+    changes_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ViewNeeds:
+    """What the current view of a table has merged, and what a rebuild of it would read.
+
+    Attributes:
+        merged_until: windows that end until then are merged, epoch seconds; 0 for a view that
+            does not follow windows.
+        merged: ids of further incremental exports that are merged.
+        base: the id of the full export with which a rebuild would begin; empty if there is none
+            that incremental exports still continue.
+        rebuilt_from: a rebuild would need the windows that end later, epoch seconds.
+    """
+
+    merged_until: float = 0.0
+    merged: frozenset[str] = frozenset()
+    base: str = ""
+    rebuilt_from: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +147,29 @@ def kept_snapshots(ids: Collection[str], policy: RetentionPolicy) -> frozenset[s
 def export_is_removable(published_at: float, policy: RetentionPolicy, now: float) -> bool:
     """Whether an export is needed no more whose snapshot was published at a time."""
     return policy.export_seconds > 0 and now >= published_at + policy.export_seconds
+
+
+def changes_are_removable(
+    export_id: str,
+    window_end: float,
+    published_at: float,
+    view: ViewNeeds,
+    policy: RetentionPolicy,
+    now: float,
+) -> bool:
+    """Whether an incremental export, and the changes made of it, are needed no more.
+
+    They stay while the current view has not merged them, while a rebuild of it would read them, and
+    until their time is over.
+
+    Args:
+        window_end: the end of the export's window, epoch seconds.
+        published_at: when the changes were published, epoch seconds.
+    """
+    is_merged = window_end <= view.merged_until or export_id in view.merged
+    is_rebuilt = bool(view.base) and window_end > view.rebuilt_from
+    is_over = policy.changes_seconds > 0 and now >= published_at + policy.changes_seconds
+    return is_merged and not is_rebuilt and is_over
 
 
 def total_size(removals: Sequence[Removal]) -> int:

@@ -3,18 +3,22 @@
 What a run removes is listed first, and may only be listed. Nothing is removed that a reader of the
 catalog, a check or a redelivery still needs: raw objects only where their rows are in the
 generation that readers read, generations only when readers have had time to leave them, snapshots
-only after their partition was removed. A run may stop at any step, and another does the rest.
+only after their partition was removed, incremental exports and their changes only once the current
+view has merged them and would not begin before them if it were built again. A run may stop at any
+step, and another does the rest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.finished import export_ids
-from ddb_pipeline.export.layout import SUMMARY, export_folder
+from ddb_pipeline.export.layout import FILES, SUMMARY, data_folder, export_folder
+from ddb_pipeline.export.manifest import MalformedExportError, read_files, read_summary
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.partitions import (
     CatalogPartition,
@@ -22,15 +26,17 @@ from ddb_pipeline.glue.partitions import (
     find_partition,
     point_partition,
 )
-from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.compacted_hours import compacted_hours
+from ddb_pipeline.lake.converted_exports import Converted
 from ddb_pipeline.lake.generations import read_generation, uncovered
-from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX, STATE_PREFIX, DeliveryHour
+from ddb_pipeline.lake.layout import CHANGES_PREFIX, SNAPSHOT_PREFIX, STATE_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_folders, list_objects
 from ddb_pipeline.lake.retention import (
     Removal,
     RetentionPolicy,
+    ViewNeeds,
+    changes_are_removable,
     export_is_removable,
     kept_snapshots,
     raw_is_removable,
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
 
 RETIRED_PREFIX = f"{STATE_PREFIX}retired-snapshots/"
 """A small object for each snapshot whose partition was removed, and whose objects still exist."""
+RETIRED_CHANGES_PREFIX = f"{STATE_PREFIX}retired-changes/"
+"""As ``RETIRED_PREFIX``, for changes."""
 MAX_OBJECTS = 100_000
 """Objects that a run removes, and about which it knows at a time."""
 MAX_EXPORTS = 1_000
@@ -63,9 +71,10 @@ class VacuumTarget:
 
     Attributes:
         lake_table: the catalog table of the stream.
-        snapshot_table: the catalog table of the snapshots.
+        snapshot_table, changes_table: the catalog tables of the snapshots and of the changes.
         export_prefix: where exports lie in the lake.
         needed_since: raw objects of hours that end later are still read, epoch seconds.
+        view: what the current view needs; None where there is no view.
         iceberg: what the vacuum of the pipeline's Iceberg tables found.
     """
 
@@ -74,8 +83,10 @@ class VacuumTarget:
     lake: LakeRoot
     lake_table: TableReference
     snapshot_table: TableReference
+    changes_table: TableReference
     export_prefix: str
     needed_since: float
+    view: ViewNeeds | None = None
     iceberg: tuple["Snapshots", ...] = ()
 
 
@@ -151,11 +162,16 @@ class Vacuum:
                 return self.report
             if self._now >= noted.modified_at + self._policy.replaced_seconds:
                 self._visit(hour, noted)
-        published = self._published()
-        for export_id in self._remove_retired():
-            published.pop(export_id, None)
-        self._retire(published)
+        snapshots = Converted(
+            "snapshot", "snapshot was", SNAPSHOT_PREFIX, RETIRED_PREFIX, target.snapshot_table
+        )
+        published = self._published(snapshots)
+        self._retire(snapshots, published.keys() - kept_snapshots(published, self._policy))
         self._remove_exports(published)
+        changes = Converted(
+            "changes", "changes were", CHANGES_PREFIX, RETIRED_CHANGES_PREFIX, target.changes_table
+        )
+        self._retire(changes, self._removable_changes(self._published(changes)))
         return self.report
 
     def _is_full(self) -> bool:
@@ -215,32 +231,62 @@ class Vacuum:
         # Readers of the former location may not have left it yet.
         return location
 
-    def _published(self) -> dict[str, float]:
-        """The exports with a complete snapshot, and when that was published, epoch seconds."""
-        target, prefix = self._target, f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}="
+    def _published(self, converted: Converted) -> dict[str, float]:
+        """The exports whose Parquet is complete, and when it was published, epoch seconds.
+
+        Those that were removed long enough ago are removed first, and are none.
+        """
+        target, prefix = self._target, converted.folder("").removesuffix("/")
         found: dict[str, float] = {}
         for folder in list_folders(target.s3, target.lake, prefix):
             for stored in list_objects(target.s3, target.lake, f"{folder}{SUCCESS}", limit=1):
                 found[folder.removeprefix(prefix).rstrip("/")] = stored.modified_at
+        for export_id in self._remove_retired(converted):
+            found.pop(export_id, None)
         return found
 
-    def _remove_retired(self) -> list[str]:
-        """Remove snapshots whose partition was removed long enough ago, and their exports."""
+    def _removable_changes(self, published: Mapping[str, float]) -> list[str]:
+        """The incremental exports that nobody needs any more."""
+        policy, view = self._policy, self._target.view
+        if view is None or not policy.changes_seconds:
+            return []
+        found = []
+        for export_id, at in published.items():
+            if self._now < at + policy.changes_seconds:
+                continue
+            end = self._window_end(export_id)
+            if changes_are_removable(export_id, end, at, view, policy, self._now):
+                found.append(export_id)
+        return found
+
+    def _window_end(self, export_id: str) -> float:
+        """The end of an export's window, epoch seconds; past all times if it is not known."""
+        target = self._target
+        key = f"{export_folder(target.export_prefix, export_id)}{SUMMARY}.json"
+        found = conditional.read_if_exists(target.s3, target.lake, key)
+        try:
+            time = read_summary(key, found.content).to_time if found is not None else ""
+            return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
+        except (MalformedExportError, ValueError):
+            return float("inf")
+
+    def _remove_retired(self, converted: Converted) -> list[str]:
+        """Remove what has lost its partition long enough ago, and the exports of it."""
         target, removed = self._target, []
-        for noted in list(list_objects(target.s3, target.lake, RETIRED_PREFIX)):
-            export_id = noted.key.removeprefix(RETIRED_PREFIX)
+        for noted in list(list_objects(target.s3, target.lake, converted.retired)):
+            export_id = noted.key.removeprefix(converted.retired)
             if self._now < noted.modified_at + self._policy.replaced_seconds or self._is_full():
                 continue
-            if find_partition(target.glue, target.snapshot_table, (export_id,)) is not None:
+            if find_partition(target.glue, converted.table, (export_id,)) is not None:
                 # It was made again, or the run was stopped between the note and the partition.
-                self._retire_one(export_id)
+                self._retire_one(converted, export_id)
                 continue
-            prefix = _snapshot_prefix(export_id)
+            prefix = converted.folder(export_id)
             objects = tuple(list_objects(target.s3, target.lake, prefix, with_empty=True))
             reason = "its partition was removed"
-            self._remove(Removal("snapshot", export_id, reason, objects))
-            if self._policy.export_seconds:
-                self._remove_export(export_id, "its snapshot was removed")
+            self._remove(Removal(converted.kind, export_id, reason, objects))
+            if self._policy.export_seconds or converted.prefix == CHANGES_PREFIX:
+                self._remove_export(export_id, f"its {converted.noun} removed")
             removed.append(export_id)
             if not self._dry_run:
                 target.s3.delete_object(
@@ -248,23 +294,23 @@ class Vacuum:
                 )
         return removed
 
-    def _retire(self, published: dict[str, float]) -> None:
-        """Remove the partitions of the snapshots that do not stay."""
+    def _retire(self, converted: Converted, export_ids: Iterable[str]) -> None:
+        """Remove the partitions of those that do not stay."""
         target = self._target
-        for export_id in sorted(published.keys() - kept_snapshots(published, self._policy)):
-            key = RETIRED_PREFIX + export_id
+        for export_id in sorted(export_ids):
+            key = converted.retired + export_id
             if conditional.read_if_exists(target.s3, target.lake, key) is None:
-                self._retire_one(export_id)
+                self._retire_one(converted, export_id)
 
-    def _retire_one(self, export_id: str) -> None:
+    def _retire_one(self, converted: Converted, export_id: str) -> None:
         target = self._target
         self.report.retired.append(export_id)
         if not self._dry_run:
-            delete_partition(target.glue, target.snapshot_table, (export_id,))
+            delete_partition(target.glue, converted.table, (export_id,))
             # Written again where it exists: its time is that of the removal of the partition.
             target.s3.put_object(
                 Bucket=target.lake.bucket,
-                Key=target.lake.object_key(RETIRED_PREFIX + export_id),
+                Key=target.lake.object_key(converted.retired + export_id),
                 Body=export_id.encode(),
             )
 
@@ -281,6 +327,8 @@ class Vacuum:
             published_at = published.get(export_id)
             if published_at is None or self._is_full():
                 continue
+            if target.view is not None and export_id == target.view.base:
+                continue
             if export_is_removable(published_at, self._policy, self._now):
                 self._remove_export(export_id, "its snapshot is published")
 
@@ -288,10 +336,32 @@ class Vacuum:
         target = self._target
         prefix = export_folder(target.export_prefix, export_id)
         objects = list(list_objects(target.s3, target.lake, prefix, with_empty=True))
-        # First what shows that an export is finished: nobody is to read half of it.
-        objects.sort(key=lambda stored: f"{prefix}{SUMMARY}" not in stored.key)
+        # First what shows that an export is finished: nobody is to read half of it. Last what names
+        # the data files that are elsewhere: a run that goes on needs it.
+        objects += self._shared_data(prefix)
+        objects.sort(key=lambda stored: _deletion_order(prefix, stored))
         if objects:
             self._remove(Removal("export", export_id, reason, tuple(objects)))
+
+    def _shared_data(self, prefix: str) -> list[StoredObject]:
+        """The data files of an export in the folder that incremental exports share."""
+        target, key = self._target, f"{prefix}{FILES}.json"
+        found = conditional.read_if_exists(target.s3, target.lake, key)
+        if found is None:
+            return []
+        shared = data_folder(prefix, incremental=True)
+        try:
+            files = read_files(key, found.content)
+        except MalformedExportError:
+            return []
+        names = [target.lake.key_of(file.key) or "" for file in files]
+        return [
+            stored
+            for name in names
+            if name.startswith(shared)
+            for stored in list_objects(target.s3, target.lake, name, limit=1, with_empty=True)
+            if stored.key == name
+        ]
 
     def _remove(self, removal: Removal) -> None:
         self.report.removals.append(removal)
@@ -304,8 +374,10 @@ class Vacuum:
             delete_objects(target.s3, target.lake, [stored.key for stored in removal.objects])
 
 
-def _snapshot_prefix(export_id: str) -> str:
-    return f"{SNAPSHOT_PREFIX}{PARTITION_KEY.name}={export_id}/"
+def _deletion_order(prefix: str, stored: StoredObject) -> int:
+    if stored.key.startswith(f"{prefix}{SUMMARY}"):
+        return 0
+    return 2 if stored.key.startswith(f"{prefix}{FILES}") else 1
 
 
 def _delete_unchanged(s3: "S3Client", lake: LakeRoot, objects: Sequence[StoredObject]) -> None:

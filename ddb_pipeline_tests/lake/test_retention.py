@@ -1,5 +1,6 @@
 """What retention decides: which generations, raw objects, snapshots and exports are not needed."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -9,6 +10,8 @@ from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.retention import (
     RetentionPolicy,
+    ViewNeeds,
+    changes_are_removable,
     export_is_removable,
     kept_snapshots,
     raw_is_removable,
@@ -105,6 +108,37 @@ def test_snapshots_that_stay(last: int, monthly: int, kept: list[str]) -> None:
     ids = [export_id(day) for day in reversed(DAYS)]
     found = kept_snapshots(ids, policy(last=last, monthly=monthly))
     assert found == {export_id(day) for day in kept}
+
+
+MERGED = ViewNeeds(merged_until=NOW - 10, merged=frozenset(("healed",)))
+
+
+@pytest.mark.parametrize(
+    ("export_id", "window_ago", "days_ago", "days", "view", "removable"),
+    [
+        ("e", 10, 31, 30, MERGED, True),
+        ("e", 9, 31, 30, MERGED, False),
+        ("healed", 9, 31, 30, MERGED, True),
+        ("e", 10, 29, 30, MERGED, False),
+        ("e", 10, 31, 0, MERGED, False),
+        ("e", 10, 31, 30, replace(MERGED, base="full", rebuilt_from=NOW - 10), True),
+        ("e", 10, 31, 30, replace(MERGED, base="full", rebuilt_from=NOW - 11), False),
+        ("e", 10, 31, 30, replace(MERGED, rebuilt_from=NOW - 11), True),
+        ("e", 10, 31, 30, ViewNeeds(), False),
+    ],
+)
+def test_changes(
+    export_id: str,
+    window_ago: float,
+    days_ago: float,
+    days: float,
+    view: ViewNeeds,
+    removable: bool,
+) -> None:
+    configured = replace(policy(), changes_seconds=days * DAY)
+    published = NOW - days_ago * DAY
+    found = changes_are_removable(export_id, NOW - window_ago, published, view, configured, NOW)
+    assert found is removable
 
 
 @pytest.mark.parametrize("strange", ["backfill", "01767323045678", "٠" * 14 + "-a1"])

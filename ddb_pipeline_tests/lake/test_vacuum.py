@@ -3,12 +3,14 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddb_pipeline.embedded.process import Endpoint
+from ddb_pipeline.export.layout import ItemChange, write_incremental_export
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.partitions import find_partition, point_partition
 from ddb_pipeline.glue.snapshot_table import publish_export
@@ -16,8 +18,14 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import vacuum as module
 from ddb_pipeline.lake.compacted_hours import COMPACTED_HOURS_PREFIX
 from ddb_pipeline.lake.generations import read_generation
-from ddb_pipeline.lake.retention import RetentionPolicy
-from ddb_pipeline.lake.vacuum import RETIRED_PREFIX, Vacuum, VacuumReport, VacuumTarget
+from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds
+from ddb_pipeline.lake.vacuum import (
+    RETIRED_CHANGES_PREFIX,
+    RETIRED_PREFIX,
+    Vacuum,
+    VacuumReport,
+    VacuumTarget,
+)
 from ddb_pipeline_tests.support.stream_lake import HOUR, StreamLake, stream_rows
 
 pytestmark = pytest.mark.embedded
@@ -25,7 +33,7 @@ pytestmark = pytest.mark.embedded
 DAY = 86_400.0
 GENERATION = ("generation", 2)
 """A generation of one file, and the empty object that stands for its folder."""
-POLICY = RetentionPolicy(7 * DAY, DAY, 30 * DAY, 1, 0)
+POLICY = RetentionPolicy(7 * DAY, DAY, 30 * DAY, 1, 0, 30 * DAY)
 
 
 @dataclass
@@ -35,10 +43,15 @@ class VacuumedLake:
     lake: StreamLake
     policy: RetentionPolicy = POLICY
     needed_since: float = field(default_factory=time.time)
+    view: ViewNeeds | None = None
 
     @property
     def snapshots(self) -> TableReference:
         return TableReference(self.lake.table.database, "snapshots")
+
+    @property
+    def changes(self) -> TableReference:
+        return TableReference(self.lake.table.database, "changes")
 
     def run(self, days_later: float, *, dry_run: bool = False) -> VacuumReport:
         lake = self.lake
@@ -48,8 +61,10 @@ class VacuumedLake:
             lake.root,
             lake.table,
             self.snapshots,
+            self.changes,
             "exports",
             self.needed_since,
+            self.view,
         )
         now = time.time() + days_later * DAY
         return Vacuum(target, self.policy, now, dry_run=dry_run).run()
@@ -71,6 +86,32 @@ class VacuumedLake:
             columns=[Column("id", "string")],
             export_id=export_id,
             partition_location=lake.root.uri(snapshot),
+        )
+
+    def put_changes(self, export_id: str, start: datetime) -> None:
+        """A converted incremental export of an hour, with data files beside those of others."""
+        lake = self.lake
+        write_incremental_export(
+            [ItemChange({"id": {"S": "a"}}, {"id": {"S": "a"}}, None, 0)],
+            lambda key, body: lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=body),
+            table_arn="arn:aws:dynamodb:eu-west-1:000000000000:table/orders",
+            bucket=lake.bucket,
+            prefix=lake.root.object_key("exports"),
+            export_id=export_id,
+            files=1,
+            from_time=start,
+            to_time=start + timedelta(hours=1),
+        )
+        changes = f"changes/export_id={export_id}/"
+        for name in ("p.parquet", "_SUCCESS"):
+            lake.s3.put_object(Bucket=lake.bucket, Key=lake.root.object_key(changes + name), Body=b"x")
+        publish_export(
+            lake.glue,
+            self.changes,
+            location=lake.root.uri("changes/"),
+            columns=[Column("id", "string")],
+            export_id=export_id,
+            partition_location=lake.root.uri(changes),
         )
 
 
@@ -212,6 +253,72 @@ def test_snapshots_and_exports(vacuumed: VacuumedLake) -> None:
     assert vacuumed.names(RETIRED_PREFIX) == []
     # An export without a snapshot stays.
     assert vacuumed.run(400).removals == []
+
+
+def test_changes_are_removed_once_they_are_merged_and_no_rebuild_needs_them(
+    vacuumed: VacuumedLake,
+) -> None:
+    lake, start = vacuumed.lake, datetime(2026, 5, 1, tzinfo=timezone.utc)
+    ids = [f"0177732304567{number}-a1b2c3d4" for number in range(3)]
+    for number, export_id in enumerate(ids):
+        vacuumed.put_changes(export_id, start + timedelta(hours=number))
+    data = vacuumed.names("exports/AWSDynamoDB/data/")
+    assert len(data) == 3
+    hours = [(start + timedelta(hours=number)).timestamp() for number in range(4)]
+    everything = vacuumed.names()
+    # There is no view; it has merged nothing; a rebuild would begin with the first window.
+    for view in (None, ViewNeeds(), ViewNeeds(hours[3], base="full", rebuilt_from=hours[0])):
+        vacuumed.view = view
+        assert vacuumed.run(400, dry_run=True).retired == []
+    vacuumed.view = ViewNeeds(hours[2], base="full", rebuilt_from=hours[1])
+    assert vacuumed.run(29).retired == []
+    assert vacuumed.run(31, dry_run=True).retired == ids[:1]
+    assert vacuumed.names() == everything
+    assert vacuumed.run(31).retired == ids[:1]
+    assert find_partition(lake.glue, vacuumed.changes, (ids[0],)) is None
+    assert vacuumed.names(RETIRED_CHANGES_PREFIX) == [RETIRED_CHANGES_PREFIX + ids[0]]
+    assert set(everything) <= set(vacuumed.names())
+    assert [kind for kind, _ in kinds(vacuumed.run(32))] == ["changes", "export"]
+    assert [key for key in vacuumed.names() if ids[0] in key] == []
+    assert len(vacuumed.names("exports/AWSDynamoDB/data/")) == 2
+    assert [key for key in everything if ids[1] in key] == [
+        key for key in vacuumed.names() if ids[1] in key
+    ]
+    # One that healed a gap is merged into a view of the stream.
+    vacuumed.view = ViewNeeds(merged=frozenset(ids[2:]))
+    assert vacuumed.run(33).retired == ids[2:]
+
+
+def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
+    vacuumed: VacuumedLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = datetime(2026, 5, 1, tzinfo=timezone.utc)
+    vacuumed.put_changes(NEW, start)
+    vacuumed.view = ViewNeeds(start.timestamp() + 3600)
+    vacuumed.run(31)
+    delete = module._delete
+
+    def stopping(s3: Any, bucket: str, keys: Any) -> None:
+        delete(s3, bucket, keys[:1])
+        if "exports/" in keys[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_delete", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            vacuumed.run(33)
+    assert f"exports/AWSDynamoDB/{NEW}/manifest-summary.json" not in vacuumed.names()
+    assert len(vacuumed.names("exports/AWSDynamoDB/data/")) == 1
+    vacuumed.run(33)
+    assert [key for key in vacuumed.names() if key.startswith(("exports/", "changes/"))] == []
+
+
+def test_the_full_export_that_a_rebuild_begins_with_stays(vacuumed: VacuumedLake) -> None:
+    vacuumed.put_snapshot(NEW)
+    vacuumed.view = ViewNeeds(base=NEW)
+    assert kinds(vacuumed.run(31)) == []
+    vacuumed.view = ViewNeeds()
+    assert kinds(vacuumed.run(31)) == [("export", 4)]
 
 
 def test_a_snapshot_that_is_published_again_gets_its_time_again(vacuumed: VacuumedLake) -> None:

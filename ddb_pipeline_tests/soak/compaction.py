@@ -187,13 +187,7 @@ class Soak:
         """Remove what may be removed."""
         lake = self.lake
         target = VacuumTarget(
-            lake.s3,
-            lake.glue,
-            lake.root,
-            lake.table,
-            lake.table,
-            "exports",
-            time.time(),
+            lake.s3, lake.glue, lake.root, lake.table, lake.table, lake.table, "e", time.time()
         )
         policy = RetentionPolicy(READ_SECONDS, READ_SECONDS, 0, 0, 0)
         self.result.removed += Vacuum(target, policy, time.time(), dry_run=False).run().objects

@@ -85,7 +85,9 @@ class Growth:
     def vacuum(self) -> None:
         """Remove what may be removed now."""
         lake, now = self._lake, time.time()
-        target = VacuumTarget(lake.s3, lake.glue, lake.root, lake.table, lake.table, "e", now)
+        target = VacuumTarget(
+            lake.s3, lake.glue, lake.root, lake.table, lake.table, lake.table, "e", now
+        )
         Vacuum(target, self._policy, now, dry_run=False).run()
 
     def sample(self, hours: int) -> Sample:
