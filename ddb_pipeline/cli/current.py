@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,32 @@ import click
 
 from ddb_pipeline.cli.locations import S3, filesystem_and_path
 from ddb_pipeline.export.source import open_export
+from ddb_pipeline.lake.current.bucket import Counts
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.exports import ExportPlan, Exports, Opened, plan_exports
 from ddb_pipeline.lake.current.manifest import MANIFEST, Manifest, iso
 from ddb_pipeline.lake.current.sizing import MAX_BUCKETS
-from ddb_pipeline.lake.current.steps import Processes
+from ddb_pipeline.lake.current.steps import Processes, RunSteps
 from ddb_pipeline.lake.current.store import BucketStore, LocalStore, Store
 from ddb_pipeline.lake.current.update import Request, Updated, update
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentReport:
-    """What the command prints."""
+    """What the command prints.
+
+    Attributes:
+        updated: the version that is current now, with the sums of all updates.
+        applied: the names of the exports that were applied.
+        skipped: of those that were applied before.
+        conflicts: columns without a common wider type.
+    """
 
     destination: str
     updated: Updated
-    plan: ExportPlan
     applied: tuple[str, ...]
+    skipped: tuple[str, ...]
+    conflicts: tuple[str, ...]
     seconds: float
 
 
@@ -129,20 +138,44 @@ def opened(location: str) -> Opened:
 
 
 def run_update(destination: str, store: Store, exports: Exports, began: float) -> CurrentReport:
-    """Update the view."""
+    """Update the view: once, and once more for each window that overlaps the one before it."""
+    done: list[tuple[ExportPlan, Updated]] = []
+    with Processes(exports.workers) as run_steps:
+        while not done or done[-1][0].chain.more:
+            done.append(one_update(store, exports, run_steps))
+    plans, updates = zip(*done, strict=True)
+    applied = [name for plan in plans for name in applied_names(plan, exports)]
+    updated = replace(
+        updates[-1],
+        rewritten=sum(each.rewritten for each in updates),
+        counts=sum((each.counts for each in updates), Counts()),
+    )
+    return CurrentReport(
+        destination,
+        updated,
+        tuple(applied),
+        plans[0].chain.skipped,
+        tuple(conflict for plan in plans for conflict in plan.conflicts),
+        time.monotonic() - began,
+    )
+
+
+def one_update(store: Store, exports: Exports, run_steps: RunSteps) -> tuple[ExportPlan, Updated]:
+    """Update the view by what one chain applies of the exports."""
     plans: list[ExportPlan] = []
 
     def plan(manifest: Manifest) -> Request | None:
         plans.append(plan_exports(manifest, exports))
         return plans[-1].request
 
-    with Processes(exports.workers) as run_steps:
-        updated = update(store, plan, run_steps)
-    chain = plans[-1].chain
-    applied = [name_of(exports.changes[position][1]) for position in chain.changes]
-    if chain.full and exports.full:
-        applied.insert(0, name_of(exports.full[1]))
-    return CurrentReport(destination, updated, plans[-1], tuple(applied), time.monotonic() - began)
+    updated = update(store, plan, run_steps)
+    return plans[-1], updated
+
+
+def applied_names(plan: ExportPlan, exports: Exports) -> list[str]:
+    """The names of the exports that a plan applies."""
+    names = [name_of(exports.changes[position][1]) for position in plan.chain.changes]
+    return [name_of(exports.full[1]), *names] if plan.chain.full and exports.full else names
 
 
 def state_json(manifest: Manifest) -> dict[str, Any]:
@@ -169,8 +202,8 @@ def report_json(report: CurrentReport) -> str:
             **counts,
             "buckets_rewritten": updated.rewritten,
             "applied": list(report.applied),
-            "skipped": list(report.plan.chain.skipped),
-            "conflicts": list(report.plan.conflicts),
+            "skipped": list(report.skipped),
+            "conflicts": list(report.conflicts),
             "destination": report.destination,
             "seconds": round(report.seconds, 3),
         }
@@ -182,11 +215,11 @@ def report_text(report: CurrentReport) -> str:
     updated, counts = report.updated, report.updated.counts
     lines = [
         state_text(report.destination, updated.manifest),
-        f"  {len(report.applied)} export(s) applied, {len(report.plan.chain.skipped)} skipped, "
+        f"  {len(report.applied)} export(s) applied, {len(report.skipped)} skipped, "
         f"{updated.rewritten} bucket(s) written in {report.seconds:.1f} s.",
         f"  {counts.inserted:,} rows inserted, {counts.updated:,} updated, {counts.deleted:,} "
         "deleted.",
-        *(f"  {conflict}" for conflict in report.plan.conflicts),
+        *(f"  {conflict}" for conflict in report.conflicts),
     ]
     if counts.too_late:
         lines.append(

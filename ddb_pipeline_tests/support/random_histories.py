@@ -130,12 +130,16 @@ class History:
         return items
 
     def window(self, start: int, end: int) -> list[ItemChange]:
-        """The net changes of a window, in any order."""
+        """The net changes of a window, in any order.
+
+        An item that was created and deleted within the window is none.
+        """
         before = self.at(start)
         last = {key_of(write.keys): write for write in self.writes if start <= write.micros < end}
         changes = [
             ItemChange(w.keys, w.image, before.get(key), epoch_micros(w.micros))
             for key, w in last.items()
+            if w.image is not None or key in before
         ]
         self.rng.shuffle(changes)
         return changes

@@ -7,6 +7,8 @@ functions of manifests' values.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import takewhile
+from typing import NamedTuple
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.layout import Export
@@ -51,12 +53,18 @@ class Chain:
         skipped: names of exports that are applied already or are older than the full export.
         manifest: the state's manifest with what the chain changes in it: the table, the snapshot,
             ``as_of`` and the applied exports.
+        overlap: the window of the one incremental export to apply, if it begins before the state's
+            moment. An export has nothing of an item that was created and deleted in its window: if
+            the item was created before that moment, the state still has it.
+        more: whether there is more to apply after that, by another chain.
     """
 
     full: bool
     changes: tuple[int, ...]
     skipped: tuple[str, ...]
     manifest: Manifest
+    overlap: AppliedExport | None = None
+    more: bool = False
 
     @property
     def empty(self) -> bool:
@@ -82,7 +90,8 @@ def next_chain(state: Manifest, full: Export | None, changes: Sequence[Export]) 
     """What of a full export and of incremental exports a state lacks.
 
     The incremental exports may be given in any order, and repeatedly, if their windows do not
-    overlap. Windows that overlap are in the order in which they are given.
+    overlap. Windows that overlap are in the order in which they are given; each is applied by a
+    chain of its own.
 
     Raises:
         ChainError: they are no chain; the message names both ends.
@@ -96,21 +105,56 @@ def next_chain(state: Manifest, full: Export | None, changes: Sequence[Export]) 
         state = _based_on(state, full)
     elif full is not None:
         skipped.append(name_of(full))
+    following = _following(state, changes)
+    skipped += [step.window.export for step in following if step.applied]
+    steps = [step for step in following if not step.applied]
+    chosen = _one_update(steps, applies)
+    for step in chosen:
+        applied = (*state.applied, step.window)[-MAX_APPLIED:]
+        state = replace(state, as_of=step.window.end, applied=applied)
+    overlap = chosen[0].window if chosen and chosen[0].overlaps else None
+    order = tuple(step.position for step in chosen)
+    return Chain(applies, order, tuple(skipped), state, overlap, len(chosen) < len(steps))
+
+
+class _Step(NamedTuple):
+    """An incremental export in a chain.
+
+    Attributes:
+        position: its place among those that were given.
+        applied: whether the state has its changes already.
+        overlaps: whether its window begins before what is known when it is applied.
+    """
+
+    position: int
+    window: AppliedExport
+    applied: bool = False
+    overlaps: bool = False
+
+
+def _following(state: Manifest, changes: Sequence[Export]) -> list[_Step]:
+    """The incremental exports in the order in which they continue a state."""
     windows = [window_of(export) for export in changes]
     _check_order(windows)
     done = {(entry.start, entry.end) for entry in state.applied}
-    order = []
+    steps = []
     for position in sorted(range(len(windows)), key=lambda p: (windows[p].start, windows[p].end)):
         window = windows[position]
         if (window.start, window.end) in done or window.end <= _oldest_known(state):
-            skipped.append(window.export)
+            steps.append(_Step(position, window, applied=True))
             continue
         _check_continues(state, window)
+        steps.append(_Step(position, window, overlaps=window.start < state.as_of))
         done.add((window.start, window.end))
-        order.append(position)
-        applied = (*state.applied, window)[-MAX_APPLIED:]
-        state = replace(state, as_of=window.end, applied=applied)
-    return Chain(applies, tuple(order), tuple(skipped), state)
+        state = replace(state, as_of=window.end)
+    return steps
+
+
+def _one_update(steps: Sequence[_Step], applies_full: bool) -> list[_Step]:
+    """The first of the steps that one update can apply: one that overlaps, or all before it."""
+    if steps and steps[0].overlaps and not applies_full:
+        return [steps[0]]
+    return list(takewhile(lambda step: not step.overlaps, steps))
 
 
 def _check_kinds(state: Manifest, full: Export | None, changes: Sequence[Export]) -> None:
@@ -150,6 +194,10 @@ def _is_newer(full: Export, state: Manifest) -> bool:
     time = _micros(full.summary.export_time)
     if state.snapshot.export == name_of(full) or state.snapshot.time == time:
         return False
+    if time < state.as_of and time >= state.snapshot.time:
+        # Inside a window an export tells nothing of items that the window created and deleted, so
+        # that those of the full export could be such. The view is newer anyway.
+        return time in {entry.start for entry in state.applied}
     if time < state.snapshot.time:
         raise OverlapError(
             f"The full export {name_of(full)} is of {iso(time)}, the view is based on one of "
@@ -194,6 +242,15 @@ def _check_continues(state: Manifest, window: AppliedExport) -> None:
         raise OverlapError(
             f"{window.export} has the window {_shown(window)}, and the view is complete up to "
             f"{iso(state.as_of)} without it. Leave it out."
+        )
+    snapshot = state.snapshot
+    if snapshot is not None and window.start < snapshot.time:
+        # The full export does not say when its items were created.
+        raise OverlapError(
+            f"{window.export} has the window {_shown(window)}, and the full export "
+            f"{snapshot.export} of {iso(snapshot.time)} is inside of it. An item that was created "
+            "before and deleted after that time would stay in the view: the export of the window "
+            f"has nothing of it. Export the window from {iso(snapshot.time)} on."
         )
 
 

@@ -86,6 +86,7 @@ def plan_exports(state: Manifest, exports: Exports) -> ExportPlan:
         tuple(_sources(both, key)),
         replaces=base is not None,
         buckets=exports.buckets,
+        complete=(chain.overlap.start, chain.overlap.end) if chain.overlap else None,
     )
     return ExportPlan(request, chain, joined.conflicts)
 

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from ddb_pipeline.hive.names import KEYS, SEQUENCE_NUMBER
 from ddb_pipeline.lake.current.rows import (
     FULL_EXPORT,
+    INCREMENTAL_EXPORT,
     REMOVED,
     SOURCE,
     STREAM,
@@ -51,11 +52,13 @@ class Horizon:
         replaces: whether the full export's items are among the incoming rows, so that everything
             of the state that is older is replaced.
         tombstones: deletes that are older are forgotten.
+        complete: as ``update.Request.complete``; the incoming rows are those of this time.
     """
 
     snapshot: int = BEFORE_ALL
     replaces: bool = False
     tombstones: int = BEFORE_ALL
+    complete: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ def merge(state: pa.Table, tombstones: pa.Table, incoming: pa.Table, horizon: Ho
         incoming: rows of ``rows.incoming_schema``, any number of each key.
         horizon: what is old.
     """
+    if horizon.complete is not None:
+        incoming = pa.concat_tables([incoming, _vanished(state, incoming, horizon.complete)])
     state, tombstones, dropped = _without_old(state, tombstones, horizon)
     is_item = _equal(incoming, SOURCE, FULL_EXPORT)
     items, changes = incoming.filter(pa.array(is_item)), incoming.filter(pa.array(~is_item))
@@ -124,6 +129,21 @@ def merge(state: pa.Table, tombstones: pa.Table, incoming: pa.Table, horizon: Ho
         superseded=superseded + len(newest) - len(winners) - late,
         too_late=late,
     )
+
+
+def _vanished(state: pa.Table, incoming: pa.Table, complete: tuple[int, int]) -> pa.Table:
+    """Deletes of the items that were created and deleted in a time of which all else is known."""
+    start, end = complete
+    times = _micros(state)
+    written = (times >= start) & (times < end) & _equal(state, SOURCE, INCREMENTAL_EXPORT)
+    rows = state.filter(pa.array(written))
+    rows = rows.filter(pc.invert(pc.is_in(_keys(rows), value_set=_keys(incoming))))
+    position = rows.schema.get_field_index(UPDATED_AT)
+    field = rows.schema.field(position)
+    at = pa.array(np.full(len(rows), end - 1, np.int64), pa.int64()).cast(field.type)
+    deletes = rows.set_column(position, field, at)
+    removed = pa.array(np.ones(len(rows), np.bool_))
+    return deletes.append_column(incoming.schema.field(REMOVED), removed)
 
 
 def _without_old(

@@ -61,6 +61,7 @@ def write_request(
         "replaces": request.replaces,
         "buckets": request.buckets,
         "keep_tombstones": request.keep_tombstones,
+        "complete": request.complete,
         "delivered_until": request.delivered_until,
         "int96": request.int96,
     }
@@ -82,7 +83,9 @@ def read_request(
     base = document.pop("base")
     manifest = Manifest.from_json(document.pop("manifest").encode(), path)
     parts = tuple(_source(entry, sources) for entry in document.pop("sources"))
-    return PlannedRequest(base, Request(manifest, parts, **document))
+    complete = document.pop("complete")
+    window = None if complete is None else (complete[0], complete[1])
+    return PlannedRequest(base, Request(manifest, parts, complete=window, **document))
 
 
 def _source_document(source: Source) -> dict[str, Any]:

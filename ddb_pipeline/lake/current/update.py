@@ -65,6 +65,9 @@ class Request:
         buckets: number of buckets; None to keep it, or to choose it by size.
         keep_tombstones: microseconds for which deletes are remembered: as long as an older change
             of their keys may still arrive.
+        complete: from a moment, inclusive, to another, exclusive, in microseconds of the epoch: the
+            sources have every item that was there at one of both and changed between them. One of
+            the state that was last written in this time and is not among them was deleted in it.
         delivered_until: the moment up to which the stream is delivered without gap, in microseconds
             of the epoch; needed if ``manifest.snapshot`` has a slack.
         int96: as in ``parquet_write_options``.
@@ -75,6 +78,7 @@ class Request:
     replaces: bool = False
     buckets: int | None = None
     keep_tombstones: int = KEEP_TOMBSTONES
+    complete: tuple[int, int] | None = None
     delivered_until: int | None = None
     int96: bool = True
 
@@ -250,7 +254,7 @@ def _merged(
         ],
         work,
         after.columns,
-        _horizon(after, request.replaces, tombstones_from),
+        _horizon(after, request, tombstones_from),
         rewrite,
         request.int96,
     )
@@ -268,12 +272,13 @@ def _merged(
     return merged, manifest
 
 
-def _horizon(manifest: Manifest, replaces: bool, tombstones_from: int) -> Horizon:
+def _horizon(manifest: Manifest, request: Request, tombstones_from: int) -> Horizon:
     snapshot = manifest.snapshot
     return Horizon(
         snapshot=BEFORE_ALL if snapshot is None else snapshot.position,
-        replaces=replaces,
+        replaces=request.replaces,
         tombstones=tombstones_from,
+        complete=request.complete,
     )
 
 
@@ -326,6 +331,7 @@ def _merge_steps(
             file is None
             or rewrite
             or horizon.replaces
+            or horizon.complete
             or incoming.incoming
             or _purges(file, horizon)
         ):

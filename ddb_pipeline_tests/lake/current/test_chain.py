@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -63,8 +64,6 @@ def view(*steps: Export) -> Manifest:
         ([window(1, 2), window(0, 1)], ["0-1", "1-2"]),
         ([window(0, 1), window(0, 1)], ["0-1"]),
         ([window(-2, -1), window(-1, 0), window(0, 1)], ["0-1"]),
-        ([window(-1, 1)], ["-1-1"]),
-        ([window(0, 1), window(0.5, 2)], ["0-1", "0.5-2"]),
         ([], []),
     ],
 )
@@ -97,6 +96,16 @@ def test_chains(given: list[Export], expected: list[str]) -> None:
             ["2026-11-01T00:30:00Z", "2026-11-01T01:00:00Z"],
         ),
         (view(full(0), window(0, 2)), None, [window(0.5, 1)], OverlapError, ["T00:30", "T02:00"]),
+        (None, full(0), [window(-1, 1)], OverlapError, ["-1-1", "2026-11-01T00:00:00Z on"]),
+        (view(full(0)), None, [window(-1, 1)], OverlapError, ["-1-1", "2026-11-01T00:00:00Z on"]),
+        # Nothing is applied where a later one is refused.
+        (
+            view(full(0), window(0, 1)),
+            None,
+            [window(0.5, 2), window(3, 4)],
+            GapError,
+            ["2026-11-01T02:00:00Z", "2026-11-01T03:00:00Z"],
+        ),
         (view(full(5)), full(2), [], OverlapError, ["T02:00", "T05:00"]),
         (None, full(0), [window(0, 1, arn=ARN + "2")], OtherTableError, [ARN, ARN + "2"]),
         (None, full(0), [window(0, 1, table_id="id-2")], OtherTableError, ["id-1", "id-2"]),
@@ -119,6 +128,21 @@ def test_what_is_refused_names_both_ends(
         assert text in str(raised.value)
 
 
+def test_a_window_that_overlaps_is_applied_by_itself() -> None:
+    given = [window(0, 1), window(0.5, 2), window(2, 3), window(2.5, 4)]
+    state = Manifest()
+    found: list[Chain] = []
+    while not found or found[-1].more:
+        chain = next_chain(state, full(0), given)
+        state = replace(chain.manifest, version=state.version + 1)
+        found.append(chain)
+    assert [applied(chain, given) for chain in found] == [["0-1"], ["0.5-2"], ["2-3"], ["2.5-4"]]
+    overlaps = [chain.overlap.export if chain.overlap else "" for chain in found]
+    assert overlaps == ["", "0.5-2", "", "2.5-4"]
+    assert [chain.full for chain in found] == [True, False, False, False]
+    assert state.as_of == micros_of(hour(4))
+
+
 def test_what_is_applied_is_skipped() -> None:
     given = [window(0, 1), window(1, 2)]
     state = view(full(0), *given)
@@ -130,8 +154,12 @@ def test_what_is_applied_is_skipped() -> None:
 
 def test_a_newer_full_export_continues_with_the_windows_after_it() -> None:
     state = view(full(0), window(0, 1), window(1, 2))
+    begins = next_chain(state, full(1), [window(2, 3)])
+    assert (begins.full, begins.changes, begins.manifest.as_of) == (True, (0,), micros_of(hour(3)))
+    # Its items may have been deleted in the window that it is inside of.
     inside = next_chain(state, full(1.5), [window(2, 3)])
-    assert (inside.full, inside.changes, inside.manifest.as_of) == (True, (0,), micros_of(hour(3)))
+    assert (inside.full, inside.changes) == (False, (0,))
+    assert inside.skipped == ("full 1.5",)
     # A full export closes a gap.
     later = next_chain(state, full(9), [window(9, 10)])
     assert (later.full, later.changes, later.manifest.as_of) == (True, (0,), micros_of(hour(10)))

@@ -37,7 +37,7 @@ MINUTE = 60_000_000
 SLACK = 5 * MINUTE
 SEEDS = st.integers(0, 10**9)
 HISTORIES = int(os.environ.get("DDB_PIPELINE_HISTORIES", "30"))
-"""For each of the three ways in which changes arrive."""
+"""For each of the four ways in which changes arrive."""
 histories = settings(
     max_examples=HISTORIES,
     deadline=None,
@@ -158,6 +158,37 @@ def test_through_exports(seed: int, tmp_path_factory: pytest.TempPathFactory) ->
     assert not last.published
 
 
+@pytest.mark.timeout(900)
+@histories
+@given(seed=SEEDS)
+def test_through_exports_that_overlap(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Windows that begin before the end of the one before, but not before the full export."""
+    tmp = tmp_path_factory.mktemp("overlaps")
+    history, rng = History(seed), random.Random(seed)
+    begin = rng.randrange(0, 60) * MINUTE
+    ends = cuts(rng, begin, history.end, 6)[1:]
+    starts = [begin]
+    for end in ends[:-1]:
+        starts.append(
+            rng.choice([end, rng.randrange(starts[-1] // MINUTE, end // MINUTE) * MINUTE])
+        )
+    folders = [
+        history.write_window(tmp / f"w{number}", *window)
+        for number, window in enumerate(zip(starts, ends, strict=True))
+    ]
+    given = [opened(folder) for folder in folders]
+    full = opened(history.write_full(tmp / "full", begin))
+    position = 0
+    while position < len(given):
+        position = min(position + rng.randrange(1, 4), len(given))
+        exports = Exports(full, tuple(given[:position]), buckets=rng.choice([None, 1, 3]))
+        while updated(rng, tmp / "view", requested(exports)).manifest.as_of < epoch_micros(
+            ends[position - 1]
+        ):
+            pass
+        assert not differences(history.at(ends[position - 1]), rows_of(tmp / "view"))
+
+
 class Pipeline:
     """A view of one history in a folder, and requests as a pipeline makes them."""
 
@@ -261,7 +292,8 @@ def test_through_both(seed: int, tmp_path_factory: pytest.TempPathFactory) -> No
     pipeline = Pipeline(history, tmp_path_factory.mktemp("both"))
     time = rng.randrange(20, 60) * MINUTE
     lost, found = sorted(rng.sample(range(70 * MINUTE, 200 * MINUTE), 2))
-    start, end = lost // MINUTE * MINUTE, (found // MINUTE + 1) * MINUTE
+    # Not earlier: an export has nothing of an item that was created and deleted in its window.
+    start, end = lost, (found // MINUTE + 1) * MINUTE
     kept = [
         write
         for write in history.stream(time - 2 * SLACK, history.end)
