@@ -1,9 +1,7 @@
 """The check ``current_equals_source``: a sample of keys in the table and in the current view."""
 
-import json
 import random
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.dynamodb.values import Item, item_json
 from ddb_pipeline.hive.names import KEYS
 from ddb_pipeline.lake import conditional
-from ddb_pipeline.lake.current.keys import bucket_numbers, canonical_text
+from ddb_pipeline.lake.current.keys import bucket_numbers
 from ddb_pipeline.lake.current.manifest import Manifest
 from ddb_pipeline.lake.source_comparison import (
     STATE_KEY,
@@ -34,6 +32,7 @@ from ddb_pipeline.lake.source_comparison import (
     render,
     rows_of_items,
 )
+from ddb_pipeline.lake.source_items import items_by_key, key_item, key_text
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
 
@@ -174,28 +173,10 @@ class Comparison:
     def _items_of(self, keys: Sequence[str]) -> dict[str, Item | None]:
         """The table's items of these keys, None where there is none."""
         wanted = [key for key in keys if key != ITEM_COUNT]
-        found: dict[str, Item | None] = dict.fromkeys(wanted)
-        for start in range(0, len(wanted), SAMPLE):
-            pending: Any = {
-                self._table: {
-                    "Keys": [self._key_item(key) for key in wanted[start : start + SAMPLE]],
-                    "ConsistentRead": True,
-                }
-            }
-            while pending:
-                answer = self._cloud.dynamodb.batch_get_item(RequestItems=pending)
-                found |= {
-                    self._key_text(item): item for item in answer["Responses"].get(self._table, ())
-                }
-                pending = answer.get("UnprocessedKeys")
-        return found
+        return items_by_key(self._cloud.dynamodb, self._table, self._manifest.key, wanted)
 
     def _key_text(self, item: Item) -> str:
-        names = sorted(attribute.name for attribute in self._manifest.key)
-        return canonical_text(item_json({name: _as_json(item[name]) for name in names}))
-
-    def _key_item(self, text: str) -> Item:
-        return key_item(text, self._manifest)
+        return key_text({attribute.name: item[attribute.name] for attribute in self._manifest.key})
 
     def _count(self) -> list[Difference]:
         """The number of items, where counting is cheap: a difference if the view has another."""
@@ -225,25 +206,7 @@ class Comparison:
         if key == ITEM_COUNT or not configured_redaction(self._pipeline).includes(names):
             return key
         rules = delivery_rules(self._cloud, function_settings(self._cloud, self._pipeline))
-        return item_json(rules.redaction.keys(self._key_item(key)))
-
-
-def key_item(text: str, manifest: Manifest) -> Item:
-    """The key of an item as DynamoDB has it, from its canonical text."""
-    values = json.loads(text, parse_int=str, parse_float=str)
-    return {
-        attribute.name: {
-            attribute.tag: b64decode(values[attribute.column])
-            if attribute.tag == "B"
-            else values[attribute.column]
-        }
-        for attribute in manifest.key
-    }
-
-
-def _as_json(value: Any) -> Any:
-    ((tag, content),) = value.items()
-    return {tag: b64encode(content).decode("ascii")} if isinstance(content, bytes) else value
+        return item_json(rules.redaction.keys(key_item(key, self._manifest.key)))
 
 
 def _by_key(table: pa.Table) -> dict[str, dict[str, Any]]:

@@ -1,17 +1,20 @@
 """One window of a gap healed: exported, and its net changes handed to redelivery."""
 
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 
 import dagster as dg
 
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.defs.checks import configured_redaction
 from ddb_pipeline.defs.stream_delivery import delivery_rules, function_settings
 from ddb_pipeline.dynamodb.stream import UndecodableRecordError, change_document, lambda_record
-from ddb_pipeline.dynamodb.tables import describe_table
+from ddb_pipeline.dynamodb.tables import describe_table, key_types
 from ddb_pipeline.dynamodb.targets import AS_WRITTEN
 from ddb_pipeline.dynamodb.values import Writing
-from ddb_pipeline.export.layout import NEW_AND_OLD_IMAGES, Export
+from ddb_pipeline.export.layout import NEW_AND_OLD_IMAGES, Export, ItemChange
 from ddb_pipeline.export.read import read_changes
 from ddb_pipeline.export.request import (
     ExportState,
@@ -22,13 +25,20 @@ from ddb_pipeline.export.source import ExportFolder, open_export
 from ddb_pipeline.export.window import Window
 from ddb_pipeline.functions.changes import Change, Problem
 from ddb_pipeline.functions.dead_letters import write_dead_letters
-from ddb_pipeline.functions.rules import Rules, destination, edited
+from ddb_pipeline.functions.rules import destination, edited
+from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.gaps import Cure
+from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.healed_changes import HealedChanges, event_id, healed_record
 from ddb_pipeline.lake.healing_windows import seconds_of
+from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.short_lived import Delivered, beginning, deletion, delivered_items
+from ddb_pipeline.lake.source_items import items_by_key, key_item, key_text
 from ddb_pipeline.resources.cloud import CloudResource
 
 FAILED = "FAILED"
+MAX_LETTERS = 1000
+"""Dead letters in memory."""
 
 
 def heal_window(
@@ -50,7 +60,8 @@ def heal_window(
         poll_seconds=1.0 if cloud.embedded else 30.0,
     )
     opened = open_export(cloud.filesystem(), state.folder)
-    changes = add_changes(cloud, pipeline, *opened)
+    short_lived = ShortLived.before(cloud, pipeline, window)
+    changes = add_changes(cloud, pipeline, short_lived.and_changes(*opened))
     return Cure(
         state.export_id,
         seconds_of(window.from_time),
@@ -85,10 +96,55 @@ def requested(
     return start(context.run_id) if state.status == FAILED else state
 
 
+@dataclass(frozen=True, slots=True)
+class ShortLived:
+    """Items that were delivered at the beginning of a window, and may be deleted without a trace.
+
+    Attributes:
+        delivered: their last changes.
+        key: the key's attributes.
+    """
+
+    cloud: CloudResource
+    table: str
+    delivered: Delivered
+    key: tuple[KeyAttribute, ...]
+
+    @classmethod
+    def before(cls, cloud: CloudResource, pipeline: PipelineConfig, window: Window) -> "ShortLived":
+        """Those of a window; none where the lake has pseudonyms for keys."""
+        types = key_types(cloud.dynamodb, pipeline.dynamodb_table)
+        key = tuple(KeyAttribute(name, types[name]) for name in sorted(types))
+        if configured_redaction(pipeline).includes(tuple(types)):
+            return cls(cloud, pipeline.dynamodb_table, {}, key)
+        start, end = span = beginning(seconds_of(window.from_time))
+        hours = DeliveryHour.of(start).until(DeliveryHour.of(end).plus(2))
+        paths = [
+            f"{pipeline.bucket}/{path}"
+            for hour in hours
+            for path in hour_objects(cloud.s3, pipeline.bucket, hour).keys(hour)
+        ]
+        delivered = delivered_items(cloud.filesystem(), paths, span)
+        return cls(cloud, pipeline.dynamodb_table, delivered, key)
+
+    def and_changes(self, folder: ExportFolder, export: Export) -> Iterator[ItemChange]:
+        """The changes of the window's export, then the deletes of which it has nothing."""
+        left = dict(self.delivered)
+        for file in export.files:
+            for change in read_changes(folder, file, export.format):
+                if left:
+                    left.pop(key_text(change.keys), None)
+                yield change
+        items = items_by_key(self.cloud.dynamodb, self.table, self.key, list(left))
+        for text, item in items.items():
+            if item is None:
+                yield deletion(key_item(text, self.key), left[text])
+
+
 def add_changes(
-    cloud: CloudResource, pipeline: PipelineConfig, folder: ExportFolder, export: Export
+    cloud: CloudResource, pipeline: PipelineConfig, changes: Iterable[ItemChange]
 ) -> int:
-    """Write the changes of an export as the streaming function would deliver them.
+    """Write changes as the streaming function would deliver them.
 
     Returns their number, without those that the function's settings filter out.
     """
@@ -96,31 +152,27 @@ def add_changes(
     rules = delivery_rules(cloud, settings)
     healed = HealedChanges(cloud.s3, pipeline.lake)
     letters: list[Change] = []
-    for file in export.files:
-        for change in read_changes(folder, file, export.format):
-            record = healed_record(change, pipeline.dynamodb_table)
-            try:
-                if destination(record, settings) != settings.routing.default:
-                    continue
-                delivered = edited(record, rules)
-                if delivered is None:
-                    continue
-                name = event_id(delivered.keys, change.written_micros)
-                delivered = delivered._replace(event_id=name)
-                document = change_document(delivered, settings.options, Writing(AS_WRITTEN))
-            except UndecodableRecordError as error:
-                problem = Problem("undecodable", str(error))
-                letters.append(Change(lambda_record(record), 0, record, problem))
+    for change in changes:
+        record = healed_record(change, pipeline.dynamodb_table)
+        try:
+            if destination(record, settings) != settings.routing.default:
                 continue
-            if document:
-                healed.add(delivered, document)
-        letters = stored(cloud, rules, letters)
-    healed.flush()
-    return healed.changes
-
-
-def stored(cloud: CloudResource, rules: Rules, letters: list[Change]) -> list[Change]:
-    """Write changes that have no document as dead letters; returns what is left to write."""
+            delivered = edited(record, rules)
+            if delivered is None:
+                continue
+            name = event_id(delivered.keys, change.written_micros)
+            delivered = delivered._replace(event_id=name)
+            document = change_document(delivered, settings.options, Writing(AS_WRITTEN))
+        except UndecodableRecordError as error:
+            problem = Problem("undecodable", str(error))
+            letters.append(Change(lambda_record(record), 0, record, problem))
+            if len(letters) >= MAX_LETTERS:
+                write_dead_letters(cloud.s3, rules, letters)
+                letters.clear()
+            continue
+        if document:
+            healed.add(delivered, document)
     if letters:
         write_dead_letters(cloud.s3, rules, letters)
-    return []
+    healed.flush()
+    return healed.changes

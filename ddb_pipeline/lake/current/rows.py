@@ -90,8 +90,6 @@ def of_stream(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     _require(table, (KEYS, EVENT_TIME))
     if not pc.all(healed).as_py():
         _require(table.filter(pc.invert(healed)), (SEQUENCE_NUMBER,))
-    moments = _epoch(table)
-    scale = np.where(moments >= MILLISECONDS_FROM, 1_000, 1_000_000)
     numbers = pa.nulls(len(table), pa.string())
     if SEQUENCE_NUMBER in table.schema.names:
         numbers = _one_array(table, SEQUENCE_NUMBER).cast(pa.string())
@@ -99,7 +97,7 @@ def of_stream(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
         table,
         columns,
         keys=canonical_texts(_one_array(table, KEYS)),
-        micros=moments * scale,
+        micros=epoch_micros(table),
         source=pc.if_else(healed, INCREMENTAL_EXPORT, STREAM),
         numbers=pc.if_else(healed, pa.scalar(None, pa.string()), numbers),
         removed=pc.equal(_one_array(table, EVENT_NAME), REMOVE),
@@ -113,13 +111,16 @@ def _healed(table: pa.Table) -> pa.Array:
     return pc.fill_null(pc.starts_with(_one_array(table, EVENT_ID), HEALED), False)
 
 
-def _epoch(table: pa.Table) -> Int64s:
-    """The event times as numbers of the epoch: milliseconds where the column is a timestamp."""
+def epoch_micros(table: pa.Table) -> Int64s:
+    """The event times of rows of the stream in microseconds of the epoch.
+
+    A number is in seconds or milliseconds, a timestamp is itself.
+    """
     moments = _one_array(table, EVENT_TIME)
     if pa.types.is_timestamp(moments.type):
         moments = moments.cast(pa.timestamp("ms"), safe=False)
     found: Int64s = moments.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+    return found * np.where(found >= MILLISECONDS_FROM, 1_000, 1_000_000)
 
 
 def of_incremental_export(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
