@@ -8,9 +8,9 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 PARTITIONS = 64
@@ -167,7 +167,7 @@ def _without_first(changes: Collection[Expected], count: int) -> list[Expected]:
     return remaining
 
 
-class IdentityPartitions:
+class IdentityPartitions(ExitStack):
     """Changes, rows and failed records, by a hash of their identity; many of them are in files.
 
     Attributes:
@@ -175,22 +175,11 @@ class IdentityPartitions:
     """
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        super().__init__()
+        self._folder = ""
         self._lines: dict[str, list[str]] = defaultdict(list)
         self._buffered = 0
         self.dead_letters: set[str] = set()
-
-    def __enter__(self) -> "IdentityPartitions":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
 
     def expect(self, each: Expected) -> None:
         """Add changes that must be somewhere."""
@@ -226,10 +215,10 @@ class IdentityPartitions:
             self._spill()
 
     def _spill(self) -> None:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="reconcile-")
+        if not self._folder:
+            self._folder = self.enter_context(tempfile.TemporaryDirectory(prefix="reconcile-"))
         for name, lines in self._lines.items():
-            with open(Path(self._folder.name) / name, "a", encoding="ascii") as file:
+            with open(Path(self._folder) / name, "a", encoding="ascii") as file:
                 file.writelines(lines)
         self._lines.clear()
         self._buffered = 0
@@ -237,7 +226,7 @@ class IdentityPartitions:
     def _entries(self, side: str, number: int) -> Iterator[tuple[str, list[Any]]]:
         name = f"{side}-{number}"
         yield from map(_entry, self._lines.get(name, ()))
-        path = None if self._folder is None else Path(self._folder.name) / name
+        path = Path(self._folder) / name if self._folder else None
         if path is not None and path.exists():
             with open(path, encoding="ascii") as lines:
                 yield from map(_entry, lines)

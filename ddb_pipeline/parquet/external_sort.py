@@ -7,10 +7,10 @@ are repeats, the one with the largest ``SORT_POSITION`` is kept. No text is null
 import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -43,7 +43,7 @@ class _Run:
     sizes: tuple[int, ...]
 
 
-class ExternalSort:
+class ExternalSort(ExitStack):
     """Sorts the rows that are added to it.
 
     Attributes:
@@ -52,25 +52,14 @@ class ExternalSort:
 
     def __init__(self, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
         """Sort with about ``memory_bytes`` of rows in memory; their copies need as much again."""
+        super().__init__()
         self._memory = memory_bytes
         self._tables: list[pa.Table] = []
         self._buffered = 0
         self._runs: list[_Run] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = ""
         self._files = 0
         self.repeats = 0
-
-    def __enter__(self) -> "ExternalSort":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
 
     def add(self, table: pa.Table) -> None:
         """Add rows, which have the three columns by which they are sorted."""
@@ -121,9 +110,9 @@ class ExternalSort:
 
     def _written(self, tables: Iterator[pa.Table]) -> _Run:
         """Write sorted rows to a file."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="sort-")
-        path = Path(self._folder.name) / f"{self._files}.arrow"
+        if not self._folder:
+            self._folder = self.enter_context(tempfile.TemporaryDirectory(prefix="sort-"))
+        path = Path(self._folder) / f"{self._files}.arrow"
         self._files += 1
         first: list[Place] = []
         sizes: list[int] = []

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Any, Final, Protocol, TypeVar
 
 from ddb_pipeline.errors import DdbPipelineError
@@ -52,7 +52,7 @@ def here(steps: Sequence[Step[Result]]) -> Iterator[Result]:
     return (step.run() for step in steps)
 
 
-class Processes:
+class Processes(ExitStack):
     """Runs steps in a pool of processes, one for each core; few data in this process.
 
     The pool is started when it is needed, and ends with the context. It starts interpreters anew
@@ -60,20 +60,9 @@ class Processes:
     """
 
     def __init__(self, workers: int | None = None) -> None:
+        super().__init__()
         self._workers = workers or available_cores()
         self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> "Processes":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
 
     def __call__(self, steps: Sequence[Step[Result]], /) -> Iterator[Result]:
         """Run the steps; after an error no further step is started, and the error is raised."""
@@ -84,6 +73,7 @@ class Processes:
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("spawn"), _end_with_parent
             )
+            self.callback(self._pool.shutdown, cancel_futures=True)
         # The largest first, so that no core waits for one that was started last.
         order = sorted(steps, key=lambda step: step.size, reverse=True)
         futures = [self._pool.submit(_run, step) for step in order]
