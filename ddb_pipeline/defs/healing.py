@@ -120,9 +120,9 @@ class ShortLived:
         start, end = span = beginning(seconds_of(window.from_time))
         hours = DeliveryHour.of(start).until(DeliveryHour.of(end).plus(2))
         paths = [
-            f"{pipeline.bucket}/{path}"
+            pipeline.lake.path(path)
             for hour in hours
-            for path in hour_objects(cloud.s3, pipeline.bucket, hour).keys(hour)
+            for path in hour_objects(cloud.s3, pipeline.lake, hour).keys(hour)
         ]
         delivered = delivered_items(cloud.filesystem(), paths, span)
         return cls(cloud, pipeline.dynamodb_table, delivered, key)

@@ -94,7 +94,7 @@ SNAPSHOT_ADVICE = {
     Problem.OLD: "Run the job export_table.",
 }
 CHANGES_ADVICE = {**SNAPSHOT_ADVICE, Problem.OLD: "Run the job export_changes."}
-CURRENT_ADVICE = {
+CURRENT_ADVICE: Mapping[Problem, str] = {
     # The size of a view's files is that of its buckets, which is chosen for their merge.
     **{problem: "Materialise {asset}." for problem in Problem if problem != Problem.SMALL_FILES},
     Problem.OLD: "Materialise {asset}, and look at the check current_equals_source.",

@@ -74,7 +74,7 @@ def viewed_rows(settings: Settings, engine: str, merged_by: str) -> dict[str, di
 
 def forget_view(cloud: CloudResource) -> None:
     """Have the next run build the view anew, of all exports."""
-    for stored in list_objects(cloud.s3, PIPELINE.bucket, CURRENT_PREFIX):
+    for stored in list_objects(cloud.s3, PIPELINE.lake, CURRENT_PREFIX):
         cloud.s3.delete_object(Bucket=PIPELINE.bucket, Key=stored.key)
 
 

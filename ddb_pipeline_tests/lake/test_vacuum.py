@@ -19,6 +19,7 @@ from ddb_pipeline.lake import vacuum as module
 from ddb_pipeline.lake.compacted_hours import COMPACTED_HOURS_PREFIX
 from ddb_pipeline.lake.generations import read_generation
 from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.lake.vacuum import (
     RETIRED_CHANGES_PREFIX,
     RETIRED_PREFIX,
@@ -104,7 +105,8 @@ class VacuumedLake:
         )
         changes = f"changes/export_id={export_id}/"
         for name in ("p.parquet", "_SUCCESS"):
-            lake.s3.put_object(Bucket=lake.bucket, Key=lake.root.object_key(changes + name), Body=b"x")
+            key = lake.root.object_key(changes + name)
+            lake.s3.put_object(Bucket=lake.bucket, Key=key, Body=b"x")
         publish_export(
             lake.glue,
             self.changes,
@@ -298,8 +300,8 @@ def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
     vacuumed.run(31)
     delete = module._delete
 
-    def stopping(s3: Any, bucket: str, keys: Any) -> None:
-        delete(s3, bucket, keys[:1])
+    def stopping(s3: Any, lake: LakeRoot, keys: Any) -> None:
+        delete(s3, lake, keys[:1])
         if "exports/" in keys[0]:
             raise KeyboardInterrupt
 
