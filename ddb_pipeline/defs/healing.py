@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 
 import dagster as dg
@@ -32,7 +31,12 @@ from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.healed_changes import HealedChanges, event_id, healed_record
 from ddb_pipeline.lake.healing_windows import seconds_of
 from ddb_pipeline.lake.layout import DeliveryHour
-from ddb_pipeline.lake.short_lived import Delivered, beginning, deletion, delivered_items
+from ddb_pipeline.lake.short_lived import (
+    ExportedKeys,
+    deletion,
+    delivered_alone,
+    delivered_in,
+)
 from ddb_pipeline.lake.source_items import items_by_key, key_item, key_text
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -60,8 +64,7 @@ def heal_window(
         poll_seconds=1.0 if cloud.embedded else 30.0,
     )
     opened = open_export(cloud.filesystem(), state.folder)
-    short_lived = ShortLived.before(cloud, pipeline, window)
-    changes = add_changes(cloud, pipeline, short_lived.and_changes(*opened))
+    changes = add_changes(cloud, pipeline, changes_of(cloud, pipeline, window, *opened))
     return Cure(
         state.export_id,
         seconds_of(window.from_time),
@@ -96,49 +99,53 @@ def requested(
     return start(context.run_id) if state.status == FAILED else state
 
 
-@dataclass(frozen=True, slots=True)
-class ShortLived:
-    """Items that were delivered at the beginning of a window, and may be deleted without a trace.
+def changes_of(
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    window: Window,
+    folder: ExportFolder,
+    export: Export,
+) -> Iterator[ItemChange]:
+    """The changes of a window: those of its export, then the deletes of which it has nothing.
 
-    Attributes:
-        delivered: their last changes.
-        key: the key's attributes.
+    Without these where the lake has pseudonyms for keys, with which the table cannot be asked.
     """
-
-    cloud: CloudResource
-    table: str
-    delivered: Delivered
-    key: tuple[KeyAttribute, ...]
-
-    @classmethod
-    def before(cls, cloud: CloudResource, pipeline: PipelineConfig, window: Window) -> "ShortLived":
-        """Those of a window; none where the lake has pseudonyms for keys."""
-        types = key_types(cloud.dynamodb, pipeline.dynamodb_table)
+    types = key_types(cloud.dynamodb, pipeline.dynamodb_table)
+    exported = ExportedKeys()
+    for file in export.files:
+        for change in read_changes(folder, file, export.format):
+            exported.add(key_text(change.keys))
+            yield change
+    if not configured_redaction(pipeline).includes(tuple(types)):
         key = tuple(KeyAttribute(name, types[name]) for name in sorted(types))
-        if configured_redaction(pipeline).includes(tuple(types)):
-            return cls(cloud, pipeline.dynamodb_table, {}, key)
-        start, end = span = beginning(seconds_of(window.from_time))
-        hours = DeliveryHour.of(start).until(DeliveryHour.of(end).plus(2))
-        paths = [
-            pipeline.lake.path(path)
-            for hour in hours
-            for path in hour_objects(cloud.s3, pipeline.lake, hour).keys(hour)
-        ]
-        delivered = delivered_items(cloud.filesystem(), paths, span)
-        return cls(cloud, pipeline.dynamodb_table, delivered, key)
+        yield from short_lived_deletes(cloud, pipeline, window, key, exported)
 
-    def and_changes(self, folder: ExportFolder, export: Export) -> Iterator[ItemChange]:
-        """The changes of the window's export, then the deletes of which it has nothing."""
-        left = dict(self.delivered)
-        for file in export.files:
-            for change in read_changes(folder, file, export.format):
-                if left:
-                    left.pop(key_text(change.keys), None)
-                yield change
-        items = items_by_key(self.cloud.dynamodb, self.table, self.key, list(left))
-        for text, item in items.items():
-            if item is None:
-                yield deletion(key_item(text, self.key), left[text])
+
+def short_lived_deletes(
+    cloud: CloudResource,
+    pipeline: PipelineConfig,
+    window: Window,
+    key: tuple[KeyAttribute, ...],
+    exported: ExportedKeys,
+) -> Iterator[ItemChange]:
+    """The deletes of items that the window created and deleted, and whose creation was delivered.
+
+    Args:
+        exported: the keys of the window's export.
+    """
+    start, end = span = delivered_in((seconds_of(window.from_time), seconds_of(window.to_time)))
+    # Changes are delivered some time after they happened.
+    hours = DeliveryHour.of(start).until(DeliveryHour.of(end).plus(2))
+    paths = [
+        pipeline.lake.path(path)
+        for hour in hours
+        for path in hour_objects(cloud.s3, pipeline.lake, hour).keys(hour)
+    ]
+    delivered = delivered_alone(cloud.filesystem(), paths, span, exported.sorted())
+    items = items_by_key(cloud.dynamodb, pipeline.dynamodb_table, key, list(delivered))
+    for text, item in items.items():
+        if item is None:
+            yield deletion(key_item(text, key), delivered[text])
 
 
 def add_changes(

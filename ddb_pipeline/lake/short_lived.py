@@ -1,15 +1,18 @@
-"""Items that were created shortly before a gap and deleted in it.
+"""Items that the window of an export created and deleted, of which only the creation was delivered.
 
-A gap's first window begins a little before the gap. An incremental export has nothing of an item
-that was created and deleted in its window, so that the end of an item whose creation was delivered
-in that time is in no export and in no record. Such an item is one that was delivered then, is not
-in the export, and is no longer in the table.
+An incremental export has nothing of an item that was created and deleted in its window. The window
+that heals a gap begins before the gap, since the moment from which on changes are lost is known
+only roughly. Where the creation was delivered and the delete is lost, the lake would keep the item.
+It is one that was delivered in the window as existing, is not in the export, and is no longer in
+the table.
 """
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs
@@ -19,56 +22,120 @@ from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.export.layout import ItemChange
 from ddb_pipeline.export.rows.changes import REMOVE
 from ddb_pipeline.hive.names import EVENT_NAME, EVENT_TIME, KEYS
-from ddb_pipeline.lake.current.keys import canonical_texts
+from ddb_pipeline.lake.current.keys import Hashes, canonical_texts, hashes
 from ddb_pipeline.lake.current.rows import epoch_micros
-from ddb_pipeline.lake.gaps import PAD_BEFORE
 
 SLACK_SECONDS: Final = 2.0
 """By how much the stream's times may differ from those of the writes."""
 BATCH_ROWS: Final = 64 * 1024
 MICROS: Final = 1_000_000
+COLUMNS: Final = [KEYS, EVENT_TIME, EVENT_NAME]
 
+Span = tuple[float, float]
+"""From a moment, inclusive, to another, exclusive, epoch seconds."""
 Delivered = dict[str, int]
 """The time of each item's last change, microseconds of the epoch, by the key's canonical text."""
+Changes = tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.bool_]]
+"""Canonical keys, times in microseconds of the epoch, and which changes are deletes."""
 
 
-def beginning(window_start: float) -> tuple[float, float]:
-    """The time, epoch seconds, in which creations were delivered although a window has begun."""
-    return window_start - SLACK_SECONDS, window_start + PAD_BEFORE + SLACK_SECONDS
+def delivered_in(window: Span) -> Span:
+    """The event times of the changes of a window."""
+    return window[0] - SLACK_SECONDS, window[1] - SLACK_SECONDS
 
 
-def delivered_items(
-    filesystem: pyarrow.fs.FileSystem, paths: Iterable[str], span: tuple[float, float]
+class ExportedKeys:
+    """The keys of an export, 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._found = array("Q")
+        self._texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Add a canonical key."""
+        self._texts.append(text)
+        if len(self._texts) >= BATCH_ROWS:
+            self._hash()
+
+    def sorted(self) -> Hashes:
+        """The hashes of the keys."""
+        self._hash()
+        return np.sort(np.frombuffer(self._found, np.uint64))
+
+    def _hash(self) -> None:
+        self._found.frombytes(hashes(pa.array(self._texts, pa.string())).tobytes())
+        self._texts.clear()
+
+
+def delivered_alone(
+    filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], span: Span, exported: Hashes
 ) -> Delivered:
-    """The items that were delivered in a time, by Parquet of the change log, and not as deleted.
+    """The items that were delivered in a time, last of all as existing, and are in no export.
+
+    Holds 17 bytes of each change that is not of an exported item.
 
     Args:
-        span: epoch seconds, from the first inclusive to the second exclusive.
+        paths: Parquet of the change log.
+        exported: sorted hashes of keys.
     """
-    newest: dict[str, tuple[int, bool]] = {}
+    pieces = []
+    for keys, micros, deleted in _changes(filesystem, paths, span):
+        numbers = hashes(keys)
+        left = ~_among(numbers, exported)
+        pieces.append((numbers[left], micros[left], deleted[left]))
+    if not pieces:
+        return {}
+    numbers, micros, deleted = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    order = np.lexsort((deleted, micros, numbers))
+    is_last = np.append(np.diff(numbers[order].view(np.int64)) != 0, True)[: len(order)]
+    newest = order[is_last]
+    existing = np.sort(numbers[newest[~deleted[newest]]])
+    return _times_of(filesystem, paths, span, existing) if len(existing) else {}
+
+
+def _times_of(
+    filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], span: Span, wanted: Hashes
+) -> Delivered:
+    """The last changes of the items with these sorted hashes."""
+    found: Delivered = {}
+    for keys, micros, _ in _changes(filesystem, paths, span):
+        rows = np.flatnonzero(_among(hashes(keys), wanted))
+        texts = keys.take(pa.array(rows)).to_pylist()
+        for text, time in zip(texts, micros[rows].tolist(), strict=True):
+            found[text] = max(found.get(text, time), time)
+    return found
+
+
+def _among(numbers: Hashes, among: Hashes) -> npt.NDArray[np.bool_]:
+    if not len(among):
+        return np.zeros(len(numbers), np.bool_)
+    positions = np.minimum(np.searchsorted(among, numbers), len(among) - 1)
+    found: npt.NDArray[np.bool_] = among[positions] == numbers
+    return found
+
+
+def _changes(
+    filesystem: pyarrow.fs.FileSystem, paths: Iterable[str], span: Span
+) -> Iterator[Changes]:
+    """The changes of a time in Parquet of the change log."""
     for path in paths:
         with filesystem.open_input_file(path) as source:
             file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
-            if not {KEYS, EVENT_TIME, EVENT_NAME} <= set(file.schema_arrow.names):
-                continue
-            names = [KEYS, EVENT_TIME, EVENT_NAME]
-            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                for key, change in _changes_in(pa.Table.from_batches([batch]), span):
-                    newest[key] = max(newest.get(key, change), change)
-    return {key: micros for key, (micros, is_deleted) in newest.items() if not is_deleted}
+            if set(COLUMNS) <= set(file.schema_arrow.names):
+                for batch in file.iter_batches(BATCH_ROWS, columns=COLUMNS, use_threads=False):
+                    yield _within(pa.Table.from_batches([batch]), span)
 
 
-def _changes_in(
-    table: pa.Table, span: tuple[float, float]
-) -> Iterator[tuple[str, tuple[int, bool]]]:
-    """The changes of a time: key, time, and whether the item was deleted."""
-    table = table.filter(pc.and_(pc.is_valid(table.column(KEYS)), pc.is_valid(table[EVENT_TIME])))
+def _within(table: pa.Table, span: Span) -> Changes:
+    table = table.filter(
+        pc.and_(pc.is_valid(table.column(KEYS)), pc.is_valid(table.column(EVENT_TIME)))
+    )
     micros = epoch_micros(table)
     inside = np.flatnonzero((micros >= span[0] * MICROS) & (micros < span[1] * MICROS))
     rows = table.take(pa.array(inside))
-    keys = canonical_texts(rows.column(KEYS).combine_chunks()).to_pylist()
-    deleted = pc.equal(rows.column(EVENT_NAME), REMOVE).to_pylist()
-    yield from zip(keys, zip(micros[inside].tolist(), deleted, strict=True), strict=True)
+    keys = canonical_texts(rows.column(KEYS).combine_chunks())
+    deleted = pc.equal(rows.column(EVENT_NAME).combine_chunks(), REMOVE)
+    return keys, micros[inside], deleted.to_numpy(zero_copy_only=False).astype(np.bool_)
 
 
 def deletion(keys: Item, micros: int) -> ItemChange:

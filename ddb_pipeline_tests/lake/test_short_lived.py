@@ -11,9 +11,8 @@ import pytest
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.merge import Horizon, merge
 from ddb_pipeline.lake.current.rows import of_stream, state_schema, tombstone_schema
-from ddb_pipeline.lake.gaps import PAD_BEFORE
 from ddb_pipeline.lake.healed_changes import healed_record
-from ddb_pipeline.lake.short_lived import SLACK_SECONDS, beginning, deletion, delivered_items
+from ddb_pipeline.lake.short_lived import ExportedKeys, deletion, delivered_alone, delivered_in
 
 START = 1_780_000_000
 KEY = '{"id":"a"}'
@@ -33,26 +32,36 @@ def rows(*changes: tuple[str, int, str]) -> pa.Table:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ([], {}),
         ([("a", 1, "INSERT")], {KEY: 1}),
+        ([("a", 1, "INSERT"), ("exported", 2, "MODIFY")], {KEY: 1}),
         ([("a", -2, "MODIFY")], {KEY: -2}),
         ([("a", -3, "INSERT")], {}),
-        ([("a", int(PAD_BEFORE + SLACK_SECONDS), "INSERT")], {}),
+        ([("a", 898, "INSERT")], {}),
         ([("a", 1, "INSERT"), ("a", 3, "REMOVE")], {}),
         ([("a", 3, "INSERT"), ("a", 1, "REMOVE")], {KEY: 3}),
+        ([("a", 3, "INSERT"), ("a", 1, "INSERT"), ("b", 2, "REMOVE")], {KEY: 3}),
         ([("a", 3, "REMOVE"), ("a", 3, "INSERT")], {}),
     ],
 )
-def test_items_that_were_delivered_at_the_beginning(
+def test_items_that_were_delivered_and_not_exported(
     changes: list[tuple[str, int, str]], expected: dict[str, int], tmp_path: Path
 ) -> None:
-    local, span = pyarrow.fs.LocalFileSystem(), beginning(START)
+    local, span = pyarrow.fs.LocalFileSystem(), delivered_in((START, START + 900))
     paths = []
     for number, change in enumerate(changes):
         paths.append(str(tmp_path / f"{number}.parquet"))
         pq.write_table(rows(change), paths[-1])
     pq.write_table(pa.table({"other": [1]}), tmp_path / "without.parquet")
-    found = delivered_items(local, [*paths, str(tmp_path / "without.parquet")], span)
+    exported = ExportedKeys()
+    for key in ("x", "exported", "y"):
+        exported.add(f'{{"id":"{key}"}}')
+    found = delivered_alone(
+        local, [*paths, str(tmp_path / "without.parquet")], span, exported.sorted()
+    )
     assert found == {key: (START + at) * 1_000_000 for key, at in expected.items()}
+    alone = delivered_alone(local, paths, span, ExportedKeys().sorted())
+    assert set(found) <= set(alone)
 
 
 @pytest.mark.parametrize(("later", "alive"), [(0, False), (1, True)])
