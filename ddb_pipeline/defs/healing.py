@@ -133,7 +133,8 @@ def short_lived_deletes(
     Args:
         exported: the keys of the window's export.
     """
-    start, end = span = delivered_in((seconds_of(window.from_time), seconds_of(window.to_time)))
+    window_end = seconds_of(window.to_time)
+    start, end = span = delivered_in((seconds_of(window.from_time), window_end))
     # Changes are delivered some time after they happened.
     hours = DeliveryHour.of(start).until(DeliveryHour.of(end).plus(2))
     paths = [
@@ -142,10 +143,10 @@ def short_lived_deletes(
         for path in hour_objects(cloud.s3, pipeline.lake, hour).keys(hour)
     ]
     delivered = delivered_alone(cloud.filesystem(), paths, span, exported.sorted())
-    items = items_by_key(cloud.dynamodb, pipeline.dynamodb_table, key, list(delivered))
+    items = items_by_key(cloud.dynamodb, pipeline.dynamodb_table, key, sorted(delivered))
     for text, item in items.items():
         if item is None:
-            yield deletion(key_item(text, key), delivered[text])
+            yield deletion(key_item(text, key), window_end)
 
 
 def add_changes(

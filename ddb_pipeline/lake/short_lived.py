@@ -33,8 +33,6 @@ COLUMNS: Final = [KEYS, EVENT_TIME, EVENT_NAME]
 
 Span = tuple[float, float]
 """From a moment, inclusive, to another, exclusive, epoch seconds."""
-Delivered = dict[str, int]
-"""The time of each item's last change, microseconds of the epoch, by the key's canonical text."""
 Changes = tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.bool_]]
 """Canonical keys, times in microseconds of the epoch, and which changes are deletes."""
 
@@ -69,8 +67,9 @@ class ExportedKeys:
 
 def delivered_alone(
     filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], span: Span, exported: Hashes
-) -> Delivered:
-    """The items that were delivered in a time, last of all as existing, and are in no export.
+) -> set[str]:
+    """The canonical keys of the items that were delivered in a time, last of all as existing, and
+    are not in the export.
 
     Holds 17 bytes of each change that is not of an exported item.
 
@@ -84,25 +83,15 @@ def delivered_alone(
         left = ~_among(numbers, exported)
         pieces.append((numbers[left], micros[left], deleted[left]))
     if not pieces:
-        return {}
+        return set()
     numbers, micros, deleted = (np.concatenate(each) for each in zip(*pieces, strict=True))
     order = np.lexsort((deleted, micros, numbers))
     is_last = np.append(np.diff(numbers[order].view(np.int64)) != 0, True)[: len(order)]
     newest = order[is_last]
     existing = np.sort(numbers[newest[~deleted[newest]]])
-    return _times_of(filesystem, paths, span, existing) if len(existing) else {}
-
-
-def _times_of(
-    filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], span: Span, wanted: Hashes
-) -> Delivered:
-    """The last changes of the items with these sorted hashes."""
-    found: Delivered = {}
-    for keys, micros, _ in _changes(filesystem, paths, span):
-        rows = np.flatnonzero(_among(hashes(keys), wanted))
-        texts = keys.take(pa.array(rows)).to_pylist()
-        for text, time in zip(texts, micros[rows].tolist(), strict=True):
-            found[text] = max(found.get(text, time), time)
+    found: set[str] = set()
+    for keys, _, _ in _changes(filesystem, paths, span) if len(existing) else ():
+        found.update(keys.filter(pa.array(_among(hashes(keys), existing))).to_pylist())
     return found
 
 
@@ -138,9 +127,10 @@ def _within(table: pa.Table, span: Span) -> Changes:
     return keys, micros[inside], deleted.to_numpy(zero_copy_only=False).astype(np.bool_)
 
 
-def deletion(keys: Item, micros: int) -> ItemChange:
-    """The delete of an item that was last changed at a time, in whole seconds as the stream has it.
+def deletion(keys: Item, window_end: float) -> ItemChange:
+    """The delete of an item that a window created and deleted.
 
-    It is newer than that change, and older than every later one.
+    When it was deleted is not known. At the window's end, epoch seconds, it is newer than every
+    change in the window and than a full export within it, and older than every later change.
     """
-    return ItemChange(keys, None, None, micros // MICROS * MICROS + 999_000)
+    return ItemChange(keys, None, None, round(window_end * MICROS) - 1_000)
