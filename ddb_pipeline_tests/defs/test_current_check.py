@@ -43,7 +43,7 @@ class Checked:
         name = new_lake(cloud, "checked")
         self.cloud = cloud
         self.pipeline = PipelineConfig(
-            name=name,
+            name=name.replace("-", "_"),
             bucket=name,
             database=name,
             current=CurrentView.EXPORTS,
