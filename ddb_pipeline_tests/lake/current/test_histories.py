@@ -36,7 +36,7 @@ LOCAL = pyarrow.fs.LocalFileSystem()
 MINUTE = 60_000_000
 SLACK = 5 * MINUTE
 SEEDS = st.integers(0, 10**9)
-HISTORIES = int(os.environ.get("DDB_PIPELINE_HISTORIES", "30"))
+HISTORIES = int(os.environ.get("DDB_PIPELINE_HISTORIES", "22"))
 """For each of the four ways in which changes arrive."""
 histories = settings(
     max_examples=HISTORIES,
