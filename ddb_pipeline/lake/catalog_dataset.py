@@ -14,7 +14,7 @@ import pyarrow.fs
 
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.errors import DdbPipelineError
-from ddb_pipeline.glue.catalog import CatalogTable, TableReference, read_table
+from ddb_pipeline.glue.catalog import CatalogTable, TableReference
 from ddb_pipeline.glue.partition_pages import all_partitions, partitions_with
 from ddb_pipeline.glue.partitions import CatalogPartition
 from ddb_pipeline.parquet.dataset import PartitionFiles, may_match, parquet_dataset
@@ -79,13 +79,6 @@ def catalog_dataset(
             PartitionFiles(paths, values) for (values, _), paths in zip(chosen, listed, strict=True)
         ]
     return parquet_dataset(filesystem, files, schema)
-
-
-def read_catalog_dataset(
-    glue: "GlueClient", filesystem: pyarrow.fs.FileSystem, reference: TableReference
-) -> ds.Dataset:
-    """The whole of a table; see :func:`catalog_dataset`."""
-    return catalog_dataset(glue, filesystem, read_table(glue, reference))
 
 
 def data_files(filesystem: pyarrow.fs.FileSystem, location: str) -> tuple[str, ...]:

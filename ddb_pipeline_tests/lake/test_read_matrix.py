@@ -48,7 +48,7 @@ from ddb_pipeline.hive.types import (
     StructType,
     parse_type,
 )
-from ddb_pipeline.lake.catalog_dataset import data_files, read_catalog_dataset
+from ddb_pipeline.lake.catalog_dataset import catalog_dataset, data_files
 from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.current.manifest import MANIFEST, Manifest, Snapshot
@@ -329,14 +329,14 @@ def dataset(request: pytest.FixtureRequest, embedded_aws: Endpoint) -> Dataset:
 
 def by_pyarrow(dataset: Dataset, folder: Path, spark: Any) -> list[dict[str, Any]]:
     cloud = dataset.cloud
-    found = read_catalog_dataset(cloud.glue, cloud.filesystem(), dataset.table.reference)
+    found = catalog_dataset(cloud.glue, cloud.filesystem(), dataset.table)
     rows: list[dict[str, Any]] = found.to_table().to_pylist()
     return rows
 
 
 def by_pandas(dataset: Dataset, folder: Path, spark: Any) -> list[dict[str, Any]]:
     cloud = dataset.cloud
-    found = read_catalog_dataset(cloud.glue, cloud.filesystem(), dataset.table.reference)
+    found = catalog_dataset(cloud.glue, cloud.filesystem(), dataset.table)
     frame = frame_of(pd.DataFrame, found)
     arrays: Any = {name: pa.chunked_array(pa.array(frame[name].array)) for name in frame.columns}
     columns = {name: array.to_pylist() for name, array in arrays.items()}

@@ -20,7 +20,7 @@ from ddb_pipeline.glue.catalog import TableReference, create_table, read_table
 from ddb_pipeline.glue.lake_table import LakePartition, parquet_definition, register_partitions
 from ddb_pipeline.glue.partition_pages import all_partitions
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake.catalog_dataset import MissingPartitionError, read_catalog_dataset
+from ddb_pipeline.lake.catalog_dataset import MissingPartitionError, catalog_dataset
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.resources.asset_data import AssetDataError
@@ -383,10 +383,10 @@ class TestCatalog:
         assert first.columns == (Column("n", "bigint"), Column("t", "timestamp"))
         assert first.location == in_s3.metadata(result, "scores")["dagster/uri"]
         filesystem = cloud.filesystem()
-        rows = read_catalog_dataset(cloud.glue, filesystem, reference).to_table()
+        rows = catalog_dataset(cloud.glue, filesystem, read_table(cloud.glue, reference)).to_table()
         assert rows.to_pylist() == [{"n": 1, "t": datetime(1970, 1, 1)}]
         in_s3.run(scores)
-        rows = read_catalog_dataset(cloud.glue, filesystem, reference).to_table()
+        rows = catalog_dataset(cloud.glue, filesystem, read_table(cloud.glue, reference)).to_table()
         assert rows.to_pylist() == [{"d": Decimal("1.5")}]
         defs = dg.Definitions(assets=[scores], resources=in_s3.resources)
         own: Any = defs.load_asset_value("scores", python_type=pa.Table, instance=in_s3.instance)
@@ -419,7 +419,9 @@ class TestCatalog:
         )
         found = {p.values: p.columns for p in all_partitions(cloud.glue, reference)}
         assert found == {(key,): (Column("n", "bigint"),) for key in types}
-        rows = read_catalog_dataset(cloud.glue, cloud.filesystem(), reference).to_table()
+        rows = catalog_dataset(
+            cloud.glue, cloud.filesystem(), read_table(cloud.glue, reference)
+        ).to_table()
         assert sorted(rows.to_pylist(), key=str) == [
             {"n": number, "day": f"2026-01-{number:02}"} for number in (1, 2, 3)
         ]
