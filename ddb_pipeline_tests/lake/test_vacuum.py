@@ -298,7 +298,7 @@ def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
     vacuumed.put_changes(NEW, start)
     vacuumed.view = ViewNeeds(start.timestamp() + 3600)
     vacuumed.run(31)
-    delete = module._delete
+    delete = module.delete_objects
 
     def stopping(s3: Any, lake: LakeRoot, keys: Any) -> None:
         delete(s3, lake, keys[:1])
@@ -306,7 +306,7 @@ def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_delete", stopping)
+        patched.setattr(module, "delete_objects", stopping)
         with pytest.raises(KeyboardInterrupt):
             vacuumed.run(33)
     assert f"exports/AWSDynamoDB/{NEW}/manifest-summary.json" not in vacuumed.names()
