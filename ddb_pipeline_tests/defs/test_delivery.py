@@ -1,8 +1,7 @@
 """Hours of the stream as Dagster materialises them: open ones registered, closed ones compacted."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -13,9 +12,7 @@ from ddb_pipeline.config.names import lake_table, stream_location
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
-from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.delivery import is_closed, wanted_version
 from ddb_pipeline.defs.vacuum import needed_since
 from ddb_pipeline.embedded.process import stop
@@ -28,6 +25,7 @@ from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.lake.reconciliation_state import ReconciliationState, read_state, write_state
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.delivered_hours import DeliveredHours
 
 OPEN = DeliveryHour.of(time.time())
 CLOSED = OPEN.plus(-3)
@@ -40,41 +38,8 @@ PIPELINE = PipelineConfig(
 CRAWLED = [Column("log_id", "string"), Column("n", "int")]
 
 
-@dataclass(frozen=True)
-class Account:
-    settings: Settings
-    cloud: CloudResource
-    instance: dg.DagsterInstance
-
-    def land(
-        self,
-        hour: DeliveryHour,
-        name: str,
-        document: bytes,
-        columns: Sequence[Column] = CRAWLED,
-    ) -> None:
-        body = convert([document], columns).parquet
-        assert body is not None
-        key = f"{hour.prefix}{name}.parquet"
-        self.cloud.s3.put_object(
-            Bucket=PIPELINE.bucket, Key=PIPELINE.lake.object_key(key), Body=body
-        )
-
-    def materialize(self, hour: DeliveryHour) -> dict[str, Any]:
-        """Metadata and data version of a run for an hour."""
-        result = (
-            build_defs(self.settings)
-            .resolve_implicit_global_asset_job_def()
-            .execute_in_process(
-                asset_selection=[asset_key(PIPELINE, PARQUET_STREAM)],
-                partition_key=hour.partition_key,
-                instance=self.instance,
-            )
-        )
-        (event,) = result.get_asset_materialization_events()
-        found = event.materialization
-        version = (found.tags or {})["dagster/data_version"]
-        return {**{k: v.value for k, v in found.metadata.items()}, "version": version}
+class Account(DeliveredHours):
+    """The account of the pipeline."""
 
     def vacuum(self, *, dry_run: bool) -> dict[str, Any]:
         """The metadata of a run of the job."""
@@ -112,7 +77,7 @@ def test_an_open_hour_is_registered_and_a_closed_one_compacted(account: Account)
     for hour in (OPEN, CLOSED):
         for number in range(3):
             document = b'{"log_id":"a","n":%d}' % number
-            account.land(hour, f"part-{number}", document)
+            account.land(hour, f"part-{number}", document, CRAWLED)
         account.materialize(OPEN)
     landed, compacted = account.materialize(OPEN), account.materialize(CLOSED)
     assert (landed["files"], landed["dagster/partition_row_count"]) == (3, 3)
@@ -129,7 +94,7 @@ def test_an_open_hour_is_registered_and_a_closed_one_compacted(account: Account)
 @pytest.mark.embedded
 def test_a_closed_hour_that_cannot_be_compacted_is_registered_as_it_is(account: Account) -> None:
     hour = CLOSED.plus(-1)
-    account.land(hour, "part", b'{"log_id":"a","n":1}')
+    account.land(hour, "part", b'{"log_id":"a","n":1}', CRAWLED)
     account.land(hour, "other", b'{"log_id":[7]}', [Column("log_id", "array<int>")])
     found = account.materialize(hour)
     assert "log_id is list" in found["not_compacted"]
@@ -150,7 +115,7 @@ def test_a_closed_hour_without_objects(account: Account) -> None:
 def test_the_vacuum_removes_the_raw_objects_of_a_compacted_hour(account: Account) -> None:
     """And the landing sensor requests no run for it."""
     hour = CLOSED.plus(-30)
-    account.land(hour, "part", b'{"log_id":"a","n":1}')
+    account.land(hour, "part", b'{"log_id":"a","n":1}', CRAWLED)
     version = account.materialize(hour)["version"]
     found = [account.vacuum(dry_run=dry_run) for dry_run in (True, False, False)]
     assert [(each["dry_run"], each["objects"]) for each in found] == [

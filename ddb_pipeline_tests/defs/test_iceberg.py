@@ -23,9 +23,7 @@ from ddb_pipeline.config.names import (
 )
 from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
 from ddb_pipeline.config.settings import Settings
-from ddb_pipeline.conversion.convert import convert
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.asset_keys import PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.current import store_of
 from ddb_pipeline.defs.iceberg import publish_current, publish_hour, vacuum_iceberg
 from ddb_pipeline.embedded.process import stop
@@ -39,6 +37,7 @@ from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.iceberg import current_target, stream_target
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 from ddb_pipeline_tests.lake.current.conftest import ViewOfItems
+from ddb_pipeline_tests.support.delivered_hours import DeliveredHours
 
 pytestmark = pytest.mark.embedded
 
@@ -57,33 +56,8 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Account:
-    settings: Settings
-    cloud: CloudResource
-    instance: dg.DagsterInstance
+class Account(DeliveredHours):
     folder: Path
-
-    def land(self, hour: DeliveryHour, name: str, document: bytes) -> None:
-        body = convert([document], COLUMNS).parquet
-        assert body is not None
-        key = f"{hour.prefix}{name}.parquet"
-        self.cloud.s3.put_object(
-            Bucket=PIPELINE.bucket, Key=PIPELINE.lake.object_key(key), Body=body
-        )
-
-    def materialize(self, hour: DeliveryHour) -> dict[str, Any]:
-        """The metadata of a run for an hour."""
-        result = (
-            build_defs(self.settings)
-            .resolve_implicit_global_asset_job_def()
-            .execute_in_process(
-                asset_selection=[asset_key(PIPELINE, PARQUET_STREAM)],
-                partition_key=hour.partition_key,
-                instance=self.instance,
-            )
-        )
-        (event,) = result.get_asset_materialization_events()
-        return {name: v.value for name, v in event.materialization.metadata.items()}
 
     def stream_rows(self) -> list[dict[str, Any]]:
         target = stream_target(self.cloud, PIPELINE)
@@ -119,15 +93,15 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 def test_a_compacted_hour_is_committed_with_what_arrives_late(account: Account) -> None:
-    account.land(HOUR, "one", b'{"log_id":"a","n":1}')
-    account.land(HOUR, "two", b'{"log_id":"b","n":2}')
+    account.land(HOUR, "one", b'{"log_id":"a","n":1}', COLUMNS)
+    account.land(HOUR, "two", b'{"log_id":"b","n":2}', COLUMNS)
     found = account.materialize(HOUR)
     # The plain table stays what Firehose converts with, and reads the hours that are open.
     assert found["dagster/table_name"] == str(lake_table(PIPELINE))
     assert found["iceberg_table"] == str(iceberg_table(PIPELINE, lake_table(PIPELINE)))
     assert found["iceberg_table"].startswith("tables_iceberg.")
     assert (found["iceberg_files_added"], found["iceberg_files_removed"]) == (1, 0)
-    account.land(HOUR, "late", b'{"log_id":"c","n":3}')
+    account.land(HOUR, "late", b'{"log_id":"c","n":3}', COLUMNS)
     late = account.materialize(HOUR)
     assert (late["iceberg_files_added"], late["iceberg_files_removed"]) == (1, 1)
     assert [(row["log_id"], row["delivery_hour"]) for row in account.stream_rows()] == [
@@ -143,7 +117,7 @@ def test_hours_committed_at_the_same_time_are_all_there_once(account: Account) -
     hours = [HOUR.plus(-1), HOUR.plus(-2)]
     lake = Lake(account.cloud.s3, account.cloud.filesystem(), PIPELINE.lake)
     for hour in hours:
-        account.land(hour, "one", b'{"log_id":"a","n":1}')
+        account.land(hour, "one", b'{"log_id":"a","n":1}', COLUMNS)
         compact_hour(lake, hour, lambda: COLUMNS, lambda _: None, CompactionOptions(int96=False))
     together = threading.Barrier(4)
 
@@ -160,7 +134,7 @@ def test_hours_committed_at_the_same_time_are_all_there_once(account: Account) -
 
 
 def test_commits_do_not_wake_the_schema_sensor(account: Account) -> None:
-    account.land(HOUR.plus(-5), "one", b'{"log_id":"a","n":1}')
+    account.land(HOUR.plus(-5), "one", b'{"log_id":"a","n":1}', COLUMNS)
     account.materialize(HOUR.plus(-5))
     bodies = Queue(account.cloud.sqs, PIPELINE.change_queue).take()
     databases = {json.loads(body)["detail"]["databaseName"] for body in bodies}
@@ -236,9 +210,9 @@ def test_the_vacuum_expires_snapshots_and_removes_their_files(account: Account) 
 def test_a_generation_that_a_snapshot_has_is_left(account: Account) -> None:
     """The Iceberg table still has the generation before: a run stopped before its commit."""
     hour = HOUR.plus(-8)
-    account.land(hour, "one", b'{"log_id":"a","n":1}')
+    account.land(hour, "one", b'{"log_id":"a","n":1}', COLUMNS)
     account.materialize(hour)
-    account.land(hour, "late", b'{"log_id":"b","n":2}')
+    account.land(hour, "late", b'{"log_id":"b","n":2}', COLUMNS)
     lake = Lake(account.cloud.s3, account.cloud.filesystem(), PIPELINE.lake)
     compact_hour(lake, hour, lambda: COLUMNS, lambda _: None)
     job = build_defs(account.settings).resolve_job_def("vacuum")
