@@ -33,6 +33,7 @@ def test_an_empty_lake(environment: dict[str, str]) -> None:
         "bytes": 0,
         "removals": [],
         "retired_snapshots": [],
+        "expired_iceberg_snapshots": [],
         "repaired_partitions": [],
         "more_to_remove": False,
     }
