@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from ddb_pipeline.config.names import relevance_location, scores_table
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.defs.asset_keys import (
@@ -19,7 +19,12 @@ from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_st
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
-from ddb_pipeline.lake.layout import RELEVANCE_PREFIX, STREAM_PREFIX, DeliveryHour
+from ddb_pipeline.lake.layout import (
+    COMPACTED_PREFIX,
+    RELEVANCE_PREFIX,
+    STREAM_PREFIX,
+    DeliveryHour,
+)
 from ddb_pipeline.lake.objects import read_object
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.spark import SparkRunner, spark_runner
@@ -74,7 +79,8 @@ def compute_scores(
 ) -> dg.MaterializeResult[None]:
     """Run the Spark job, then point the catalog table at the scores that it published."""
     with spark_runner(cloud, pipeline, settings.home) as runner:
-        job = SparkJob(STAGE, MODULE, tuple(job_arguments(runner, relevance).command_line()))
+        arguments = job_arguments(runner, pipeline, relevance)
+        job = SparkJob(STAGE, MODULE, tuple(arguments.command_line()))
         found = runner.run(context, job).get_materialize_result()
         runner.publish(RELEVANCE_PREFIX, last=(MANIFEST,))
     location = published_location(cloud, pipeline)
@@ -90,13 +96,28 @@ def compute_scores(
     )
 
 
-def job_arguments(runner: SparkRunner, relevance: RelevanceConfig) -> RelevanceArguments:
+def reads_compacted(pipeline: PipelineConfig) -> bool:
+    """Whether the job reads compacted hours, so that their raw objects may be removed.
+
+    Only where each event has its sequence number: otherwise the names of raw objects order events.
+    """
+    return pipeline.delivery_schema is DeliverySchema.LAKE
+
+
+def job_arguments(
+    runner: SparkRunner, pipeline: PipelineConfig, relevance: RelevanceConfig
+) -> RelevanceArguments:
     """What the job reads and writes where it runs, and the configured parameters."""
     # The job's window ends with the newest hour, so that a day more is needed.
     oldest = DeliveryHour.of(time.time()).plus(-24 * (relevance.window_days + 1))
     return RelevanceArguments(
         stream=runner.uri(STREAM_PREFIX, oldest.prefix),
         output=runner.uri(RELEVANCE_PREFIX),
+        compacted=(
+            runner.uri(COMPACTED_PREFIX, oldest.compacted_prefix)
+            if reads_compacted(pipeline)
+            else ""
+        ),
         history=runner.uri(relevance.history) if relevance.history else "",
         columns=LogColumns(**relevance.columns),
         half_life_days=relevance.half_life_days,

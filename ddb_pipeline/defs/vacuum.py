@@ -14,6 +14,7 @@ from ddb_pipeline.defs.current import store_of
 from ddb_pipeline.defs.current_exports import DAY, OLDEST_DAYS, full_exports
 from ddb_pipeline.defs.failures import readable_failures
 from ddb_pipeline.defs.iceberg import vacuum_iceberg
+from ddb_pipeline.defs.relevance import reads_compacted
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.lake.current_sources import HEALED, MICROS, snapshot_of
 from ddb_pipeline.lake.reconciliation_state import read_state
@@ -109,12 +110,12 @@ def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> 
 def needed_since(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> float:
     """Raw objects of hours that end later are still read at ``now``, epoch seconds.
 
-    By the check ``nothing_lost``, and by the relevance job in its window.
+    By the check ``nothing_lost``, and by a relevance job that reads no compacted hours.
     """
     table = describe_table(cloud.dynamodb, pipeline.dynamodb_table)
     state, _ = read_state(cloud.s3, pipeline.lake, table.latest_stream_arn)
     needed = state.needs_rows_since(now)
-    if pipeline.relevance:
+    if pipeline.relevance and not reads_compacted(pipeline):
         # The job's window ends with the newest hour, so that a day more is needed.
         needed = min(needed, now - (pipeline.relevance.window_days + 1) * DAY_SECONDS)
     return needed

@@ -70,6 +70,8 @@ class RelevanceArguments:
     Attributes:
         stream: URI of the folder with ``delivery_date=.../delivery_hour=.../`` folders of Parquet.
         output: URI of the folder for statistics, scores and the manifest that names the valid ones.
+        compacted: URI of a folder with such folders of compacted hours; empty for none. An hour
+            that is there is not read from ``stream``.
         history: URI of a snapshot's Parquet with logs older than the stream; empty for none.
         columns: where the logs have what the job reads.
         half_life_days: a search of this age, in days, has half the weight of a new one.
@@ -86,6 +88,7 @@ class RelevanceArguments:
 
     stream: str
     output: str
+    compacted: str = ""
     history: str = ""
     columns: LogColumns = field(default_factory=LogColumns)
     half_life_days: float = 14.0

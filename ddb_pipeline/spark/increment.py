@@ -7,21 +7,24 @@ hours were computed at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from ddb_pipeline.spark import hour_statistics
-from ddb_pipeline.spark.arguments import RelevanceArguments
+from ddb_pipeline.spark.arguments import RelevanceArguments, RelevanceError
 from ddb_pipeline.spark.hour_statistics import ClickWeights
 from ddb_pipeline.spark.manifest import (
+    GENERATION,
     HISTORY,
     HourEntry,
     Manifest,
     digest_of,
     epoch_hour,
     files_by_hour,
+    generation_files,
     hour_partition,
 )
 from ddb_pipeline.spark.search_logs import read_logs
@@ -30,6 +33,8 @@ from ddb_pipeline.spark.storage import Storage, StoredFile
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+READERS = 16
+"""Small files read at the same time."""
 Log = Callable[[str], None]
 """Writes a line to the job's log."""
 
@@ -76,16 +81,46 @@ class Increment:
 
     def source_files(self) -> dict[str, list[StoredFile]]:
         """List the files of each hour in the window, and of the history."""
-        hours = files_by_hour(self.storage.files(self.arguments.stream))
-        if hours:
-            newest = self.arguments.as_of_hour() or epoch_hour(max(hours)) + 1
+        # Listed first: what is then missing of an hour is in the generation that is read after it.
+        raw = files_by_hour(self.storage.files(self.arguments.stream))
+        compacted: dict[str, list[StoredFile]] = {}
+        if self.arguments.compacted:
+            compacted = files_by_hour(self.storage.files(self.arguments.compacted))
+        hours: dict[str, list[StoredFile]] = {}
+        if raw or compacted:
+            newest = self.arguments.as_of_hour() or epoch_hour(max({*raw, *compacted})) + 1
             oldest = newest - 24 * self.arguments.window_days
-            hours = {h: f for h, f in hours.items() if oldest <= epoch_hour(h) < newest}
+            hours = {h: f for h, f in raw.items() if oldest <= epoch_hour(h) < newest}
+            hours |= self._generations(
+                {h: f for h, f in compacted.items() if oldest <= epoch_hour(h) < newest}
+            )
         if self.arguments.history:
             found = self.storage.files(self.arguments.history)
             if found:
                 hours[HISTORY] = found
         return hours
+
+    def _generations(
+        self, compacted: Mapping[str, list[StoredFile]]
+    ) -> dict[str, list[StoredFile]]:
+        """The files of the current generations of hours; without those that have none."""
+        root = self.arguments.compacted.rstrip("/")
+
+        def current(hour: str) -> list[StoredFile]:
+            folder = f"{root}/{hour_partition(hour)}"
+            uri = f"{folder}/{GENERATION}"
+            text = self.storage.read_text(uri)
+            if text is None:
+                return []
+            try:
+                return generation_files(compacted[hour], text, uri)
+            except RelevanceError:
+                # It was committed after the folder had been listed.
+                return generation_files(self.storage.files(folder), text, uri)
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="generations") as pool:
+            found = dict(zip(compacted, pool.map(current, compacted), strict=True))
+        return {hour: files for hour, files in found.items() if files}
 
     def update(self, before: Manifest) -> Manifest:
         """Compute what has changed since a manifest and return the new manifest."""

@@ -20,6 +20,8 @@ from ddb_pipeline.spark.storage import StoredFile
 MANIFEST = "manifest.json"
 HISTORY = "history"
 """The key of a snapshot's statistics among those of the delivery hours."""
+GENERATION = "_current.json"
+"""The name of the object that names an hour's current generation, as in ``lake.generations``."""
 FORMAT = 1
 """Version of the manifest's format."""
 KEEP_UNREFERENCED = timedelta(hours=24)
@@ -145,6 +147,34 @@ def files_by_hour(files: Sequence[StoredFile]) -> dict[str, list[StoredFile]]:
         if found:
             hours.setdefault("-".join(found.groups()), []).append(file)
     return hours
+
+
+def generation_files(files: Sequence[StoredFile], text: str, uri: str) -> list[StoredFile]:
+    """The files of an hour's current generation, among those of all its generations.
+
+    Args:
+        files: the files of the hour's generations, each in a folder of its own.
+        text: the object that names the current one (``lake.generations``).
+        uri: of that object, for error messages.
+
+    Raises:
+        RelevanceError: the text names no generation, or a file that is gone.
+    """
+    try:
+        document: dict[str, Any] = json.loads(text)
+        names = {f"{document['folder']}/{path}" for path, *_ in document["files"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RelevanceError(
+            f"{uri} names no generation of compacted files ({error!r}). Compact the hour again: "
+            "materialise it in parquet_stream."
+        ) from error
+    found = {"/".join(file.uri.rsplit("/", 2)[-2:]): file for file in files}
+    if missing := sorted(names - found.keys()):
+        raise RelevanceError(
+            f"{uri} names the file {missing[0]}, which is not there. Run the job again: another "
+            "generation may have replaced it meanwhile."
+        )
+    return sorted(found[name] for name in names)
 
 
 def digest_of(files: Sequence[StoredFile]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
 from ddb_pipeline.config.names import lake_table, stream_location
-from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.definitions import build_defs
@@ -137,7 +137,9 @@ def test_since_when_raw_objects_are_needed(account: Account) -> None:
     now, cloud = time.time(), account.cloud
     assert needed_since(cloud, PIPELINE, now) == now - 26 * 3600
     scored = PIPELINE.model_copy(update={"relevance": RelevanceConfig(window_days=9)})
-    assert needed_since(cloud, scored, now) == now - 10 * 86_400
+    assert needed_since(cloud, scored, now) == now - 26 * 3600
+    crawled = scored.model_copy(update={"delivery_schema": DeliverySchema.CRAWLED})
+    assert needed_since(cloud, crawled, now) == now - 10 * 86_400
     arn = cloud.dynamodb.describe_table(TableName="delivered")["Table"]["LatestStreamArn"]
     missing = (Expected("digest", now - 3 * 86_400, "event"),)
     _, etag = read_state(cloud.s3, PIPELINE.lake, arn)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.lake.generations import CURRENT, Generation
+from ddb_pipeline.parquet.parts import Part
 from ddb_pipeline.spark.arguments import RelevanceArguments
 from ddb_pipeline.spark.increment import Increment
 from ddb_pipeline.spark.manifest import Manifest
@@ -23,6 +26,7 @@ EVENTS = pa.schema(
     ]
 )
 _SEQUENCE = count(10**22)
+PART = "part-0000.parquet"
 
 
 def event(log: str, document: int, *, name: str = "INSERT", **changed: Any) -> Row:
@@ -57,8 +61,24 @@ class Lake:
         stream = self.folder / "stream"
         write_hour(stream, FIRST_HOUR + hour, rows, name=name, schema=schema)
 
+    def compact(self, hour: int, rows: list[Row], number: int) -> Path:
+        """Write a generation of an hour, and one beside it that was never committed."""
+        folder = hour_folder(self.folder / "stream-compacted", FIRST_HOUR + hour)
+        for name in (f"{number:06d}-current", f"{number:06d}-killed"):
+            (folder / name).mkdir(parents=True)
+            table = pa.Table.from_pylist(rows, EVENTS)
+            pq.write_table(table.slice(0, 1) if "killed" in name else table, folder / name / PART)
+        generation = Generation(
+            number, f"{number:06d}-current", (Part(PART, len(rows), 1),), (), frozenset(), 0, 0.0
+        )
+        (folder / CURRENT).write_bytes(generation.render())
+        return hour_folder(self.folder / "stream", FIRST_HOUR + hour)
+
     def arguments(self, output: str, **changed: Any) -> RelevanceArguments:
-        return RelevanceArguments(str(self.folder / "stream"), str(self.folder / output), **changed)
+        compacted = self.folder / "stream-compacted"
+        return RelevanceArguments(
+            str(self.folder / "stream"), str(self.folder / output), str(compacted), **changed
+        )
 
     def update(self, **changed: Any) -> list[str]:
         """Update the statistics and return the hours that were computed."""
@@ -103,6 +123,25 @@ def test_a_new_hour_computes_only_itself(lake: Lake) -> None:
     lake.deliver(1, [event("c", 2)], "x")
     assert len(lake.update()) == 1
     assert lake.shown() == {1: 2, 2: 1}
+    assert lake.update() == []
+
+
+def test_a_compacted_hour_is_read_without_its_raw_files(lake: Lake) -> None:
+    repeated = event("a", 1)
+    rows = {0: [repeated, event("b", 2)], 1: [event("c", 3), event("a", 4)]}
+    lake.deliver(0, [*rows[0], repeated], "part-0")
+    lake.deliver(1, rows[1], "part-0")
+    lake.update()
+    expected = lake.statistics()
+    shutil.rmtree(lake.compact(0, rows[0], 1))
+    assert lake.update() == [f"{FIRST_HOUR % 24:02}"]
+    assert lake.statistics() == expected == lake.from_scratch()
+    # A late event, in the next generation; raw files of a compacted hour are not read.
+    late = event("d", 5)
+    lake.deliver(0, [event("x", 9)], "uncovered")
+    lake.compact(0, [*rows[0], late], 2)
+    assert lake.update() == [f"{FIRST_HOUR % 24:02}"]
+    assert lake.shown() == {2: 1, 3: 1, 4: 1, 5: 1}
     assert lake.update() == []
 
 

@@ -4,8 +4,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from ddb_pipeline.lake.generations import CURRENT, Generation
+from ddb_pipeline.parquet.parts import Part
 from ddb_pipeline.spark.arguments import RelevanceError
 from ddb_pipeline.spark.manifest import (
+    GENERATION,
     HourEntry,
     Manifest,
     ScoresEntry,
@@ -14,6 +17,7 @@ from ddb_pipeline.spark.manifest import (
     epoch_hour,
     files_by_hour,
     from_text,
+    generation_files,
     new_version,
     to_text,
 )
@@ -63,3 +67,17 @@ def test_the_digest_depends_on_the_files_and_not_on_their_order() -> None:
     replaced = [files[0], StoredFile(f"{HOUR}b", 5, 101)]
     assert digest_of(files) == digest_of(files[::-1])
     assert len({digest_of(files), digest_of(files[:1]), digest_of(replaced)}) == 3
+
+
+def test_the_generation_that_is_read_is_the_one_that_compaction_commits() -> None:
+    part = Part("part-0000.parquet", 1, 1)
+    text = Generation(2, "000002-b", (part,), (), frozenset(), 0, 0.0).render().decode()
+    old, new = (
+        StoredFile(f"s3://b/h/{name}/part-0000.parquet", 1, 1) for name in ("000001-a", "000002-b")
+    )
+    assert generation_files([old, new], text, "uri") == [new]
+    assert GENERATION == CURRENT
+    with pytest.raises(RelevanceError, match=r"000002-b/part-0000\.parquet, which is not there"):
+        generation_files([old], text, "uri")
+    with pytest.raises(RelevanceError, match="names no generation"):
+        generation_files([new], "[]", "uri")
