@@ -30,6 +30,7 @@ from ddb_pipeline.defs.failure_sensor import failed_batches_sensor, mapped
 from ddb_pipeline.defs.gaps import gap_sensor, healed_gaps_asset
 from ddb_pipeline.defs.health import health_checks, health_schedules
 from ddb_pipeline.defs.landing_sensor import landing_sensor
+from ddb_pipeline.defs.overview import overview_asset, overview_schedule
 from ddb_pipeline.defs.redelivery import failed_records_sensor, redelivered_asset
 from ddb_pipeline.defs.relevance import relevance_asset, relevance_sensor
 from ddb_pipeline.defs.replay import replay_jobs
@@ -58,6 +59,7 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
         assets=[
             *source_specs(settings),
             *(asset for pipeline in settings.pipelines for asset in assets(settings, pipeline)),
+            overview_asset(settings),
         ],
         asset_checks=[
             *map(type_conflicts_check, settings.pipelines),
@@ -80,6 +82,7 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
             *vacuum_schedules(settings, vacuum),
             *nothing_lost_schedules(settings, nothing_lost),
             *health_schedules(settings, health),
+            overview_schedule(settings),
         ],
         resources={
             "cloud": cloud,

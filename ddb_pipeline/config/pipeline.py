@@ -8,8 +8,10 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from ddb_pipeline.config.assets import AssetsConfig
 from ddb_pipeline.config.cron import checked_cron
 from ddb_pipeline.config.deployment import DeploymentConfig
+from ddb_pipeline.config.durations import seconds_of
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig, TableFormat
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
@@ -17,6 +19,7 @@ from ddb_pipeline.export.window import LONGEST_WINDOW, SHORTEST_WINDOW
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
+from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 from ddb_pipeline.lake.root import LakeRoot
 
@@ -31,7 +34,6 @@ LAKE_FOLDER = r"(?!\.+$)[a-zA-Z0-9_.-]+"
 Firehose expression: none of them gives these characters a meaning."""
 LONGEST_LAKE_PREFIX = 200
 """Leaves 824 of the 1,024 bytes of an S3 key to the layout."""
-SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 STREAM_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
 BUCKET_NAME = (
@@ -249,11 +251,21 @@ class PipelineConfig(DeploymentConfig):
     compaction: CompactionConfig = CompactionConfig()
     retention: RetentionConfig = RetentionConfig()
     spark: SparkConfig = SparkConfig()
+    assets: AssetsConfig = AssetsConfig()
 
     @property
     def group_name(self) -> str:
         """The group of the pipeline's assets."""
         return self.group or self.name
+
+    @property
+    def hidden_columns(self) -> frozenset[str]:
+        """The columns of attributes whose values no page of Dagster's UI shows."""
+        edited = (FunctionSetting.DROP_ATTRIBUTES, FunctionSetting.PSEUDONYMISE_ATTRIBUTES)
+        texts = (self.function_settings.get(setting, "") for setting in edited)
+        paths = [path.strip() for text in texts for path in text.split(",")]
+        names = (*self.assets.hidden_attributes, *paths)
+        return frozenset(column_name(re.split(r"[.\[]", name)[0]) for name in names if name)
 
     @property
     def lake(self) -> LakeRoot:
@@ -268,8 +280,7 @@ class PipelineConfig(DeploymentConfig):
     @field_validator("current_every", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
-        match = re.fullmatch(r"([0-9]{1,6})([smhd])", value) if isinstance(value, str) else None
-        return value if match is None else int(match[1]) * SECONDS_IN[match[2]]
+        return seconds_of(value)
 
     @field_validator("current_every")
     @classmethod

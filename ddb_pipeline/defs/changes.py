@@ -35,7 +35,7 @@ def changes_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
             "where it was deleted, with ddb_keys, ddb_event_name (UPSERT, REMOVE) and "
             "ddb_write_time."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"parquet", "s3"},
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,

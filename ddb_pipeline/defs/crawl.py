@@ -74,7 +74,7 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "The Glue table as the crawler left it, including types that Hive and Firehose "
             "refuse, such as `set<string>`."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"glue"},
         pool=f"glue_{pipeline.name}",
     )

@@ -28,7 +28,9 @@ from ddb_pipeline.defs.current_mergers import (
     update_size,
 )
 from ddb_pipeline.defs.iceberg import publish_current
-from ddb_pipeline.defs.pipeline_asset import pipeline_asset
+from ddb_pipeline.defs.lineage import same_columns
+from ddb_pipeline.defs.pipeline_asset import fresh_within, pipeline_asset
+from ddb_pipeline.defs.previews import preview_metadata
 from ddb_pipeline.dynamodb.tables import describe_table, key_types
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import TableReference, read_table
@@ -78,11 +80,12 @@ def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
             + ("changes of the stream as they land." if from_stream else "incremental exports.")
             + " The catalog table is switched from one version to the next by one write."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"parquet", "s3"},
         pool=f"current_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={TABLE_NAME: str(readers_table(pipeline))},
+        freshness_policy=fresh_within(pipeline),
     )
     def parquet_current(
         context: dg.AssetExecutionContext, cloud: CloudResource, config: CurrentConfig
@@ -133,6 +136,8 @@ def make_current(
     return dg.MaterializeResult(
         metadata={
             **current_metadata(pipeline, updated, location),
+            **current_lineage(pipeline, manifest),
+            **current_preview(pipeline, store, manifest),
             **metadata,
             "merged_by": merged_by,
         },
@@ -181,6 +186,24 @@ def current_metadata(
         "too_late": counts.too_late,
         "seconds": round(updated.seconds, 3),
     }
+
+
+def current_lineage(pipeline: PipelineConfig, manifest: Manifest) -> Mapping[str, Any]:
+    """The metadata that the columns are those of the snapshot and of the changes."""
+    from_stream = pipeline.current is CurrentView.STREAM
+    names = [column.name for column in manifest.columns]
+    upstream = (PARQUET_SNAPSHOT, PARQUET_STREAM if from_stream else PARQUET_CHANGES)
+    return same_columns(names, {asset_key(pipeline, name): names for name in upstream})
+
+
+def current_preview(
+    pipeline: PipelineConfig, store: BucketStore, manifest: Manifest
+) -> Mapping[str, Any]:
+    """The first rows of the view."""
+    for file in manifest.files:
+        if file.path:
+            return preview_metadata(pipeline, store.filesystem, f"{store.path}/{file.path}")
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

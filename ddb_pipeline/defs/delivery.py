@@ -1,22 +1,26 @@
 """Delivery: the hours of Parquet that Firehose lands, compacted when they are closed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timezone
 from typing import Any
 
 import dagster as dg
+import pyarrow.fs
 
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
 from ddb_pipeline.defs.iceberg import publish_hour
-from ddb_pipeline.defs.pipeline_asset import pipeline_asset
+from ddb_pipeline.defs.lineage import same_columns
+from ddb_pipeline.defs.pipeline_asset import fresh_within, pipeline_asset
+from ddb_pipeline.defs.previews import preview_metadata
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.glue.catalog import CatalogTable, find_table, read_table
 from ddb_pipeline.glue.lake_table import LakePartition, register_partitions
 from ddb_pipeline.glue.partitions import CatalogPartition, point_partition
-from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.names import EVENT_TIME, column_name
+from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.compaction import (
     Compaction,
     CompactionError,
@@ -26,8 +30,9 @@ from ddb_pipeline.lake.compaction import (
 )
 from ddb_pipeline.lake.content import content_version, processed_version
 from ddb_pipeline.lake.generations import Generation
-from ddb_pipeline.lake.layout import DeliveryHour
-from ddb_pipeline.lake.parquet_objects import hour_statistics
+from ddb_pipeline.lake.layout import REDELIVERED_NAME, DeliveryHour
+from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.parquet_objects import delivery_lag, hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.iceberg import is_iceberg
 from ddb_pipeline.resources.parquet_io_manager import ALLOW_MISSING
@@ -56,7 +61,7 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "the lake table. A run for an hour that is closed compacts it: few files, sorted by "
             "key, without repeats, with the lake table's types, to which the partition is switched."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"parquet", "s3"},
         pool=f"stream_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
@@ -66,6 +71,7 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             # No delivery makes a partition of an hour without changes.
             ALLOW_MISSING: True,
         },
+        freshness_policy=fresh_within(pipeline),
     )
     def parquet_stream(
         context: dg.AssetExecutionContext, cloud: CloudResource
@@ -83,7 +89,7 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             return result._replace(
                 metadata={**(result.metadata or {}), "not_compacted": str(error)}
             )
-        return compacted(pipeline, hour, done, published)
+        return compacted(pipeline, cloud.filesystem(), hour, done, published)
 
     return parquet_stream
 
@@ -109,7 +115,8 @@ def landed(
     **notes: str,
 ) -> dg.MaterializeResult[None]:
     """Count an hour's objects, and add its partition to the catalog; ``notes`` are metadata."""
-    found = hour_statistics(cloud.s3, cloud.filesystem(), pipeline.lake, hour)
+    filesystem = cloud.filesystem()
+    found = hour_statistics(cloud.s3, filesystem, pipeline.lake, hour)
     uri = pipeline.lake.uri(hour.prefix)
     if table is not None and found.objects:
         partition = LakePartition((hour.date, hour.hour), uri)
@@ -123,10 +130,36 @@ def landed(
             "dagster/uri": uri,
             "files": len(found.objects),
             "bytes": found.size,
+            **newest_metadata(pipeline, filesystem, found.objects),
+            **(lineage(pipeline, table.columns) if table is not None else {}),
             **notes,
         },
         data_version=dg.DataVersion(wanted_version(pipeline, hour, content, time.time())),
     )
+
+
+def newest_metadata(
+    pipeline: PipelineConfig, filesystem: pyarrow.fs.FileSystem, objects: Sequence[StoredObject]
+) -> Mapping[str, Any]:
+    """The first rows of the newest object of Firehose, and how long its changes took to get there.
+
+    The plot of the lag over the hours shows whether delivery keeps up.
+    """
+    delivered = [stored for stored in objects if REDELIVERED_NAME not in stored.key]
+    if not delivered:
+        return {}
+    newest = max(delivered, key=lambda stored: stored.modified_at)
+    lag = delivery_lag(filesystem, pipeline.lake, newest, EVENT_TIME)
+    return {
+        **preview_metadata(pipeline, filesystem, pipeline.lake.path(newest.key)),
+        **({} if lag is None else {"delivery_lag_seconds": round(lag, 1)}),
+    }
+
+
+def lineage(pipeline: PipelineConfig, columns: Sequence[Column]) -> Mapping[str, Any]:
+    """The metadata that the columns are those of the lake table."""
+    names = [column.name for column in columns]
+    return same_columns(names, {asset_key(pipeline, LAKE_TABLE): names})
 
 
 def compact(
@@ -171,6 +204,7 @@ def compact(
 
 def compacted(
     pipeline: PipelineConfig,
+    filesystem: pyarrow.fs.FileSystem,
     hour: DeliveryHour,
     done: Compaction | None,
     published: Mapping[str, Any],
@@ -200,7 +234,22 @@ def compacted(
             "compacted_bytes": done.read_bytes,
             "raw_objects": len(done.raw),
             "raw_bytes": sum(stored.size for stored in done.raw),
+            **lineage(pipeline, generation.columns),
+            **compacted_preview(pipeline, filesystem, generation.prefix(hour), generation),
             **published,
         },
         data_version=dg.DataVersion(content),
     )
+
+
+def compacted_preview(
+    pipeline: PipelineConfig,
+    filesystem: pyarrow.fs.FileSystem,
+    prefix: str,
+    generation: Generation,
+) -> Mapping[str, Any]:
+    """The first rows of a generation whose files lie under the prefix."""
+    for part in generation.files[:1]:
+        path = pipeline.lake.path(f"{prefix}{part.path}")
+        return preview_metadata(pipeline, filesystem, path)
+    return {}

@@ -68,7 +68,7 @@ def healed_gaps_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "incremental exports: their net changes are added to the change log, with event ids "
             "that begin with healed-, and merged into the current view."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"dynamodb", "s3"},
         pool=f"gaps_{pipeline.name}",
         check_specs=[

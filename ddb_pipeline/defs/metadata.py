@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.glue.history import ColumnEvent
 from ddb_pipeline.hive.normalize import ColumnChange
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.table_metadata import (
@@ -15,6 +16,8 @@ from ddb_pipeline.resources.table_metadata import (
 )
 
 LONGEST_TYPE = 200
+LONGEST_TIMELINE = 100
+"""Changes of columns that a timeline shows."""
 
 
 def schema_metadata(
@@ -48,6 +51,25 @@ def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.Met
     if not rows:
         return dg.MetadataValue.md("The crawl changed nothing.")
     return dg.MetadataValue.md(markdown_table(("column", "before", "after"), rows))
+
+
+def timeline_table(events: Sequence[ColumnEvent]) -> dg.MetadataValue:
+    """Changes of columns as a Markdown table, the newest first."""
+    if not events:
+        return dg.MetadataValue.md("No version that is stored has changed a column.")
+    rows = [
+        (
+            f"{event.version.written_at:%Y-%m-%d %H:%M:%S}",
+            event.version.version_id,
+            event.column,
+            _code(event.before) if event.before else "(new)",
+            _code(event.after) if event.after else "(removed)",
+        )
+        for event in events[:LONGEST_TIMELINE]
+    ]
+    table = markdown_table(("written at", "version", "column", "before", "after"), rows)
+    left = len(events) - len(rows)
+    return dg.MetadataValue.md(f"{table}\n\n{left} earlier changes" if left else table)
 
 
 def _code(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.automation import RETRY
 from ddb_pipeline.defs.failures import readable_failures
 
@@ -21,20 +22,29 @@ _FIRST_CHECK: dict[CodeType, tuple[dg.AssetChecksDefinition, inspect.Signature]]
 """As ``_FIRST``, of checks."""
 
 
+def fresh_within(pipeline: PipelineConfig) -> dg.FreshnessPolicy | None:
+    """The configured freshness policy; None where there is none."""
+    window = pipeline.assets.fresh_within
+    return None if window is None else dg.FreshnessPolicy.time_window(fail_window=window)
+
+
 def pipeline_asset(
     *,
     key: dg.AssetKey,
     deps: Sequence[dg.AssetKey | dg.AssetDep],
     description: str,
-    group_name: str,
+    pipeline: PipelineConfig,
     kinds: set[str],
     pool: str | None = None,
     partitions_def: dg.PartitionsDefinition[Any] | None = None,
     check_specs: Sequence[dg.AssetCheckSpec] = (),
     io_manager_key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """As ``dagster.asset`` with these arguments and the retries and failures that all assets have.
+    """As ``dagster.asset`` with these arguments and what all assets of a pipeline have.
+
+    These are its group, owners and tags, the retries, and readable failures.
 
     The decorated function may differ from others of the same source in the variables that it
     encloses, but not in its parameters' types.
@@ -43,10 +53,13 @@ def pipeline_asset(
         key=key,
         deps=deps,
         description=description,
-        group_name=group_name,
+        group_name=pipeline.group_name,
         kinds=kinds,
+        owners=pipeline.assets.owners,
+        tags=pipeline.assets.tags,
         partitions_def=partitions_def,
         metadata=metadata,
+        freshness_policy=freshness_policy,
     )
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -61,9 +74,12 @@ def pipeline_asset(
             key=key,
             deps=deps,
             description=description,
-            group_name=group_name,
+            group_name=pipeline.group_name,
             kinds=kinds,
+            owners=pipeline.assets.owners,
+            tags=pipeline.assets.tags,
             partitions_def=partitions_def,
+            freshness_policy=freshness_policy,
             check_specs=check_specs,
             io_manager_key=io_manager_key,
             metadata=metadata,

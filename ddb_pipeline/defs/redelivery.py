@@ -38,7 +38,7 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "after the schema has been repaired. A record that still fails stays in its error "
             "object with the reason. A run can be repeated safely."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"parquet", "s3"},
         pool=f"redelivery_{pipeline.name}",
     )

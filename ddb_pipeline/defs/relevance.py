@@ -56,7 +56,7 @@ def relevance_asset(
             "for position bias, with recent searches weighing more, and only for pairs that were "
             "shown to enough users. A Spark job reads the hours that have changed."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"spark", "parquet", "s3"},
         pool=f"relevance_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,

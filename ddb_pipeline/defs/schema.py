@@ -12,9 +12,17 @@ from ddb_pipeline.defs.asset_keys import (
     NORMALIZED_SCHEMA,
     asset_key,
 )
-from ddb_pipeline.defs.metadata import changes_table, schema_metadata
+from ddb_pipeline.defs.lineage import same_columns
+from ddb_pipeline.defs.metadata import changes_table, schema_metadata, timeline_table
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
-from ddb_pipeline.glue.catalog import CatalogTable, read_table, version_before
+from ddb_pipeline.glue.catalog import (
+    CatalogError,
+    CatalogTable,
+    TableReference,
+    read_table,
+    version_before,
+)
+from ddb_pipeline.glue.history import column_events, table_history
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.repair import fix_table, pending_changes
 from ddb_pipeline.hive.evolve import SchemaDiff, narrowings, render_markdown
@@ -35,7 +43,7 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "other type that Firehose, Hive, Spark or Athena refuses is replaced by one that they "
             "accept."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"glue"},
         pool=f"glue_{pipeline.name}",
         check_specs=[
@@ -76,6 +84,8 @@ def normalize(
     return dg.MaterializeResult(
         metadata={
             **schema_metadata(table.reference, table.version_id, table.columns),
+            **columns_from(pipeline, CRAWLED_CATALOG_TABLE, table.columns, table.columns),
+            "timeline": timeline(cloud, table.reference),
             "changes": changes_table(repair.changes),
             "changed_columns": len({change.column for change in repair.changes}),
             "version_before": repair.version_before,
@@ -86,6 +96,22 @@ def normalize(
             nothing_pending(pending_changes(table)),
         ],
     )
+
+
+def columns_from(
+    pipeline: PipelineConfig, upstream: str, columns: Sequence[Column], found: Sequence[Column]
+) -> dict[str, dg.MetadataValue]:
+    """The metadata that columns are those of an asset before, which has the columns ``found``."""
+    names = [column.name for column in found]
+    return same_columns([c.name for c in columns], {asset_key(pipeline, upstream): names})
+
+
+def timeline(cloud: CloudResource, reference: TableReference) -> dg.MetadataValue:
+    """What the newest versions of a catalog table changed; or why that cannot be read."""
+    try:
+        return timeline_table(column_events(table_history(cloud.glue, reference)))
+    except CatalogError as error:
+        return dg.MetadataValue.text(str(error))
 
 
 def valid_hive_types(columns: tuple[tuple[str, str], ...]) -> dg.AssetCheckResult:
@@ -128,7 +154,7 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
             "that delivery adds, and the delivery hour as partitions. Its schema only widens: a "
             "column that a crawl no longer finds stays."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"glue", "parquet"},
         pool=f"glue_{pipeline.name}_lake",
         check_specs=[
@@ -167,6 +193,8 @@ def widen(
     return dg.MaterializeResult(
         metadata={
             **schema_metadata(table.reference, table.version_id, table.columns),
+            **columns_from(pipeline, NORMALIZED_SCHEMA, table.columns, source.columns),
+            "timeline": timeline(cloud, table.reference),
             "dagster/uri": table.location,
             "changes": dg.MetadataValue.md(render_markdown(diff)),
         },

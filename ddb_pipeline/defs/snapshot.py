@@ -20,7 +20,9 @@ from ddb_pipeline.config.names import (
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
+from ddb_pipeline.defs.lineage import same_columns
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
+from ddb_pipeline.defs.previews import preview_metadata
 from ddb_pipeline.defs.snapshot_converters import (
     BySpark,
     Converter,
@@ -61,7 +63,7 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
             "each export. Every item is a row with exact values, or a rejected line with its "
             "reason."
         ),
-        group_name=pipeline.group_name,
+        pipeline=pipeline,
         kinds={"parquet", "s3"},
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
@@ -147,6 +149,11 @@ def make_partition(
     return dg.MaterializeResult(
         metadata={
             **partition_metadata(snapshot, conversion, columns, time.monotonic() - started),
+            **same_columns(
+                [column.name for column in columns],
+                {asset_key(pipeline, LAKE_TABLE): [c.name for c in item_columns(columns)]},
+            ),
+            **converted_preview(pipeline, snapshot.destination, conversion),
             TABLE_NAME: dg.MetadataValue.text(str(table.reference)),
             "converted_by": "Spark" if isinstance(converter, BySpark) else "one machine",
         },
@@ -156,6 +163,16 @@ def make_partition(
             schema_is_the_lake_tables(snapshot.destination, conversion, columns),
         ],
     )
+
+
+def converted_preview(
+    pipeline: PipelineConfig, destination: Destination, conversion: ConvertedExport
+) -> Mapping[str, dg.MetadataValue]:
+    """The first rows of a converted export."""
+    for part in conversion.parts[:1]:
+        path = f"{destination.path}/{part.path}"
+        return preview_metadata(pipeline, destination.filesystem, path)
+    return {}
 
 
 def require_kind(snapshot: Snapshot, table: ExportTable) -> None:

@@ -25,6 +25,8 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
             key=asset_key(pipeline, DYNAMODB_TABLE),
             description=f"The DynamoDB table `{pipeline.dynamodb_table}` and its stream.",
             group_name=pipeline.group_name,
+            owners=pipeline.assets.owners,
+            tags=pipeline.assets.tags,
             kinds={"dynamodb"},
         )
         for pipeline in settings.pipelines

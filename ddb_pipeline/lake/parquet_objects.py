@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
@@ -51,6 +52,24 @@ def hour_statistics(
     """List the objects of one delivery hour and count their rows."""
     objects = tuple(list_objects(s3, lake, hour.prefix))
     return HourStatistics(objects, count_rows(filesystem, lake, [o.key for o in objects]))
+
+
+def delivery_lag(
+    filesystem: pyarrow.fs.FileSystem, lake: LakeRoot, stored: StoredObject, time_column: str
+) -> float | None:
+    """The seconds from the oldest change in a Parquet object to when the object was written.
+
+    None where it has no such column of timestamps, or no value in it.
+    """
+    oldest = None
+    for batch in column_batches(filesystem, lake, stored.key, [time_column]):
+        [times] = batch.columns
+        if not pa.types.is_timestamp(times.type):
+            return None
+        found = pc.min(times.cast(pa.timestamp("us"))).value
+        if found is not None:
+            oldest = found if oldest is None else min(oldest, found)
+    return None if oldest is None else stored.modified_at - oldest / 1e6
 
 
 def file_columns(

@@ -35,7 +35,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.archive import archive, content_id
 from ddb_pipeline.lake.generations import hour_objects
-from ddb_pipeline.lake.layout import STATE_PREFIX, DeliveryHour
+from ddb_pipeline.lake.layout import REDELIVERED_NAME, STATE_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import file_columns
 from ddb_pipeline.lake.root import LakeRoot
@@ -180,7 +180,7 @@ def redeliver(
         return ObjectRedelivery(stored.key)
     content = read_error_object(found.content)
     version = content_id(stored.key, found.content)
-    name = f"redelivered-{version}.parquet"
+    name = f"{REDELIVERED_NAME}{version}.parquet"
     events, hours = packed_events(content.records, found.modified_at)
     landed = _landed_events(s3, filesystem, lake, events, hours, own_name=name)
     plan = RedeliveryPlan(tuple(columns), landed, found.modified_at)
