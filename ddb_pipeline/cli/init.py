@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from ddb_pipeline.adoption.proposal import Place, Proposal, derived_tables, propose
 from ddb_pipeline.adoption.tables import LookedAt, chosen_tables, look_at, table_names
 from ddb_pipeline.adoption.toml_text import MARK, configuration, pipelines_text
+from ddb_pipeline.cli.policy import caller_account
 from ddb_pipeline.client_errors import error_code
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import account_settings, config_path, parsed_settings
@@ -165,7 +166,7 @@ def place_of(
         for each in configured:
             if each.database == database:
                 tables |= derived_tables(each.dynamodb_table, each.table_prefix)
-    account = cloud.client("sts").get_caller_identity()["Account"]
+    account = caller_account(cloud)
     return Place(account, bucket, prefix, database, frozenset(databases), frozenset(tables))
 
 
