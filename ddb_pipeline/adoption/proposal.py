@@ -19,11 +19,10 @@ from ddb_pipeline.hive.infer import (
 
 LONGEST_NAME = 40
 LONGEST_BUCKET = 63
-HOURLY_CRAWL_BYTES = 1e9
 DAILY_CRAWL_BYTES = 50e9
 SPARK_BYTES = 100e9
-"""Sizes of a table above which a crawl each hour, a crawl each day, and a conversion of exports on
-one machine take long and cost much."""
+"""Sizes of a table above which a crawl each day, and a conversion of exports on one machine, take
+long and cost much."""
 DAILY_CRAWL = "30 2 * * *"
 WEEKLY_CRAWL = "30 2 * * 0"
 READ_UNIT_BYTES = 8192
@@ -251,12 +250,11 @@ def _read_units(facts: TableFacts) -> int:
 
 
 def _crawls(facts: TableFacts) -> tuple[Setting, ...]:
-    if facts.size_bytes <= HOURLY_CRAWL_BYTES:
-        return ()
     daily = facts.size_bytes <= DAILY_CRAWL_BYTES
     why = (
-        f"UTC. A crawl reads the whole table, {_read_units(facts):,} read units. A record "
-        "with an attribute that has no column is held and starts a crawl by itself."
+        "UTC. A crawl is billed for ten minutes at least, and reads the whole table, "
+        f"{_read_units(facts):,} read units. A record with an attribute that has no column is held "
+        "and starts a crawl by itself."
     )
     return (Setting("crawl_schedule", DAILY_CRAWL if daily else WEEKLY_CRAWL, why),)
 

@@ -27,6 +27,7 @@ class LazyCommand(NamedTuple):
 COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "demo": LazyCommand("demo", "demo", "Run the whole flow on the embedded AWS."),
     "init": LazyCommand("init", "init", "Write a configuration for DynamoDB tables that exist."),
+    "check": LazyCommand("check", "check", "Compare the configuration with the account."),
     "policy": LazyCommand("policy", "policy", "Print the IAM policy that Dagster's role needs."),
     "preflight": LazyCommand(
         "preflight", "preflight", "Report what Firehose would refuse, drop or change in SOURCE."

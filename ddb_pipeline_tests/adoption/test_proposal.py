@@ -76,6 +76,7 @@ def test_the_configuration_of_a_table() -> None:
     [
         ({"recovery": False}, "read units", {"export_with": "scan", "gap_policy": "report"}),
         ({"recovery": None}, "not readable", {"export_with": "export"}),
+        ({}, "billed for ten minutes", {"crawl_schedule": "30 2 * * *"}),
         ({"size_bytes": 2_000_000_000}, "244,141 read units", {"crawl_schedule": "30 2 * * *"}),
         ({"size_bytes": 2 * 10**11}, "emr_serverless", {"crawl_schedule": "30 2 * * 0"}),
         ({"kms_key": "arn:aws:kms:x:1:key/2"}, "kms:Decrypt", {}),
