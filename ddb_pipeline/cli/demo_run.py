@@ -127,6 +127,7 @@ class Demo:
         *,
         seed: int,
         on_stage: Callable[[str, int, int], None],
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self.settings = settings
         self.pipeline: PipelineConfig = settings.pipelines[0]
@@ -134,6 +135,7 @@ class Demo:
         self.seed = seed
         self.on_stage = on_stage
         self.seconds: dict[str, float] = {}
+        self.deadline_seconds = deadline_seconds
 
     def run(self, items: int, instance: dg.DagsterInstance) -> DemoResult:
         """Write ``items`` search logs, let records fail, repair, redeliver and count them.
@@ -205,13 +207,13 @@ class Demo:
         """Wait until ``done`` returns True.
 
         Raises:
-            DemoTimeoutError: it did not within ``DEADLINE_SECONDS``.
+            DemoTimeoutError: it did not within ``deadline_seconds``.
         """
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + self.deadline_seconds
         while not done():
             if time.monotonic() > deadline:
                 raise DemoTimeoutError(
-                    f"{what} did not end within {DEADLINE_SECONDS:.0f} s. Log of the embedded "
+                    f"{what} did not end within {self.deadline_seconds:.0f} s. Log of the embedded "
                     f"AWS: {self.settings.home / 'embedded' / 'server.log'}"
                 )
             time.sleep(POLL_SECONDS)
@@ -320,11 +322,11 @@ def fresh_home(home: Path) -> Iterator[None]:
 
 
 def local_paths(home: Path, lake: LakeRoot, keys: list[str]) -> list[str]:
-    """Paths of the files in which the embedded AWS stores these objects."""
+    """Paths of the files in which the embedded AWS stores these objects; none of a real account."""
     by_key = {
         key: path
         for path in (home / "embedded" / "s3").rglob("*.parquet")
         for key in keys
         if path.as_posix().endswith(f"/{lake.path(key)}")
     }
-    return [str(by_key[key]) for key in keys]
+    return [str(by_key[key]) for key in keys if key in by_key]

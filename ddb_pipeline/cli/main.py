@@ -48,8 +48,11 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "enable-stream": LazyCommand(
         "enable_stream", "enable_stream", "Turn on the streams of DynamoDB tables that exist."
     ),
+    "verify": LazyCommand(
+        "verify", "verify", "Look whether what this project assumes about AWS holds in an account."
+    ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
-    "deploy": LazyCommand("deploy", "deploy", "Deploy the stacks of pipelines, or of all."),
+    "deploy": LazyCommand("deploy", "deploy", "Deploy the stacks of pipelines, of all without PIPELINE."),
     "remove": LazyCommand("deploy", "remove", "Delete the stacks of pipelines; their data stays."),
 }
 

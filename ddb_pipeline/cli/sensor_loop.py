@@ -50,14 +50,16 @@ class SensorLoop:
             if isinstance(event, dg.AssetMaterialization):
                 self.instance.report_runless_asset_event(event)
         for request in data.run_requests or ():
-            self._execute(request)
+            # A request of assets names them; any other is of the sensor's own job.
+            own_job = None if request.asset_selection else sensor.job_name
+            self._execute(request, request.job_name or own_job)
         return len(data.run_requests or ())
 
-    def _execute(self, request: dg.RunRequest) -> None:
+    def _execute(self, request: dg.RunRequest, job_name: str | None) -> None:
         selection: Sequence[dg.AssetKey] = request.asset_selection or ()
         job = (
-            self.definitions.resolve_job_def(request.job_name)
-            if request.job_name
+            self.definitions.resolve_job_def(job_name)
+            if job_name
             else self.definitions.resolve_implicit_global_asset_job_def()
         )
         result = job.execute_in_process(
@@ -65,7 +67,7 @@ class SensorLoop:
             asset_selection=list(selection) or None,
             partition_key=request.partition_key,
             tags={**request.tags, "dagster/run_key": request.run_key or ""},
-            run_config=QUIET,
+            run_config={**request.run_config, **QUIET},
             raise_on_error=False,
         )
         self.runs += 1
@@ -75,7 +77,7 @@ class SensorLoop:
                 for event in result.all_events
                 if event.is_step_failure and event.step_failure_data.error
             ]
-            names = ", ".join(key.to_user_string() for key in selection) or request.job_name
+            names = ", ".join(key.to_user_string() for key in selection) or job_name
             raise RunFailedError(f"Materialising {names} failed: {'; '.join(failures)}")
 
 
