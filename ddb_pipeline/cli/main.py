@@ -52,7 +52,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
         "verify", "verify", "Look whether what this project assumes about AWS holds in an account."
     ),
     "package": LazyCommand("deploy", "package", "Write the files that a deployment needs."),
-    "deploy": LazyCommand("deploy", "deploy", "Deploy the stacks of pipelines, of all without PIPELINE."),
+    "deploy": LazyCommand(
+        "deploy", "deploy", "Deploy the stacks of pipelines, of all without PIPELINE."
+    ),
     "remove": LazyCommand("deploy", "remove", "Delete the stacks of pipelines; their data stays."),
 }
 
