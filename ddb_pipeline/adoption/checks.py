@@ -25,15 +25,15 @@ def table_findings(
     """What is to be known of the pipeline's table; None is a table that does not exist."""
     name = pipeline.dynamodb_table
     if table is None:
-        if pipeline.stream_arn:
+        if _exists_already(pipeline):
             text = f"{name} does not exist in this account and region."
             yield _error(pipeline, "table", text, "Correct dynamodb_table or the region.")
         else:
             yield _ok(pipeline, "table", f"{name} does not exist; the stack creates it.")
         return
-    if not pipeline.stream_arn and not deployed:
+    if not _exists_already(pipeline) and not deployed:
         text = f"{name} exists already, and the stack would create it."
-        yield _error(pipeline, "table", text, f'stream_arn = "{table.stream_arn}"')
+        yield _error(pipeline, "table", text, "existing_table = true")
         return
     yield _ok(pipeline, "table", f"{name}: {table.items:,} items, {table.size_bytes:,} bytes.")
     yield from _stream_findings(pipeline, table)
@@ -44,21 +44,23 @@ def table_findings(
         yield Finding(Level.WARNING, pipeline.name, "table encryption", text, fix)
 
 
+def _exists_already(pipeline: PipelineConfig) -> bool:
+    """Whether the configuration says that the table is not the stack's."""
+    return pipeline.existing_table or bool(pipeline.stream_arn)
+
+
 def _stream_findings(pipeline: PipelineConfig, table: TableFacts) -> Iterable[Finding]:
-    turn_on = (
-        f"aws dynamodb update-table --table-name {table.name} --stream-specification "
-        f"StreamEnabled=true,StreamViewType={NEW_AND_OLD_IMAGES}"
-    )
+    turn_on = f"ddb-pipeline enable-stream {table.name}"
     if not table.stream_arn:
         yield _error(pipeline, "stream", f"{table.name} has no stream.", turn_on)
         return
     if table.stream_view != NEW_AND_OLD_IMAGES:
         text = f"The stream's view is {table.stream_view}, not {NEW_AND_OLD_IMAGES}."
-        off = f"{turn_on.partition('StreamEnabled')[0]}StreamEnabled=false"
-        yield _error(pipeline, "stream", text, f"{off}, then\n{turn_on}")
+        yield _error(pipeline, "stream", text, f"{turn_on} --replace")
     if pipeline.stream_arn and pipeline.stream_arn != table.stream_arn:
         text = "stream_arn is not of the stream that is on now: it was turned off and on."
-        yield _error(pipeline, "stream", text, f'stream_arn = "{table.stream_arn}"')
+        fix = "Remove stream_arn and set existing_table = true; deploy then finds the stream."
+        yield _error(pipeline, "stream", text, fix)
     elif table.stream_view == NEW_AND_OLD_IMAGES:
         yield _ok(pipeline, "stream", f"{NEW_AND_OLD_IMAGES}.")
     others = [each for each in table.functions or () if each != stream_function(pipeline)]

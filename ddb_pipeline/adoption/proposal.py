@@ -157,7 +157,7 @@ def _proposal(
     settings = (
         Setting("name", name),
         Setting("dynamodb_table", facts.name),
-        *_stream(facts),
+        Setting("existing_table", True, "The stack does not create it; deploy finds its stream."),
         *_bucket(facts, place, name),
         *_database(place, name, prefix),
         Setting("start", f"{start:%Y-%m-%dT%H:00:00Z}", "First hour of the lake's partitions."),
@@ -185,21 +185,16 @@ def _size(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def _stream(facts: TableFacts) -> tuple[Setting, ...]:
-    arn = facts.stream_arn if facts.streams_whole_items else f"{facts.arn}/stream/..."
-    return (Setting("stream_arn", arn),)
-
-
 def _stream_missing(facts: TableFacts) -> str:
-    command = f"aws dynamodb update-table --region {facts.arn.split(':')[3]} --table-name "
-    command += f"{facts.name} --stream-specification"
-    on = f"{command} StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+    command = f"ddb-pipeline enable-stream {facts.name}"
     if not facts.stream_arn:
-        return f"The table has no stream. Turn it on, and run init again:\n{on}"
+        return (
+            f"The table has no stream. Turn it on, then remove the # before the lines:\n{command}"
+        )
     return (
         f"The stream has {facts.stream_view} and no old or no new images. A stream's view cannot "
-        "be changed: turn it off and on again, when its readers allow it, and run init again:\n"
-        f"{command} StreamEnabled=false\n{on}"
+        "be changed: replace it when its readers allow it, then remove the # before the lines:\n"
+        f"{command} --replace"
     )
 
 

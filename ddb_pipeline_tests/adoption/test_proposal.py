@@ -64,7 +64,7 @@ def test_the_configuration_of_a_table() -> None:
     (pipeline,) = loaded(table()).pipelines
     assert pipeline.name == "prod_orders"
     assert pipeline.dynamodb_table == "prod-orders"
-    assert pipeline.stream_arn == FACTS.stream_arn
+    assert pipeline.existing_table
     assert pipeline.bucket == "prod-orders-lake-000000000000"
     assert pipeline.start == START
     assert not decisions(written(table()))
@@ -108,7 +108,7 @@ def test_a_table_without_whole_images_is_a_comment(changed: dict[str, Any], said
     text = written(table(), table("other", **changed))
     assert [each["name"] for each in tomllib.loads(text)["pipelines"]] == ["prod_orders"]
     assert f"DECIDE: {said}" in text
-    assert "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES" in text
+    assert "#   ddb-pipeline enable-stream other" in text
     uncommented = re.sub(r"^# (\[\[|[a-z_]+ = )", r"\1", text, flags=re.MULTILINE)
     assert len(tomllib.loads(uncommented)["pipelines"]) == 2
 
