@@ -24,7 +24,7 @@ from ddb_pipeline.deploy.estate import (
 )
 from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
 from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
-from ddb_pipeline.deploy.stack import DeployError, template_body, upload_code
+from ddb_pipeline.deploy.stack import DeployError, find_stack, template_body, upload_code
 from ddb_pipeline.embedded.stacks import CODE_BUCKET
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -130,12 +130,15 @@ def remove(pipelines: tuple[str, ...], yes: bool, parallel: int) -> None:
     stream and the snapshots stay. Deploy a pipeline again to continue with them.
     """
     settings = load_settings()
-    chosen = chosen_pipelines(settings, pipelines)
-    for each in chosen:
-        click.echo(removal_text(each))
+    account = account_of(CloudResource.of(settings, deploys=False), "")
+    named = chosen_pipelines(settings, pipelines)
+    chosen = [each for each in named if find_stack(account.cloudformation, each.stack)]
+    for each in named:
+        click.echo(removal_text(each) if each in chosen else f"{each.stack}: is not deployed.")
+    if not chosen:
+        return
     if not yes:
         click.confirm(f"Delete {len(chosen)} stack(s)?", abort=True)
-    account = account_of(CloudResource.of(settings, deploys=False), "")
     with progress_bar(len(chosen)) as advance:
         results = remove_stacks(
             account,

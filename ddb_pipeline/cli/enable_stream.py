@@ -16,10 +16,10 @@ from ddb_pipeline.resources.cloud import CloudResource
 )
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 def enable_stream(tables: tuple[str, ...], yes: bool, replace: bool, dry_run: bool) -> None:
-    """Turn on the streams of DynamoDB tables, with new and old images.
+    """Turn on the streams of DynamoDB tables that exist.
 
-    Prints what changes, and asks. A stream with other images is only replaced with --replace: its
-    readers would get no later changes.
+    A stream gets new and old images. Prints what changes, and asks. A stream with other images is
+    only replaced with --replace: its readers would get no later changes.
     """
     cloud = CloudResource.of(account_settings(), deploys=False)
     plans = [stream_plan(describe_table(cloud.dynamodb, name)) for name in tables]

@@ -25,6 +25,9 @@ AWS_COMMANDS = {
     "export": ("export", "search-logs", "s3://bucket/prefix"),
     "vacuum": ("vacuum", "search_logs"),
     "deploy": ("deploy", "--code-bucket", "bucket"),
+    "remove": ("remove", "search_logs", "--yes"),
+    "enable-stream": ("enable-stream", "search-logs", "--yes"),
+    "init": ("init", "search-logs", "--output", "-"),
 }
 WITHOUT_BOTO3 = {"convert-export", "current", "package", "demo"}
 VARIABLES = (
