@@ -4,6 +4,7 @@ import pytest
 
 from ddb_pipeline.lake.content import SLICE_OBJECTS, versions_between
 from ddb_pipeline.lake.layout import DeliveryHour, hour_of_key
+from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline_tests.support.counting_s3 import CountingS3
 
 FIRST = DeliveryHour("2026-09-21", "00")
@@ -51,7 +52,7 @@ def test_a_slice_ends_with_a_whole_hour(per_hour: int, lists: int) -> None:
     end, position, found = FIRST.plus(40), FIRST, []
     while position < end:
         s3.requests.clear()
-        versions, following = versions_between(s3, "lake", position, end)  # type: ignore[arg-type]
+        versions, following = versions_between(s3, LakeRoot("lake"), position, end)  # type: ignore[arg-type]
         assert list(versions) == list(position.until(following)) != []
         assert s3.requests["ListObjectsV2"] <= lists + 1
         found += list(versions)
@@ -61,7 +62,7 @@ def test_a_slice_ends_with_a_whole_hour(per_hour: int, lists: int) -> None:
 
 def test_a_slice_ends_before_hours_that_are_not_in_question() -> None:
     s3 = bucket(2, 40)
-    versions, following = versions_between(s3, "lake", FIRST, FIRST.plus(5))  # type: ignore[arg-type]
+    versions, following = versions_between(s3, LakeRoot("lake"), FIRST, FIRST.plus(5))  # type: ignore[arg-type]
     assert (len(versions), following) == (5, FIRST.plus(5))
-    versions, following = versions_between(s3, "lake", FIRST.plus(50), FIRST.plus(60))  # type: ignore[arg-type]
+    versions, following = versions_between(s3, LakeRoot("lake"), FIRST.plus(50), FIRST.plus(60))  # type: ignore[arg-type]
     assert (versions, following) == ({}, FIRST.plus(60))

@@ -207,7 +207,7 @@ class Simulation:
         return finished
 
     def _content(self, hour: DeliveryHour) -> str:
-        return hour_version(self.s3, self.pipeline.bucket, hour)  # type: ignore[arg-type]
+        return hour_version(self.s3, self.pipeline.lake, hour)  # type: ignore[arg-type]
 
     def _record(self, asset: str, partition: str, version: str) -> None:
         tags = {"dagster/data_version": version}

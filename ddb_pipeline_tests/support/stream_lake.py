@@ -161,4 +161,4 @@ class StreamLake:
 
     def size_of(self, key: str) -> int:
         """The size of an object's file."""
-        return os.path.getsize(self.folder / key)
+        return os.path.getsize(self.folder / self.root.object_key(key))
