@@ -28,6 +28,9 @@ AWS_COMMANDS = {
     "remove": ("remove", "search_logs", "--yes"),
     "enable-stream": ("enable-stream", "search-logs", "--yes"),
     "init": ("init", "search-logs", "--output", "-"),
+    "check": ("check",),
+    "policy": ("policy",),
+    "verify": ("verify", "--yes"),
 }
 WITHOUT_BOTO3 = {"convert-export", "current", "package", "demo"}
 VARIABLES = (
