@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import dagster as dg
 import pytest
 from pydantic import ValidationError
 
@@ -46,6 +47,6 @@ def test_definitions_have_owners_tags_and_freshness(tmp_path: Any) -> None:
         stream = graph.get(asset_key(pipeline, PARQUET_STREAM))
         assert list(stream.owners) == (["team:search", "ada@example.com"] if owned else [])
         assert stream.tags.get("domain") == ("search" if owned else None)
-        policy = stream.freshness_policy
-        assert getattr(policy, "fail_window", None) == ((owned and timedelta(hours=2)) or None)
+        expected = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=2))
+        assert stream.freshness_policy == (expected if owned else None)
         assert graph.get(asset_key(pipeline, LAKE_TABLE)).freshness_policy is None
