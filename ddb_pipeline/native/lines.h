@@ -321,6 +321,9 @@ static inline int exact_double(u64 digits, i64 scale, double *result) {
   i64 q = 1075 - (i64)(bits >> 52), q_of_integer = q < 0 ? 0 : q;
   u64 m = (bits & 0xFFFFFFFFFFFFFull) | 1ull << 52;
   if (q < -8 || q > 66 || scale > 20 || digits > 1000000000000000000ull) return UNDECIDED;
+  // A double of this size is an integer, and nearest to itself: its shortest text is no other
+  // integer that does not end with 0.
+  if (q <= 0 && !scale && zeros == 1 && (u64)value != digits) return INEXACT;
   u128 number = (u128)digits << q_of_integer;
   if (number >> q_of_integer != digits || number >> 124) return UNDECIDED;
   // The distance of two doubles, and that of two numbers of as many digits, in the same units.

@@ -101,15 +101,16 @@ static const u8 *observe_number(Observation *o, const u8 *start, i32 place) {
     const u8 *fraction = ++p, *last;
     while (is_digit(*p)) p++;
     for (last = p; last > fraction && last[-1] == '0';) last--;
+    if (p == fraction) return defer_number(o, start, place);
     scale = last - fraction;
-    if (!scale) return defer_number(o, start, place);
     const u8 *q = fraction;
-    while (!whole && *q == '0') q++;
+    while (!whole && q < last && *q == '0') q++;
     significant += last - q;
     if (significant <= 17)
       for (; q < last; q++) digits = digits * 10 + (u64)(*q - '0');
-  } else
-    while (significant && p[significant - whole - 1] == '0') significant--;
+  }
+  if (!scale)
+    while (significant && first[significant - 1] == '0') significant--;
   if (*p != '"' || whole > 200 || scale > 200) return defer_number(o, start, place);
   if (!whole && !scale) whole = 1;
   int flags = 0;

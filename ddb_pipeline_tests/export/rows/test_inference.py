@@ -113,6 +113,19 @@ def test_range_of_a_column_is_that_of_its_numbers(seed: int) -> None:
     assert range_of_numbers(pa.array(texts)) == expected, texts
 
 
+def test_large_integers_and_fractions_of_zeros_have_the_range_of_their_number(native: bool) -> None:
+    """One item whose attributes are the numbers, so that each range is seen individually."""
+    rng = random.Random(8)
+    near = [*(2**power for power in range(50, 64)), *(10**power for power in range(14, 20))]
+    whole = [one + off for one in near for off in (*range(-5, 6), rng.randrange(10**13))]
+    texts = [f"{sign}{number}{end}" for number in whole for sign in ("", "-") for end in ("", ".0")]
+    texts += ["0.0", "-0.00", "007.0", "100.000", "0.050", "10.50"]
+    members = ",".join(f'"n{place}":{{"N":"{text}"}}' for place, text in enumerate(texts))
+    fields = compared([[f'{{"Item":{{{members}}}}}'.encode()]], native).seen.fields or {}
+    found = {text: fields[f"n{place}"].numbers for place, text in enumerate(texts)}
+    assert found == {text: number_range(text) for text in texts}
+
+
 def is_number(text: str) -> bool:
     try:
         number_range(text)
