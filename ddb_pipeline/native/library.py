@@ -129,6 +129,7 @@ class Library:
     fill_columns: Callable[..., None]
     pack_bits: Callable[..., int]
     add_name: Callable[..., None]
+    is_utf8: Callable[[bytes, int], int]
     observe_lines: Callable[..., int]
 
 
@@ -195,6 +196,7 @@ def load(path: Path, *, any_sources: bool = False) -> Library:
         scan_lines=_function(loaded, "scan_lines", Number, state, Number),
         fill_columns=_function(loaded, "fill_columns", None, state),
         pack_bits=_function(loaded, "pack_bits", Number, Pointer, Number, Pointer),
+        is_utf8=_function(loaded, "is_utf8", Number, ctypes.c_char_p, Number),
         observe_lines=_function(
             loaded, "observe_lines", Number, ctypes.POINTER(Observation), Number
         ),

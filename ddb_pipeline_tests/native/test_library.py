@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,41 @@ def test_a_library_that_was_built_loads(tmp_path: Path) -> None:
     assert load(path).pack_bits(b"\1\0\1", 3, bits) == 2
     assert bytes(bits) == b"\5"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@needs_compiler
+def test_utf8_is_what_python_decodes(tmp_path: Path) -> None:
+    path = tmp_path / library_name()
+    build(path)
+    is_utf8 = load(path).is_utf8
+    rng = random.Random(3)
+    parts = [
+        "",
+        "a",
+        "x" * 11,
+        "é",
+        "東",
+        "😀",
+        *"\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff",
+    ]
+    marks = bytes.fromhex("00 7f 80 8f 90 9f a0 bf c0 c1 c2 e0 ed ef f0 f4 f5 ff")
+    verdicts = []
+    for _ in range(20_000):
+        text = bytearray("".join(rng.choices(parts, k=rng.randrange(12))).encode())
+        for _ in range(rng.choice((0, 0, 1, 2)) if text else 0):
+            text[rng.randrange(len(text))] = rng.choice(marks)
+        block = bytes(text[: rng.choice((len(text), rng.randrange(len(text) + 1)))])
+        verdicts.append(is_decodable(block))
+        assert is_utf8(block, len(block)) == verdicts[-1], block
+    assert 5_000 < sum(verdicts) < 15_000
+
+
+def is_decodable(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @needs_compiler

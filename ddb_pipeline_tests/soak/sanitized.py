@@ -113,7 +113,10 @@ def read_lines(library: Library, lines: int, seed: str) -> None:
         observer = Observer(library, ITEM.encode(), column_name, are_many, LONGEST_LINE, first)
         seeds = [random_line(rng, columns, 0.05) for _ in range(8)] + [GOOD_LINE]
         for _ in range(BLOCKS_OF_LAYOUT):
-            block = _block(rng, seeds)
+            mutated = _block(rng, seeds)
+            # Python checks first that a block is UTF-8.
+            block = mutated.decode(errors="ignore").encode()
+            assert library.is_utf8(mutated, len(mutated)) == (block == mutated)
             found = reader.scan(block)
             count = sum(bool(line.strip()) for line in block.split(b"\n"))
             assert found.rows + len(found.irregular) == count
@@ -132,11 +135,8 @@ def _block(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
     for _ in range(LINES_OF_BLOCK):
         line = rng.choice(seeds)
         lines.append(mutated_bytes(rng, line) if rng.random() < 0.8 else line)
-    # Python checks first that a block is UTF-8.
-    block = b"\n".join(lines).decode(errors="ignore").encode()
-    if rng.random() < 0.5:
-        block = block[: rng.randrange(len(block) + 1)].decode(errors="ignore").encode()
-    return block
+    block = b"\n".join(lines)
+    return block[: rng.randrange(len(block) + 1)] if rng.random() < 0.5 else block
 
 
 def main() -> None:

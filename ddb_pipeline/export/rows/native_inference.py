@@ -4,7 +4,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from ddb_pipeline.arrow_json import is_utf8
 from ddb_pipeline.export.lines import MAX_MARKS
 from ddb_pipeline.export.rows.native_reader import gathered
 from ddb_pipeline.export.rows.number_ranges import range_of_numbers
@@ -21,6 +20,7 @@ class NativeInference:
     """Observes blocks of lines. Not thread-safe."""
 
     def __init__(self, library: Library, image: str) -> None:
+        self._library = library
         self._observer = Observer(library, image.encode(), column_name, _is_too_many, MAX_MARKS)
         self._ranges: dict[int, NumberRange] = {}
 
@@ -31,7 +31,7 @@ class NativeInference:
 
     def add(self, block: bytes) -> list[bytes] | None:
         """Observe a block and return the lines that were not observed; None if it is not UTF-8."""
-        if not is_utf8(block):
+        if not self._library.is_utf8(block, len(block)):
             return None
         deferred, irregular = self._observer.observe(block)
         if len(deferred):

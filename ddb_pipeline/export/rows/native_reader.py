@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb_pipeline.arrow_json import is_utf8
 from ddb_pipeline.export.lines import MAX_MARKS
 from ddb_pipeline.export.rows.masks import Mask
 from ddb_pipeline.export.rows.native_layout import ColumnsLayout
@@ -77,7 +76,7 @@ class NativeReader:
 
     def rows(self, block: bytes) -> NativeRows | None:
         """The rows of a block of whole lines; None if it is not UTF-8."""
-        if not is_utf8(block):
+        if not self._library.is_utf8(block, len(block)):
             return None
         scanned = self._scanner.scan(block)
         replaced, refused = self._deferred(block, scanned)
