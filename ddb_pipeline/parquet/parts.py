@@ -19,6 +19,8 @@ DICTIONARY_SHARE: Final = 0.5
 """A column is dictionary-encoded if at most this share of a sample's values are distinct. For other
 columns Parquet would build a dictionary and then discard it."""
 SAMPLE_ROWS: Final = 5_000
+SAMPLE_BYTES: Final = 1024 * 1024
+"""Most bytes of a column's sample, so that texts of some KB do not cost more than they tell."""
 _LISTS: Final = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
 
@@ -223,8 +225,12 @@ def _repeats(values: pa.Array) -> bool:
         return True
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
+    sample = max(1, len(values) * SAMPLE_BYTES // max(SAMPLE_BYTES, values.nbytes))
+    if sample < len(values):
+        values = values.slice(0, sample)
+        present = sample - values.null_count
     distinct: int = pc.count_distinct(values).as_py()
-    return bool(distinct <= DICTIONARY_SHARE * present)
+    return bool(0 < distinct <= DICTIONARY_SHARE * present)
 
 
 def total_rows(parts: Sequence[Part]) -> int:
