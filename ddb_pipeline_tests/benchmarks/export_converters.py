@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +24,12 @@ from ddb_pipeline.export.manifest import Open
 from ddb_pipeline_tests.support.export_items import SHAPES
 
 Rows = list[dict[str, Any]]
+IMPORTED = (
+    *("boto3.dynamodb.types", "pandas", "pyarrow.parquet"),
+    *("ddb_pipeline.export.convert", "ddb_pipeline.export.source"),
+)
+"""Imported before the clock starts, for each converter alike."""
+
 CHUNK_ITEMS = 50_000
 MIXED = frozenset(name for shape in SHAPES.values() for name in shape.mixed)
 
@@ -196,8 +203,8 @@ def main() -> None:
     name, folder, destination, workers, files = sys.argv[1:]
     cores = sorted(os.sched_getaffinity(0))[: int(workers)]
     os.sched_setaffinity(0, cores)
-    import pandas  # noqa: F401  (imported before the clock starts)
-    import pyarrow.parquet  # noqa: F401
+    for module in IMPORTED:
+        import_module(module)
 
     began, cpu = time.perf_counter(), cpu_seconds()
     rows = CONVERTERS[name](Path(folder), Path(destination), int(workers), int(files))
