@@ -217,6 +217,8 @@ class Scanner:
     def _add_nodes(self) -> None:
         """Buffers for the layout's new nodes."""
         old, new = len(self.buffers), len(self._layout.nodes)
+        if old == new:
+            return
         if new > len(self._nodes):
             self._nodes = enlarged(self._nodes, new)
             self._scan.nodes = self._nodes.ctypes.data
