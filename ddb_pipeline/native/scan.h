@@ -99,6 +99,11 @@ static inline const u8 *unknown_name(Scan *s, i64 owner, const u8 *name, i64 len
 // ---- Places
 
 static inline void fill_places(Node *n, i64 to) {
+  if (LIKELY(n->length + 1 == to)) {
+    n->valid[n->length++] = 0;
+    if (n->ends) n->ends[to] = n->ends[to - 1];
+    return;
+  }
   memset(n->valid + n->length, 0, (size_t)(to - n->length));
   if (n->ends) {
     i32 end = n->ends[n->length];
