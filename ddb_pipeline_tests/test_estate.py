@@ -11,6 +11,7 @@ from ddb_pipeline.definitions import assets, build_defs
 from ddb_pipeline.defs import pipeline_asset
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.health import health_checks
+from ddb_pipeline.defs.overview import OVERVIEW
 
 
 def estate(count: int, **options: Any) -> Settings:
@@ -60,6 +61,7 @@ def test_each_group_has_sensors_of_its_own_by_configuration() -> None:
         "landing_sensor_table_2": {"table_2"},
     }
     specs = {spec.key.path[0]: spec.group_name for spec in definitions.resolve_all_asset_specs()}
+    assert specs.pop(OVERVIEW) == "overview"
     assert specs == {"table_0": "shop", "table_1": "shop", "table_2": "table_2"}
 
 

@@ -177,6 +177,7 @@ def _catalog(pipeline: PipelineConfig, arns: Arns) -> Iterable[Statement]:
             "glue:GetPartitions",
             "glue:GetTable",
             "glue:GetTableVersion",
+            "glue:GetTableVersions",
             "glue:GetTables",
         ),
         (*around, arns.of("glue", f"{tables}*")),

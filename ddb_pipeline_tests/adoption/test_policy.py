@@ -69,6 +69,7 @@ NOT_DAGSTERS = (
     "cli",
     "deploy/stack.py",
     "deploy/existing_bucket.py",
+    "deploy/estate.py",
     "embedded",
     "adoption",
     "demo",

@@ -54,6 +54,7 @@ def crawled(number: int) -> "Callable[[CatalogTable], TableInputTypeDef]":
     return decide
 
 
+@pytest.mark.timeout(900)  # each of some thousand requests waits for the others
 def test_five_hundred_crawls_while_the_fix_runs(
     aws_client: Callable[[str], Any], reference: TableReference
 ) -> None:
