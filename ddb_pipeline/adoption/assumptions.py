@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddb_pipeline.adoption.costs import prices
+from ddb_pipeline.adoption.costs import CRAWL_DPU_HOURS, prices
 
 CRAWLS = 3
-CRAWL_DPU_HOURS = 10 / 60 * 2
 LEAST_EXPORT_GB = 0.01
 EMR_DOLLARS = 1.0
 """Of one job that ends within ten minutes, with 16 vCPU: estimated."""

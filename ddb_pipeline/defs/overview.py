@@ -1,10 +1,9 @@
 """``pipelines_overview``: the state of all pipelines as one table, and a schedule for it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 
 import dagster as dg
 from botocore.exceptions import BotoCoreError, ClientError
@@ -115,22 +114,18 @@ def state_of(
 
     def count(prefix: str) -> int:
         found = list_objects(cloud.s3, pipeline.lake, prefix, limit=MAX_COUNTED)
-        return sum(1 for _ in islice(found, MAX_COUNTED))
+        return sum(1 for _ in found)
 
-    def gaps() -> int:
-        return sum(gap.open for gap in read_gaps(cloud.s3, pipeline.lake))
-
-    reads: list[Callable[[], int]] = [
-        lambda: count(ERROR_PREFIX),
-        lambda: count(DEAD_LETTER_PREFIX),
-        gaps,
-    ]
+    state = PipelineState(pipeline.name, landed, lag, viewed=viewed)
     try:
-        waiting, dead_letters, lost = [read() for read in reads]
+        return replace(
+            state,
+            waiting=count(ERROR_PREFIX),
+            dead_letters=count(DEAD_LETTER_PREFIX),
+            gaps=sum(gap.open for gap in read_gaps(cloud.s3, pipeline.lake)),
+        )
     except EXPECTED as error:
-        text = failure_description(error)
-        return PipelineState(pipeline.name, landed, lag, viewed=viewed, error=text)
-    return PipelineState(pipeline.name, landed, lag, waiting, dead_letters, lost, viewed)
+        return replace(state, error=failure_description(error))
 
 
 def materialised(

@@ -74,9 +74,9 @@ NOT_DAGSTERS = (
     "adoption",
     "demo",
 )
+"""Where calls are made by a person's role or by the embedded AWS."""
 OTHERS_METHODS = ("update_schema",)
 """Methods of pyiceberg with the names of operations."""
-"""Where calls are made by a person's role or by the embedded AWS."""
 
 
 def pipeline(name: str = "orders", **config: Any) -> PipelineConfig:
