@@ -19,7 +19,6 @@ from ddb_pipeline.export.window import LONGEST_WINDOW, SHORTEST_WINDOW
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
-from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 from ddb_pipeline.lake.root import LakeRoot
 
@@ -257,15 +256,6 @@ class PipelineConfig(DeploymentConfig):
     def group_name(self) -> str:
         """The group of the pipeline's assets."""
         return self.group or self.name
-
-    @property
-    def hidden_columns(self) -> frozenset[str]:
-        """The columns of attributes whose values no page of Dagster's UI shows."""
-        edited = (FunctionSetting.DROP_ATTRIBUTES, FunctionSetting.PSEUDONYMISE_ATTRIBUTES)
-        texts = (self.function_settings.get(setting, "") for setting in edited)
-        paths = [path.strip() for text in texts for path in text.split(",")]
-        names = (*self.assets.hidden_attributes, *paths)
-        return frozenset(column_name(re.split(r"[.\[]", name)[0]) for name in names if name)
 
     @property
     def lake(self) -> LakeRoot:

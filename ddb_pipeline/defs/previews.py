@@ -1,5 +1,6 @@
 """The first rows of a dataset on its page, without the attributes that no page shows."""
 
+import re
 from collections.abc import Collection, Mapping
 
 import dagster as dg
@@ -8,7 +9,8 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.hive.names import KEYS
+from ddb_pipeline.defs.checks import configured_redaction
+from ddb_pipeline.hive.names import KEYS, column_name
 from ddb_pipeline.resources.table_metadata import preview
 
 HIDDEN = "(hidden)"
@@ -21,7 +23,7 @@ def preview_metadata(
     if not pipeline.assets.preview_rows:
         return {}
     rows = first_rows(filesystem, path, pipeline.assets.preview_rows)
-    return {"preview": dg.MetadataValue.md(preview(hidden(rows, pipeline.hidden_columns)))}
+    return {"preview": dg.MetadataValue.md(preview(hidden(rows, hidden_attributes(pipeline))))}
 
 
 def first_rows(filesystem: pyarrow.fs.FileSystem, path: str, count: int) -> pa.Table:
@@ -32,10 +34,21 @@ def first_rows(filesystem: pyarrow.fs.FileSystem, path: str, count: int) -> pa.T
     return schema.empty_table() if batch is None else pa.Table.from_batches([batch])
 
 
-def hidden(rows: pa.Table, columns: Collection[str]) -> pa.Table:
-    """The rows with ``(hidden)`` for each value of these columns, and of the text of the keys."""
-    names = {*columns, KEYS} if columns else set()
+def hidden_attributes(pipeline: PipelineConfig) -> frozenset[str]:
+    """The attributes whose values no page shows: configured, dropped or pseudonymised."""
+    redaction = configured_redaction(pipeline)
+    paths = (*redaction.dropped, *redaction.pseudonymised)
+    return frozenset((*pipeline.assets.hidden_attributes, *(path[0] for path in paths)))
+
+
+def hidden(rows: pa.Table, attributes: Collection[str]) -> pa.Table:
+    """The rows with ``(hidden)`` for each value of these attributes, and of the text of the keys.
+
+    An attribute's column has a suffix where an item has two names of one column (``hive.names``).
+    """
+    names = [re.escape(column_name(attribute)) for attribute in attributes]
+    is_hidden = re.compile(f"(?:{'|'.join(names)})(?:_[0-9a-f]{{8}})?|{KEYS}").fullmatch
     for position, name in enumerate(rows.column_names):
-        if name in names:
-            rows = rows.set_column(position, name, pa.array([HIDDEN] * rows.num_rows))
+        if names and is_hidden(name):
+            rows = rows.set_column(position, name, pa.array([HIDDEN] * rows.num_rows, pa.string()))
     return rows

@@ -14,8 +14,8 @@ MARK = "marked value"
 
 
 def shown(tmp_path: Path, **settings: object) -> str:
-    """The preview of a file whose columns user, ddb_keys and query hold the mark."""
-    names = ("user", "ddb_keys", "query")
+    """The preview of a file whose columns hold the mark and their name."""
+    names = ("user", "user_b512d97e", "user_name", "ddb_keys", "query")
     rows = pa.table({name: [f"{MARK} {name}"] * 20 for name in names})
     pq.write_table(rows, tmp_path / "file.parquet")
     pipeline = PipelineConfig(name="logs", bucket="logs-lake", **settings)  # type: ignore[arg-type]
@@ -28,18 +28,23 @@ def shown(tmp_path: Path, **settings: object) -> str:
     ("settings", "hidden"),
     [
         ({}, set()),
-        ({"assets": {"hidden_attributes": ("user",)}}, {"user", "ddb_keys"}),
-        ({"assets": {"hidden_attributes": ("User",)}}, {"user", "ddb_keys"}),
+        ({"assets": {"hidden_attributes": ("user",)}}, {"user", "user_b512d97e", "ddb_keys"}),
+        ({"assets": {"hidden_attributes": ("User",)}}, {"user", "user_b512d97e", "ddb_keys"}),
+        ({"assets": {"hidden_attributes": ("user.name",)}}, {"user_name", "ddb_keys"}),
         (
             {"function_settings": {"DROP_ATTRIBUTES": "user.name, query"}},
-            {"user", "query", "ddb_keys"},
+            {"user", "user_b512d97e", "query", "ddb_keys"},
+        ),
+        (
+            {"function_settings": {"DROP_ATTRIBUTES": "user\\.name"}},
+            {"user_name", "ddb_keys"},
         ),
     ],
 )
 def test_hidden_attributes(tmp_path: Path, settings: dict[str, object], hidden: set[str]) -> None:
     text = shown(tmp_path, **settings)
-    for name in ("user", "ddb_keys", "query"):
-        assert (f"{MARK} {name}" in text) is (name not in hidden)
+    for name in ("user", "user_b512d97e", "user_name", "ddb_keys", "query"):
+        assert (f"{MARK} {name}`" in text) is (name not in hidden)
 
 
 def test_rows_as_configured(tmp_path: Path) -> None:
