@@ -34,8 +34,8 @@ from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.short_lived import (
     ExportedKeys,
     deletion,
-    delivered_alone,
     delivered_in,
+    left_in_lake,
 )
 from ddb_pipeline.lake.source_items import items_by_key, key_item, key_text
 from ddb_pipeline.resources.cloud import CloudResource
@@ -142,7 +142,7 @@ def short_lived_deletes(
         for hour in hours
         for path in hour_objects(cloud.s3, pipeline.lake, hour).keys(hour)
     ]
-    delivered = delivered_alone(cloud.filesystem(), paths, span, exported.sorted())
+    delivered = left_in_lake(cloud.filesystem(), paths, span, exported.sorted())
     items = items_by_key(cloud.dynamodb, pipeline.dynamodb_table, key, sorted(delivered))
     for text, item in items.items():
         if item is None:

@@ -65,7 +65,7 @@ class ExportedKeys:
         self._texts.clear()
 
 
-def delivered_alone(
+def left_in_lake(
     filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], span: Span, exported: Hashes
 ) -> set[str]:
     """The canonical keys of the items that were delivered in a time, last of all as existing, and

@@ -18,7 +18,7 @@ from ddb_pipeline.lake.current.rows import (
     tombstone_schema,
 )
 from ddb_pipeline.lake.healed_changes import healed_record
-from ddb_pipeline.lake.short_lived import ExportedKeys, deletion, delivered_alone, delivered_in
+from ddb_pipeline.lake.short_lived import ExportedKeys, deletion, delivered_in, left_in_lake
 
 START = 1_780_000_000
 KEY = '{"id":"a"}'
@@ -63,10 +63,8 @@ def test_items_that_were_delivered_and_not_exported(
     for key in ("x", "exported", "y"):
         exported.add(f'{{"id":"{key}"}}')
     paths.append(str(tmp_path / "without.parquet"))
-    assert delivered_alone(local, paths, span, exported.sorted()) == ({KEY} if found else set())
-    assert delivered_alone(local, paths, span, ExportedKeys().sorted()) >= (
-        {KEY} if found else set()
-    )
+    assert left_in_lake(local, paths, span, exported.sorted()) == ({KEY} if found else set())
+    assert left_in_lake(local, paths, span, ExportedKeys().sorted()) >= ({KEY} if found else set())
 
 
 @pytest.mark.parametrize(("later", "alive"), [(None, False), (899, False), (900, True)])
