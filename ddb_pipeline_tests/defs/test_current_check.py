@@ -37,7 +37,7 @@ REDACTION = {
 
 
 class Checked:
-    """A table and its view, and runs of the check."""
+    """A table and its view of one bucket, which each run reads whole, and runs of the check."""
 
     def __init__(self, cloud: CloudResource, settings: Mapping[FunctionSetting, str]) -> None:
         name = new_lake(cloud, "checked")
@@ -73,7 +73,7 @@ class Checked:
         def plan(state: Manifest) -> Request:
             snapshot = Snapshot(f"full {as_of}", as_of)
             after = replace(state, key=KEY, columns=COLUMNS, snapshot=snapshot, as_of=as_of)
-            return Request(after, (source,), replaces=True, buckets=2)
+            return Request(after, (source,), replaces=True, buckets=1)
 
         update(store, plan, here)
 

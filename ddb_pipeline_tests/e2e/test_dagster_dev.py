@@ -23,10 +23,10 @@ CHAIN = (
     "redelivered_records",
     "relevance_scores",
 )
-GREEN_SECONDS = 240
-"""The product's own aim is 120 s on an idle machine; a busy one may take longer."""
+GREEN_SECONDS = 900
+"""An end to waiting, no aim: the test prints how long it took."""
 
-pytestmark = [pytest.mark.e2e, pytest.mark.embedded, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ class DagsterDev:
         return found
 
     def wait(self, done: Callable[[], bool], seconds: float, what: str) -> float:
-        """Wait until ``done``; answers with the seconds it took."""
+        """Wait until ``done``; returns the seconds it took."""
         started = time.monotonic()
         while True:
             try:

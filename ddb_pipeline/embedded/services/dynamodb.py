@@ -25,7 +25,7 @@ LONGEST_EXPIRED_SECONDS = 5 * 366 * 86400
 
 
 class DynamoDB:
-    """The operations of DynamoDB that ministack answers without DynamoDB's effects."""
+    """The operations of DynamoDB that ministack has without DynamoDB's effects."""
 
     def __init__(self, endpoint: Endpoint, history: ChangeHistory) -> None:
         self._ministack = DynamoDBModule()

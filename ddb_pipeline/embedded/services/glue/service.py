@@ -33,7 +33,7 @@ MAX_EVENT_ITEMS = 100
 
 
 class Glue:
-    """The operations of Glue that ministack lacks or answers without Glue's effects."""
+    """The operations of Glue that ministack lacks or has without Glue's effects."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
