@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.names import asset_location
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target, load_settings
 from ddb_pipeline.defs.asset_keys import PARQUET_IO_MANAGER
 from ddb_pipeline.defs.change_exports import (

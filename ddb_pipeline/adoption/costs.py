@@ -8,13 +8,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from ddb_pipeline.config.pipeline import (
-    CrawlWith,
-    CurrentView,
-    ExportWith,
-    PipelineConfig,
-    StreamReader,
-)
+from ddb_pipeline.config.choices import CrawlWith, CurrentView, ExportWith, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 
 DAYS = 30.4
 """Days of a month."""

@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from ddb_pipeline.config.choices import (
+    CrawlWith,
+    CurrentView,
+    ExportWith,
+    FunctionSetting,
+    GapPolicy,
+    StreamReader,
+)
 from ddb_pipeline.config.lake import TableFormat
 from ddb_pipeline.config.names import (
     CATALOG_SUFFIXES,
@@ -21,15 +29,7 @@ from ddb_pipeline.config.names import (
     resource_stem,
     stream_function,
 )
-from ddb_pipeline.config.pipeline import (
-    CrawlWith,
-    CurrentView,
-    ExportWith,
-    FunctionSetting,
-    GapPolicy,
-    PipelineConfig,
-    StreamReader,
-)
+from ddb_pipeline.config.pipeline import PipelineConfig
 
 POLICY_VERSION = "2012-10-17"
 LONGEST_POLICY = 6144

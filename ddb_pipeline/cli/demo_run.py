@@ -13,8 +13,9 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from ddb_pipeline.cli.sensor_loop import SensorLoop
+from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.names import crawled_table, delivery_table
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.search_logs import SearchLogs, demo_pseudonym_key

@@ -5,9 +5,9 @@ import json
 import click
 
 from ddb_pipeline.config.settings import load_settings
-from ddb_pipeline.defs.vacuum import vacuum
+from ddb_pipeline.defs.vacuum import vacuum_pipeline
+from ddb_pipeline.lake.removals import VacuumReport
 from ddb_pipeline.lake.retention import total_size
-from ddb_pipeline.lake.vacuum import VacuumReport
 from ddb_pipeline.resources.cloud import CloudResource
 
 
@@ -28,7 +28,9 @@ def vacuum_command(pipeline: str, dry_run: bool, as_json: bool) -> None:
     if pipeline not in [each.name for each in settings.pipelines]:
         known = ", ".join(each.name for each in settings.pipelines)
         raise click.UsageError(f"There is no pipeline {pipeline!r}; there are: {known}.")
-    report = vacuum(CloudResource.of(settings), settings.pipeline(pipeline), dry_run=dry_run)
+    report = vacuum_pipeline(
+        CloudResource.of(settings), settings.pipeline(pipeline), dry_run=dry_run
+    )
     click.echo(json.dumps(members(report, dry_run), indent=2) if as_json else text(report, dry_run))
 
 

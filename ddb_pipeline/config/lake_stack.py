@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
+from ddb_pipeline.config.choices import SchemaFix
 from ddb_pipeline.config.deployment import DeploymentConfig
 from ddb_pipeline.config.names import crawled_table, default_names, resource_stem
-from ddb_pipeline.config.pipeline import BUCKET_NAME, NAME, PipelineConfig, SchemaFix, matching
+from ddb_pipeline.config.pipeline import BUCKET_NAME, NAME, PipelineConfig, matching
 from ddb_pipeline.errors import DdbPipelineError
 
 LONGEST_WATCH_LIST = 3000

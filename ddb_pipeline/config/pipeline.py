@@ -3,12 +3,23 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from enum import Enum
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from ddb_pipeline.config.assets import AssetsConfig
+from ddb_pipeline.config.choices import (
+    CHANGES_WHAT_IS_DELIVERED,
+    CrawlWith,
+    CurrentView,
+    DeliverySchema,
+    ExportWith,
+    FunctionSetting,
+    GapPolicy,
+    KeyType,
+    SchemaFix,
+    StreamReader,
+)
 from ddb_pipeline.config.cron import checked_cron
 from ddb_pipeline.config.deployment import DeploymentConfig
 from ddb_pipeline.config.durations import seconds_of
@@ -40,89 +51,6 @@ BUCKET_NAME = (
     r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3alias)(?<!--ol-s3)(?<!\.mrap)(?<!--x-s3)$"
 )
 """S3's rules for general purpose buckets (S3 User Guide, "Bucket naming rules")."""
-
-
-class DeliverySchema(Enum):
-    """Which catalog table Firehose reads its column types from."""
-
-    LAKE = "lake"
-    CRAWLED = "crawled"
-
-
-class SchemaFix(Enum):
-    """What repairs the crawled table when it changes."""
-
-    LAMBDA = "lambda"
-    DAGSTER = "dagster"
-    BOTH = "both"
-
-
-class StreamReader(Enum):
-    """What reads the table's stream."""
-
-    LAMBDA = "lambda"
-    CONSUMER = "consumer"
-
-
-class CrawlWith(Enum):
-    """What crawls the DynamoDB table."""
-
-    GLUE = "glue"
-    BUILTIN = "builtin"
-
-
-class ExportWith(Enum):
-    """How a snapshot of the whole table is written to S3."""
-
-    EXPORT = "export"
-    SCAN = "scan"
-
-
-class KeyType(Enum):
-    """The types that a key attribute of a DynamoDB table can have."""
-
-    STRING = "S"
-    NUMBER = "N"
-    BINARY = "B"
-
-
-class CurrentView(Enum):
-    """What the current view of the table is made of."""
-
-    STREAM = "stream"
-    EXPORTS = "exports"
-    OFF = "off"
-
-
-class GapPolicy(Enum):
-    """What is done about a time of which the stream has lost changes."""
-
-    HEAL = "heal"
-    REPORT = "report"
-
-
-class FunctionSetting(Enum):
-    """Settings of the streaming function that the template passes on (``stream_settings``)."""
-
-    EVENT_NAMES = "EVENT_NAMES"
-    IMAGES = "IMAGES"
-    ATTRIBUTE_FILTER = "ATTRIBUTE_FILTER"
-    TABLE_ROUTES = "TABLE_ROUTES"
-    ROUTE_ATTRIBUTE = "ROUTE_ATTRIBUTE"
-    ATTRIBUTE_ROUTES = "ATTRIBUTE_ROUTES"
-    DROP_ATTRIBUTES = "DROP_ATTRIBUTES"
-    PSEUDONYMISE_ATTRIBUTES = "PSEUDONYMISE_ATTRIBUTES"
-    PSEUDONYM_KEY_SECRET_ARN = "PSEUDONYM_KEY_SECRET_ARN"
-    TRANSFORMER = "TRANSFORMER"
-
-    @property
-    def parameter(self) -> str:
-        """The template's parameter for it."""
-        return "".join(word.capitalize() for word in self.value.split("_"))
-
-
-CHANGES_WHAT_IS_DELIVERED = frozenset(FunctionSetting) - {FunctionSetting.PSEUDONYM_KEY_SECRET_ARN}
-"""Settings with which not every change is delivered as it was made."""
 
 
 class PipelineConfig(DeploymentConfig):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.choices import DeliverySchema
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,

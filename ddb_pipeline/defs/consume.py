@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from ddb_pipeline.config.choices import GapPolicy, StreamReader
 from ddb_pipeline.config.names import checkpoint_table
-from ddb_pipeline.config.pipeline import GapPolicy, PipelineConfig, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status

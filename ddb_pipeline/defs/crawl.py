@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import CrawlWith
 from ddb_pipeline.config.names import crawled_table
-from ddb_pipeline.config.pipeline import CrawlWith, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,

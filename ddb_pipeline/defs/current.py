@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.names import current_table, iceberg_table, lake_table
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALED_GAPS,
@@ -55,7 +56,7 @@ from ddb_pipeline.lake.current_sources import (
 )
 from ddb_pipeline.lake.current_versions import publish_version
 from ddb_pipeline.lake.gaps import delivered_until, read_gaps
-from ddb_pipeline.lake.generations import hour_objects
+from ddb_pipeline.lake.hour_generations import hour_objects
 from ddb_pipeline.lake.layout import CURRENT_PREFIX, DeliveryHour
 from ddb_pipeline.lake.reconcile import reconcile
 from ddb_pipeline.resources.cloud import CloudResource

@@ -5,7 +5,8 @@ import json
 
 import dagster as dg
 
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.choices import CurrentView
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     DATA_VERSION_TAG,

@@ -29,7 +29,7 @@ from ddb_pipeline.lake.compaction import (
     compact_hour,
 )
 from ddb_pipeline.lake.content import content_version, processed_version
-from ddb_pipeline.lake.generations import Generation
+from ddb_pipeline.lake.hour_generations import Generation
 from ddb_pipeline.lake.layout import REDELIVERED_NAME, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import delivery_lag, hour_statistics

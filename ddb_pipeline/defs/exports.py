@@ -3,7 +3,8 @@
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig
+from ddb_pipeline.config.choices import ExportWith
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status

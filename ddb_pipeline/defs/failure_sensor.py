@@ -14,8 +14,9 @@ from typing import Any
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import StreamReader
 from ddb_pipeline.config.names import failure_queue
-from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import ATTEMPT_TAG, DYNAMODB_TABLE, asset_key, run_tags
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import ExportWith, GapPolicy
 from ddb_pipeline.config.names import export_path
-from ddb_pipeline.config.pipeline import ExportWith, GapPolicy, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import HEALED_GAPS, PARQUET_STREAM, asset_key, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status

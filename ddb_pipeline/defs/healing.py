@@ -27,9 +27,9 @@ from ddb_pipeline.functions.dead_letters import write_dead_letters
 from ddb_pipeline.functions.rules import destination, edited
 from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.gaps import Cure
-from ddb_pipeline.lake.generations import hour_objects
 from ddb_pipeline.lake.healed_changes import HealedChanges, event_id, healed_record
 from ddb_pipeline.lake.healing_windows import seconds_of
+from ddb_pipeline.lake.hour_generations import hour_objects
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.short_lived import (
     ExportedKeys,

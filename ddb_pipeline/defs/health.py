@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.names import (
     changes_table,
     current_table,
@@ -14,7 +15,7 @@ from ddb_pipeline.config.names import (
     scores_table,
     snapshot_table,
 )
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     HEALTHY,

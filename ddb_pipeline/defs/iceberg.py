@@ -6,9 +6,9 @@ import dagster as dg
 
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.lake.current.store import Store
-from ddb_pipeline.lake.generations import read_generation
+from ddb_pipeline.lake.hour_generations import read_generation
 from ddb_pipeline.lake.layout import DeliveryHour
-from ddb_pipeline.lake.vacuum import MAX_OBJECTS, Snapshots
+from ddb_pipeline.lake.removals import MAX_OBJECTS, Snapshots
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.iceberg import current_target, iceberg_targets, stream_target
 from ddb_pipeline.resources.table_metadata import TABLE_NAME

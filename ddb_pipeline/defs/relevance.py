@@ -4,8 +4,9 @@ import time
 
 import dagster as dg
 
+from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.names import relevance_location, scores_table
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.defs.asset_keys import (

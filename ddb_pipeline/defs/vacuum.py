@@ -5,8 +5,9 @@ import time
 import dagster as dg
 from pydantic import Field
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.names import changes_table, lake_table, snapshot_table
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import run_tags
 from ddb_pipeline.defs.automation import schedule_status
@@ -18,8 +19,9 @@ from ddb_pipeline.defs.relevance import reads_compacted
 from ddb_pipeline.dynamodb.tables import describe_table
 from ddb_pipeline.lake.current_sources import HEALED, MICROS, snapshot_of
 from ddb_pipeline.lake.reconciliation_state import read_state
+from ddb_pipeline.lake.removals import VacuumReport, VacuumTarget
 from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds, total_size
-from ddb_pipeline.lake.vacuum import Vacuum, VacuumReport, VacuumTarget
+from ddb_pipeline.lake.vacuum import vacuum
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
 
@@ -46,7 +48,7 @@ def vacuum_job(settings: Settings) -> dg.JobDefinition:
     )
     @readable_failures
     def remove(context: dg.OpExecutionContext, cloud: CloudResource, config: VacuumConfig) -> None:
-        report = vacuum(cloud, settings.pipeline(config.pipeline), dry_run=config.dry_run)
+        report = vacuum_pipeline(cloud, settings.pipeline(config.pipeline), dry_run=config.dry_run)
         for hour in report.repaired:
             context.log.warning("The partition of %s did not name its current generation.", hour)
         context.add_output_metadata(report_metadata(report, dry_run=config.dry_run))
@@ -84,7 +86,9 @@ def vacuum_schedules(settings: Settings, job: dg.JobDefinition) -> list[dg.Sched
     ]
 
 
-def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> VacuumReport:
+def vacuum_pipeline(
+    cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool
+) -> VacuumReport:
     """Remove what the pipeline's retention allows, or only list it.
 
     Raises:
@@ -104,7 +108,7 @@ def vacuum(cloud: CloudResource, pipeline: PipelineConfig, *, dry_run: bool) -> 
         view_needs(cloud, pipeline, now),
         vacuum_iceberg(cloud, pipeline, now, dry_run=dry_run),
     )
-    return Vacuum(target, retention_policy(pipeline), now, dry_run=dry_run).run()
+    return vacuum(target, retention_policy(pipeline), now, dry_run=dry_run)
 
 
 def needed_since(cloud: CloudResource, pipeline: PipelineConfig, now: float) -> float:

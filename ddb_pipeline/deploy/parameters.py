@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ddb_pipeline.config.choices import FunctionSetting
 from ddb_pipeline.config.deployment import DeploymentConfig
 from ddb_pipeline.config.lake_stack import LakeConfig, watched_tables
 from ddb_pipeline.config.names import (
@@ -12,7 +13,7 @@ from ddb_pipeline.config.names import (
     resource_stem,
     snapshot_table,
 )
-from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 
 CODE_PREFIX = "ddb-pipeline/"

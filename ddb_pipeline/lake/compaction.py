@@ -31,7 +31,7 @@ from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.names import EVENT_ID, KEYS, SEQUENCE_NUMBER
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.compacted_hours import note_compaction
-from ddb_pipeline.lake.generations import (
+from ddb_pipeline.lake.hour_generations import (
     Generation,
     commit_generation,
     read_generation,

@@ -21,7 +21,7 @@ from ddb_pipeline.lake.current.manifest import Manifest, Snapshot, TableIdentity
 from ddb_pipeline.lake.current.sources import ExportPart, ParquetPart, Source
 from ddb_pipeline.lake.current.types import joined_columns
 from ddb_pipeline.lake.current.update import Request
-from ddb_pipeline.lake.generations import HourObjects, source_digest
+from ddb_pipeline.lake.hour_generations import HourObjects, source_digest
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.root import LakeRoot
 

@@ -34,7 +34,7 @@ from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.archive import archive, content_id
-from ddb_pipeline.lake.generations import hour_objects
+from ddb_pipeline.lake.hour_generations import hour_objects
 from ddb_pipeline.lake.layout import REDELIVERED_NAME, STATE_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import file_columns

@@ -6,6 +6,7 @@ pyiceberg is imported when a table is asked for, and not before.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.lake import TableFormat
 from ddb_pipeline.config.names import (
     current_table,
@@ -13,7 +14,7 @@ from ddb_pipeline.config.names import (
     iceberg_table,
     lake_table,
 )
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import CatalogTable
 from ddb_pipeline.resources.cloud import CloudResource

@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 HISTORY = "history"
 """The key of a snapshot's statistics among those of the delivery hours."""
 GENERATION = "_current.json"
-"""The name of the object that names an hour's current generation, as in ``lake.generations``."""
+"""The name of the object that names the current generation, as in ``lake.hour_generations``."""
 FORMAT = 1
 """Version of the manifest's format."""
 KEEP_UNREFERENCED = timedelta(hours=24)
@@ -154,7 +154,7 @@ def generation_files(files: Sequence[StoredFile], text: str, uri: str) -> list[S
 
     Args:
         files: the files of the hour's generations, each in a folder of its own.
-        text: the object that names the current one (``lake.generations``).
+        text: the object that names the current one (``lake.hour_generations``).
         uri: of that object, for error messages.
 
     Raises:

@@ -10,8 +10,8 @@ from ddb_pipeline.cli.main import cli
 from ddb_pipeline.cli.vacuum import text
 from ddb_pipeline.embedded.process import stop
 from ddb_pipeline.lake.objects import StoredObject
+from ddb_pipeline.lake.removals import VacuumReport
 from ddb_pipeline.lake.retention import Removal
-from ddb_pipeline.lake.vacuum import VacuumReport
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.names import iceberg_database
-from ddb_pipeline.config.pipeline import DeliverySchema
 from ddb_pipeline.config.settings import ConfigError, Target, load_settings
 from ddb_pipeline.deploy.bundle import FUNCTIONS, Bundle
 from ddb_pipeline.deploy.parameters import stack_parameters

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.names import stream_function
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs import checks

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.choices import StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.consume import failure_text

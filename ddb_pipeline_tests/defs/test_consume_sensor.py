@@ -5,7 +5,8 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.choices import StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs import consume
 from ddb_pipeline.defs.consume import OP, RECORDS_TAG, consume_sensor
 from ddb_pipeline_tests.support.sensor_ticks import (

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.config.choices import CurrentView, FunctionSetting
 from ddb_pipeline.config.names import stream_function
-from ddb_pipeline.config.pipeline import CurrentView, FunctionSetting, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs.current import store_of
 from ddb_pipeline.defs.current_check import current_equals_source_check
 from ddb_pipeline.deploy.bundle import build_bundle

@@ -9,8 +9,9 @@ import dagster as dg
 import pyarrow.dataset
 import pytest
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.names import current_table
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import PARQUET_CURRENT, asset_key

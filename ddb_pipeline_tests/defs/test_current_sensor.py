@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.pipeline import CurrentView, FunctionSetting, PipelineConfig
+from ddb_pipeline.config.choices import CurrentView, FunctionSetting
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.defs import current_exports
 from ddb_pipeline.defs.current_exports import continued
 from ddb_pipeline.defs.current_sensor import current_sensor

@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig
 from ddb_pipeline.config.names import lake_table, stream_location
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.definitions import build_defs

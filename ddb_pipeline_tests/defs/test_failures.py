@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from ddb_pipeline.config.pipeline import PipelineConfig, StreamReader
+from ddb_pipeline.config.choices import StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.spark import RelevanceConfig
 from ddb_pipeline.definitions import build_defs

@@ -13,14 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb_pipeline.arrow_types import parquet_write_options
+from ddb_pipeline.config.choices import CurrentView, GapPolicy, SchemaFix, StreamReader
 from ddb_pipeline.config.names import checkpoint_table, current_table, stream_function
-from ddb_pipeline.config.pipeline import (
-    CurrentView,
-    GapPolicy,
-    PipelineConfig,
-    SchemaFix,
-    StreamReader,
-)
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.checks import ARRIVAL_SECONDS

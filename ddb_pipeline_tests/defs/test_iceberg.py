@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from ddb_pipeline.config.choices import CurrentView
 from ddb_pipeline.config.lake import RetentionConfig, TableFormat
 from ddb_pipeline.config.names import (
     current_table,
@@ -21,7 +22,7 @@ from ddb_pipeline.config.names import (
     lake_table,
     stream_location,
 )
-from ddb_pipeline.config.pipeline import CurrentView, PipelineConfig
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.current import store_of

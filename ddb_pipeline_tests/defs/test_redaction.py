@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.config.choices import FunctionSetting, SchemaFix
 from ddb_pipeline.config.names import stream_function
-from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, SchemaFix
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.traffic import write_items

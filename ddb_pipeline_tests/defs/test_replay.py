@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ddb_pipeline.config.pipeline import PipelineConfig, SchemaFix
+from ddb_pipeline.config.choices import SchemaFix
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.search_logs import SearchLogs

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from ddb_pipeline.cli.main import cli
+from ddb_pipeline.config.choices import FunctionSetting, SchemaFix
 from ddb_pipeline.config.names import lake_table
-from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, SchemaFix
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import (

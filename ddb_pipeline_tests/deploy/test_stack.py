@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ddb_pipeline.config.choices import FunctionSetting, StreamReader
 from ddb_pipeline.config.names import (
     checkpoint_table,
     failure_queue,
@@ -14,7 +15,7 @@ from ddb_pipeline.config.names import (
     stream_function,
     stream_location,
 )
-from ddb_pipeline.config.pipeline import FunctionSetting, PipelineConfig, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.conversion.options import DELIVERY_OPTIONS, OpenXOptions
 from ddb_pipeline.deploy.bundle import build_bundles
 from ddb_pipeline.deploy.parameters import stack_parameters

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ddb_pipeline.config.choices import ExportWith, SchemaFix
 from ddb_pipeline.config.names import lake_table
-from ddb_pipeline.config.pipeline import ExportWith, PipelineConfig, SchemaFix
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.demo.traffic import write_items

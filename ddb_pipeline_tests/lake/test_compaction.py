@@ -12,7 +12,7 @@ from ddb_pipeline.glue.partitions import find_partition
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import compaction
 from ddb_pipeline.lake.compaction import CompactionError, CompactionOptions
-from ddb_pipeline.lake.generations import current_key, hour_objects, read_generation
+from ddb_pipeline.lake.hour_generations import current_key, hour_objects, read_generation
 from ddb_pipeline.lake.layout import COMPACTED_PREFIX
 from ddb_pipeline_tests.support.stream_lake import (
     COLUMNS,

@@ -12,7 +12,7 @@ from ddb_pipeline.lake.current_sources import (
     next_marks,
     unmerged,
 )
-from ddb_pipeline.lake.generations import Generation, HourObjects, source_digest
+from ddb_pipeline.lake.hour_generations import Generation, HourObjects, source_digest
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.parquet.parts import Part

@@ -59,7 +59,7 @@ from ddb_pipeline.lake.current.store import BucketStore
 from ddb_pipeline.lake.current.types import joined_columns
 from ddb_pipeline.lake.current.update import Request, update
 from ddb_pipeline.lake.current_versions import publish_version
-from ddb_pipeline.lake.generations import Generation
+from ddb_pipeline.lake.hour_generations import Generation
 from ddb_pipeline.lake.layout import CURRENT_PREFIX, DeliveryHour
 from ddb_pipeline.lake.root import LakeRoot
 from ddb_pipeline.parquet.parts import PartOptions

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from ddb_pipeline.lake.generations import Generation
+from ddb_pipeline.lake.hour_generations import Generation
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.retention import (

@@ -15,18 +15,17 @@ from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.partitions import find_partition, point_partition
 from ddb_pipeline.glue.snapshot_table import publish_export
 from ddb_pipeline.hive.types import Column
-from ddb_pipeline.lake import vacuum as module
+from ddb_pipeline.lake import removals
 from ddb_pipeline.lake.compacted_hours import COMPACTED_HOURS_PREFIX
-from ddb_pipeline.lake.generations import read_generation
-from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds
-from ddb_pipeline.lake.root import LakeRoot
-from ddb_pipeline.lake.vacuum import (
-    RETIRED_CHANGES_PREFIX,
-    RETIRED_PREFIX,
-    Vacuum,
+from ddb_pipeline.lake.hour_generations import read_generation
+from ddb_pipeline.lake.removals import (
     VacuumReport,
     VacuumTarget,
 )
+from ddb_pipeline.lake.retention import RetentionPolicy, ViewNeeds
+from ddb_pipeline.lake.root import LakeRoot
+from ddb_pipeline.lake.vacuum import vacuum
+from ddb_pipeline.lake.vacuum_exports import RETIRED_CHANGES_PREFIX, RETIRED_PREFIX
 from ddb_pipeline_tests.support.stream_lake import HOUR, StreamLake, stream_rows
 
 pytestmark = pytest.mark.embedded
@@ -68,7 +67,7 @@ class VacuumedLake:
             self.view,
         )
         now = time.time() + days_later * DAY
-        return Vacuum(target, self.policy, now, dry_run=dry_run).run()
+        return vacuum(target, self.policy, now, dry_run=dry_run)
 
     def names(self, prefix: str = "") -> list[str]:
         return [stored.key for stored in self.lake.objects(prefix)]
@@ -180,13 +179,13 @@ def test_an_object_that_changes_while_it_is_removed_stays(
     lake = vacuumed.lake
     lake.land(stream_rows(0, 10), name="redelivered")
     lake.compact()
-    delete = module._delete_unchanged
+    delete = removals.delete_unchanged
 
     def late(*arguments: Any) -> None:
         lake.land(stream_rows(10, 12), name="redelivered")
         delete(*arguments)
 
-    monkeypatch.setattr(module, "_delete_unchanged", late)
+    monkeypatch.setattr(removals, "delete_unchanged", late)
     vacuumed.run(8)
     lake.compact()
     assert len(lake.events()) == 12
@@ -298,7 +297,7 @@ def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
     vacuumed.put_changes(NEW, start)
     vacuumed.view = ViewNeeds(start.timestamp() + 3600)
     vacuumed.run(31)
-    delete = module.delete_objects
+    delete = removals.delete_objects
 
     def stopping(s3: Any, lake: LakeRoot, keys: Any) -> None:
         delete(s3, lake, keys[:1])
@@ -306,7 +305,7 @@ def test_a_run_that_stops_within_an_export_removes_its_data_files_later(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "delete_objects", stopping)
+        patched.setattr(removals, "delete_objects", stopping)
         with pytest.raises(KeyboardInterrupt):
             vacuumed.run(33)
     assert f"exports/AWSDynamoDB/{NEW}/manifest-summary.json" not in vacuumed.names()
@@ -347,7 +346,7 @@ def test_what_a_policy_never_removes(vacuumed: VacuumedLake) -> None:
 def test_a_run_removes_a_bounded_number_of_objects(
     vacuumed: VacuumedLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_OBJECTS", 1)
+    monkeypatch.setattr(removals, "MAX_OBJECTS", 1)
     lake = vacuumed.lake
     for ago in range(3):
         lake.land(stream_rows(0, 10), HOUR.plus(ago))

@@ -25,8 +25,9 @@ import duckdb
 
 from ddb_pipeline.embedded.process import Endpoint, connect, stop
 from ddb_pipeline.lake.layout import DeliveryHour
+from ddb_pipeline.lake.removals import VacuumTarget
 from ddb_pipeline.lake.retention import RetentionPolicy
-from ddb_pipeline.lake.vacuum import Vacuum, VacuumTarget
+from ddb_pipeline.lake.vacuum import vacuum
 from ddb_pipeline_tests.support.stream_lake import HOUR, StreamLake, stream_rows
 
 HOURS = 3
@@ -190,7 +191,7 @@ class Soak:
             lake.s3, lake.glue, lake.root, lake.table, lake.table, lake.table, "e", time.time()
         )
         policy = RetentionPolicy(READ_SECONDS, READ_SECONDS, 0, 0, 0)
-        self.result.removed += Vacuum(target, policy, time.time(), dry_run=False).run().objects
+        self.result.removed += vacuum(target, policy, time.time(), dry_run=False).objects
         self._done.wait(1.0)
 
     def compare(self) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import dagster as dg
 from botocore.config import Config
 
-from ddb_pipeline.config.pipeline import DeliverySchema, PipelineConfig, StreamReader
+from ddb_pipeline.config.choices import DeliverySchema, StreamReader
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs import lost_runs

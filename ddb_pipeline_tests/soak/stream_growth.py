@@ -19,8 +19,9 @@ from pathlib import Path
 from ddb_pipeline.embedded.process import connect, stop
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
+from ddb_pipeline.lake.removals import VacuumTarget
 from ddb_pipeline.lake.retention import RetentionPolicy
-from ddb_pipeline.lake.vacuum import Vacuum, VacuumTarget
+from ddb_pipeline.lake.vacuum import vacuum
 from ddb_pipeline_tests.support.stream_lake import HOUR, StreamLake, stream_rows
 
 OBJECT_ROWS = 20
@@ -88,7 +89,7 @@ class Growth:
         target = VacuumTarget(
             lake.s3, lake.glue, lake.root, lake.table, lake.table, lake.table, "e", now
         )
-        Vacuum(target, self._policy, now, dry_run=False).run()
+        vacuum(target, self._policy, now, dry_run=False)
 
     def sample(self, hours: int) -> Sample:
         """What is in the bucket after so many hours."""

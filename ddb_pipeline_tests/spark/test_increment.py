@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ddb_pipeline.lake.generations import CURRENT, Generation
+from ddb_pipeline.lake.hour_generations import CURRENT, Generation
 from ddb_pipeline.parquet.parts import Part
 from ddb_pipeline.spark.arguments import RelevanceArguments
 from ddb_pipeline.spark.increment import Increment

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ddb_pipeline.lake.generations import CURRENT, Generation
+from ddb_pipeline.lake.hour_generations import CURRENT, Generation
 from ddb_pipeline.parquet.parts import Part
 from ddb_pipeline.spark.arguments import RelevanceError
 from ddb_pipeline.spark.manifest import (

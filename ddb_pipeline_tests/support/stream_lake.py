@@ -25,7 +25,7 @@ from ddb_pipeline.glue.lake_table import LakePartition, lake_definition, registe
 from ddb_pipeline.glue.partitions import CatalogPartition, find_partition, point_partition
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.compaction import Compaction, CompactionOptions, Lake, compact_hour
-from ddb_pipeline.lake.generations import Generation
+from ddb_pipeline.lake.hour_generations import Generation
 from ddb_pipeline.lake.layout import STREAM_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject, list_objects
 from ddb_pipeline.lake.root import LakeRoot

@@ -15,9 +15,9 @@ from pyiceberg.table.metadata import TableMetadata
 
 from ddb_pipeline.lake.iceberg.publish import Target, find_table
 from ddb_pipeline.lake.objects import StoredObject, list_objects
+from ddb_pipeline.lake.removals import Snapshots, delete_objects
 from ddb_pipeline.lake.retention import Removal
 from ddb_pipeline.lake.root import LakeRoot
-from ddb_pipeline.lake.vacuum import Snapshots, delete_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

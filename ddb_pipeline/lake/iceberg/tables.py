@@ -6,7 +6,7 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.bucket import BUCKET_COLUMN
 from ddb_pipeline.lake.current.manifest import Manifest
 from ddb_pipeline.lake.current.rows import DELIVERY_PARTITIONS, ORIGIN_COLUMNS
-from ddb_pipeline.lake.generations import Generation
+from ddb_pipeline.lake.hour_generations import Generation
 from ddb_pipeline.lake.iceberg.files import Source
 from ddb_pipeline.lake.iceberg.publish import Wanted
 from ddb_pipeline.lake.layout import DeliveryHour
