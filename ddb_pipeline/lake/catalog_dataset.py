@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow.dataset as ds
 import pyarrow.fs
 
 from ddb_pipeline.arrow_types import arrow_schema
@@ -20,6 +19,7 @@ from ddb_pipeline.glue.partitions import CatalogPartition
 from ddb_pipeline.parquet.dataset import PartitionFiles, may_match, parquet_dataset
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
     from mypy_boto3_glue.client import GlueClient
 
 LISTERS: Final = 16
@@ -39,7 +39,7 @@ def catalog_dataset(
     partitions: Sequence[Sequence[str]] | None = None,
     allow_missing: bool = False,
     filters: Sequence[Any] | None = None,
-) -> ds.Dataset:
+) -> "ds.Dataset":
     """A table's rows with the table's present columns and types, partition keys last.
 
     Args:

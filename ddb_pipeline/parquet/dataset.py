@@ -8,14 +8,18 @@ wider ones, exactly. Columns that the schema lacks are not read.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal, TypeAlias, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs
 
 from ddb_pipeline.errors import DdbPipelineError
+
+if TYPE_CHECKING:
+    # Half a second: it imports pandas.
+    import pyarrow.dataset as ds
 
 Operator: TypeAlias = Literal["=", "==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 Predicate: TypeAlias = tuple[str, Operator, Any]
@@ -30,10 +34,6 @@ _COMPARISONS: Final[Mapping[str, Any]] = {
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
-_FORMAT: Final = ds.ParquetFileFormat(
-    # Nanoseconds, pyarrow's default for INT96, end in the year 2262 and wrap around.
-    read_options=ds.ParquetReadOptions(coerce_int96_timestamp_unit="us")
-)
 
 
 class RowFilterError(DdbPipelineError):
@@ -55,24 +55,36 @@ class PartitionFiles:
 
 def parquet_dataset(
     filesystem: pyarrow.fs.FileSystem, files: Iterable[PartitionFiles], schema: pa.Schema
-) -> ds.Dataset:
+) -> "ds.Dataset":
     """The files as one dataset with the columns of ``schema``, partition columns included.
 
     Rows are read in the order of the files.
     """
+    import pyarrow.dataset as ds
+
+    file_format = _file_format()
     fragments = [
-        _FORMAT.make_fragment(path, filesystem, _is_partition(partition.values, schema))
+        file_format.make_fragment(path, filesystem, _is_partition(partition.values, schema))
         for partition in files
         for path in partition.paths
     ]
-    return ds.FileSystemDataset(fragments, schema, _FORMAT, filesystem)
+    return ds.FileSystemDataset(fragments, schema, file_format, filesystem)
+
+
+@lru_cache(maxsize=1)
+def _file_format() -> "ds.ParquetFileFormat":
+    import pyarrow.dataset as ds
+
+    # Nanoseconds, pyarrow's default for INT96, end in the year 2262 and wrap around.
+    options = ds.ParquetReadOptions(coerce_int96_timestamp_unit="us")
+    return ds.ParquetFileFormat(read_options=options)
 
 
 def scanner(
-    dataset: ds.Dataset,
+    dataset: "ds.Dataset",
     columns: Sequence[str] | None = None,
     filters: Sequence[Any] | None = None,
-) -> ds.Scanner:
+) -> "ds.Scanner":
     """Reads some columns and rows of a dataset; all where None is given.
 
     Args:

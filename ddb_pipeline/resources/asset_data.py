@@ -11,7 +11,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs
 
 from ddb_pipeline.arrow_types import arrow_schema
@@ -37,6 +36,7 @@ from ddb_pipeline.resources.frames import FrameError, rows_of
 from ddb_pipeline.resources.partition_values import partition_folder
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
     from mypy_boto3_glue.client import GlueClient
 
 READERS: Final = 16
@@ -111,7 +111,7 @@ class Stored:
         missing: the partitions that were not.
     """
 
-    dataset: ds.Dataset
+    dataset: "ds.Dataset"
     columns: tuple[str, ...]
     missing: tuple[Mapping[str, str], ...]
 

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import dagster as dg
 import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field, PrivateAttr
 
 from ddb_pipeline.client_errors import access_error
@@ -47,7 +47,26 @@ def _embedded_arguments(settings_json: str, deploys: bool) -> dict[str, Any]:
     return client_arguments(connect(settings.home / "embedded"))
 
 
-class CloudResource(ResourceWithBoto3Configuration):
+class BotoOptions(dg.ConfigurableResource[Any]):
+    """The options of boto3 clients, by the names that the resources of dagster-aws have.
+
+    Its base class is not used because importing dagster-aws takes a second.
+    """
+
+    region_name: str | None = Field(default=None, description="AWS region of the clients.")
+    max_attempts: int = Field(
+        default=5, description="Times that a request is made at most, the first one included."
+    )
+    profile_name: str | None = Field(default=None, description="Profile of the credentials.")
+    use_ssl: bool = Field(default=True, description="Whether TLS is used.")
+    endpoint_url: str | None = Field(default=None, description="Endpoint of all services.")
+    verify: bool | None = Field(default=True, description="Whether certificates are verified.")
+    aws_access_key_id: str | None = Field(default=None, description="Access key id.")
+    aws_secret_access_key: str | None = Field(default=None, description="Secret access key.")
+    aws_session_token: str | None = Field(default=None, description="Session token.")
+
+
+class CloudResource(BotoOptions):
     """The AWS that the pipelines use: the embedded one or a real account, as ``settings`` state.
 
     In embedded mode the first client starts the embedded AWS and deploys the pipelines' stacks;

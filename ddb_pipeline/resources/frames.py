@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.parquet.dataset import scanner
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.dataset as ds
 
 ARROW_BACKED: Final = b"ddb_pipeline.arrow_backed"
 """Schema metadata: names of the columns that had Arrow-backed dtypes in pandas. pyarrow's own
@@ -67,7 +67,7 @@ def rows_of(frame: Any, *, unnamed_index: bool = True) -> pa.RecordBatchReader:
 
 def frame_of(
     annotation: Any,
-    dataset: ds.Dataset,
+    dataset: "ds.Dataset",
     columns: Sequence[str] | None = None,
     filters: Sequence[Any] | None = None,
 ) -> Any:
@@ -139,7 +139,7 @@ def _index_columns(schema: pa.Schema) -> list[str]:
     return [name for name in names if isinstance(name, str) and name in schema.names]
 
 
-def _to_pandas(found: ds.Scanner, schema: pa.Schema) -> "pd.DataFrame":
+def _to_pandas(found: "ds.Scanner", schema: pa.Schema) -> "pd.DataFrame":
     import pandas as pd
 
     table = found.to_table()
@@ -176,19 +176,19 @@ def _has_no_nulls(dtype: str, column: pa.ChunkedArray) -> bool:
     return column.null_count > 0 and _NUMPY_WITHOUT_NULLS.fullmatch(dtype) is not None
 
 
-def _to_polars(found: ds.Scanner, schema: pa.Schema) -> Any:
+def _to_polars(found: "ds.Scanner", schema: pa.Schema) -> Any:
     import polars
 
     return polars.from_arrow(found.to_table())
 
 
-def _to_duckdb(found: ds.Scanner, schema: pa.Schema) -> Any:
+def _to_duckdb(found: "ds.Scanner", schema: pa.Schema) -> Any:
     import duckdb
 
     return duckdb.connect().from_arrow(found.to_table())
 
 
-READERS: Final[Mapping[str, Callable[[ds.Scanner, pa.Schema], Any]]] = {
+READERS: Final[Mapping[str, Callable[["ds.Scanner", pa.Schema], Any]]] = {
     "pyarrow.Table": lambda found, schema: found.to_table(),
     "pyarrow.RecordBatchReader": lambda found, schema: found.to_reader(),
     "pandas.DataFrame": _to_pandas,

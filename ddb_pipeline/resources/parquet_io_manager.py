@@ -41,10 +41,9 @@ this order. All assets of the pipelines have it.
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin
 
 import dagster as dg
-import pyarrow.dataset as ds
 import pyarrow.fs
 from pydantic import Field, PrivateAttr
 
@@ -76,6 +75,9 @@ from ddb_pipeline.resources.table_metadata import (
     column_schema,
     preview,
 )
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 COLUMNS: Final = "columns"
 FILTERS: Final = "filters"
@@ -210,7 +212,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
 
     def _catalog_dataset(
         self, context: dg.InputContext, keys: Sequence[str] | None, filters: Any
-    ) -> ds.Dataset:
+    ) -> "ds.Dataset":
         """The catalog table of an input that this IO manager has not written."""
         name = declared(context, TABLE_NAME) or materialized_table(context)
         if not name:

@@ -15,7 +15,6 @@ from typing import Any
 
 import dagster as dg
 from botocore.exceptions import ClientError
-from dagster_aws.pipes import PipesCloudWatchMessageReader, PipesEMRServerlessClient
 from filelock import FileLock
 
 from ddb_pipeline.config.pipeline import PipelineConfig
@@ -159,6 +158,9 @@ class EmrSparkRunner(SparkRunner):
         self, context: dg.AssetExecutionContext, job: SparkJob
     ) -> dg.PipesClientCompletedInvocation:
         """Submit the job and wait for its end; see ``SparkRunner.run``."""
+        # A second, as it imports the database drivers of Dagster's instance.
+        from dagster_aws.pipes import PipesCloudWatchMessageReader, PipesEMRServerlessClient
+
         application = self.application()
         if job.libraries and not (application.libraries or application.archives):
             raise dg.Failure(
