@@ -29,7 +29,7 @@ def build_pipeline(config: Mapping[str, Any] | Settings) -> dg.Definitions:
         ConfigError: the configuration is not valid; the message names each key.
     """
     settings = config if isinstance(config, Settings) else settings_of(config, os.environ)
-    return build_defs(settings, alone=False)
+    return build_defs(settings, whole_location=False)
 
 
 def _as_written(value: Any, _: Any) -> Any:

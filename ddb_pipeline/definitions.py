@@ -1,5 +1,9 @@
 """The code location: all pipelines' assets, checks, sensors, schedules, jobs and resources."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import dagster as dg
 
 from ddb_pipeline.config.choices import CurrentView
@@ -44,14 +48,31 @@ from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.parquet_io_manager import ParquetIOManager
 
 
-def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
+def build_defs(settings: Settings, *, whole_location: bool = True) -> dg.Definitions:
     """The definitions for these settings. Starts nothing and makes no request.
 
     Args:
         settings: the pipelines and where they run.
-        alone: whether nothing else is in the code location. Then it has the executor that suits
-            short runs and, with the embedded AWS, the sensor that writes the demo's traffic.
+        whole_location: whether the code location has nothing else. Then it has the executor that
+            suits short runs and, with the embedded AWS, the sensor that writes the demo's traffic.
     """
+    with no_garbage_collection():
+        return _definitions(settings, whole_location)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Pause Python's collector, which would examine definitions that stay again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _definitions(settings: Settings, whole_location: bool) -> dg.Definitions:
     export, vacuum = export_job(settings), vacuum_job(settings)
     nothing_lost = [nothing_lost_check(pipeline) for pipeline in settings.pipelines]
     health = [health_checks(pipeline) for pipeline in settings.pipelines]
@@ -76,7 +97,7 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
             vacuum,
         ],
         sensors=[sensor for watched in settings.watched() for sensor in sensors(watched)]
-        + (demo_sensors(settings) if alone else []),
+        + (demo_sensors(settings) if whole_location else []),
         schedules=[
             *crawl_schedules(settings),
             *export_schedules(settings, export),
@@ -92,7 +113,7 @@ def build_defs(settings: Settings, *, alone: bool = True) -> dg.Definitions:
             ),
         },
         # Runs are short: a process for each step would cost more time than it saves.
-        executor=dg.in_process_executor if alone else None,
+        executor=dg.in_process_executor if whole_location else None,
     )
 
 

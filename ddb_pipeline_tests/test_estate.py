@@ -8,7 +8,7 @@ import pytest
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import assets, build_defs
-from ddb_pipeline.defs import pipeline_asset
+from ddb_pipeline.defs import copies
 from ddb_pipeline.defs.checks import nothing_lost_check, type_conflicts_check
 from ddb_pipeline.defs.health import health_checks
 from ddb_pipeline.defs.overview import OVERVIEW
@@ -71,9 +71,9 @@ def test_an_asset_made_after_the_first_of_its_kind_is_as_dagster_defines_it(
 ) -> None:
     settings = estate(2)
     first, second = settings.pipelines
-    monkeypatch.setattr(pipeline_asset, "_FIRST", {})
+    monkeypatch.setattr(copies, "KINDS", {})
     inspected = facts(assets(settings, second)[stage])
-    monkeypatch.setattr(pipeline_asset, "_FIRST", {})
+    monkeypatch.setattr(copies, "KINDS", {})
     assets(settings, first)
     assert facts(assets(settings, second)[stage]) == inspected
 
@@ -82,12 +82,31 @@ def test_a_check_made_after_the_first_of_its_kind_is_as_dagster_defines_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = estate(2).pipelines
-    monkeypatch.setattr(pipeline_asset, "_FIRST_CHECK", {})
+    monkeypatch.setattr(copies, "KINDS", {})
     inspected = [facts(check) for check in checks(second)]
     # Other kinds of datasets have the same check.
-    monkeypatch.setattr(pipeline_asset, "_FIRST_CHECK", {})
+    monkeypatch.setattr(copies, "KINDS", {})
     made = [facts(check) for pipeline in (first, second) for check in checks(pipeline)]
     assert made[len(inspected) :] == inspected
+
+
+def test_assets_and_checks_of_all_pipelines_have_the_resources_that_they_need() -> None:
+    repository = build_defs(estate(3)).get_repository_def()
+    found: dict[str, set[frozenset[str]]] = {}
+    for asset in repository.asset_graph.assets_defs:
+        if asset.is_executable:
+            needed = asset.required_resource_keys - {"io_manager"}
+            assert needed <= set(asset.resource_defs), asset
+            kind = asset.op.name.partition("__")[2]
+            found.setdefault(kind, set()).add(frozenset(asset.resource_defs))
+    assert {kind for kind, resources in found.items() if len(resources) != 1} == set()
+
+
+def test_a_resource_that_is_missing_is_an_error_of_the_definitions() -> None:
+    definitions = build_defs(estate(2))
+    without = dg.Definitions(assets=definitions.assets)
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="'cloud' required"):
+        without.get_repository_def()
 
 
 def checks(pipeline: PipelineConfig) -> list[dg.AssetChecksDefinition]:
@@ -108,4 +127,18 @@ def facts(asset: dg.AssetsDefinition) -> dict[str, Any]:
         "resources": op.required_resource_keys,
         "config": op.config_schema.as_field().config_type.key,
         "backfill": (asset.backfill_policy, asset.can_subset),
+        "attributes": {k: plain(v) for k, v in vars(op).items() if k != "_config_schema"},
     }
+
+
+def plain(value: Any) -> Any:
+    """The attributes of an op and of its inputs and outputs as values that can be compared."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return [plain(each) for each in value]
+    if type(value).__name__ in ("InputDefinition", "OutputDefinition"):
+        return plain(vars(value))
+    if type(value).__name__ == "DecoratedOpFunction":
+        return plain(value.decorated_fn)
+    return value.__qualname__ if callable(value) else value
