@@ -25,6 +25,7 @@ SOURCES: Final = (
     "scan.c",
     "observe.c",
     "arrays.c",
+    "arrow.c",
 )
 ZIG: Final = "ziglang>=0.13"
 """The requirement of a compiler that pip can install."""

@@ -121,13 +121,23 @@ class Observation(ctypes.Structure):
     ]
 
 
+class ArrowArray(ctypes.Structure):
+    """An array of Arrow's C data interface."""
+
+    _fields_ = [
+        *((name, Number) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+        *((name, Pointer) for name in ("buffers", "children", "dictionary", "release")),
+        ("private_data", Pointer),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """The functions of the library; each releases the interpreter's lock."""
 
     scan_lines: Callable[..., int]
     fill_columns: Callable[..., None]
-    pack_bits: Callable[..., int]
+    export_rows: Callable[..., int]
     add_name: Callable[..., None]
     is_utf8: Callable[[bytes, int], int]
     observe_lines: Callable[..., int]
@@ -195,7 +205,9 @@ def load(path: Path, *, any_sources: bool = False) -> Library:
     return Library(
         scan_lines=_function(loaded, "scan_lines", Number, state, Number),
         fill_columns=_function(loaded, "fill_columns", None, state),
-        pack_bits=_function(loaded, "pack_bits", Number, Pointer, Number, Pointer),
+        export_rows=_function(
+            loaded, "export_rows", Number, state, Number, ctypes.POINTER(ArrowArray)
+        ),
         is_utf8=_function(loaded, "is_utf8", Number, ctypes.c_char_p, Number),
         observe_lines=_function(
             loaded, "observe_lines", Number, ctypes.POINTER(Observation), Number

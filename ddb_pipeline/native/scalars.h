@@ -35,6 +35,7 @@ static inline const u8 *copy_text(Scan *s, const u8 *p, Node *n, u8 **to) {
   u8 *d = *to;
   const u8 *limit = n->bytes + n->bytes_capacity;
   for (;;) {
+    int words = FEW_WORDS;
     while (s->end - p >= 8 && limit - d >= 8) {
       u64 word = load8(p), found = special_bytes(word);
       memcpy(d, &word, 8);
@@ -44,6 +45,9 @@ static inline const u8 *copy_text(Scan *s, const u8 *p, Node *n, u8 **to) {
         goto special;
       }
       p += 8, d += 8;
+      if (!--words)
+        for (; s->end - p >= 32 && limit - d >= 32 && !has_special32(p); p += 32, d += 32)
+          memcpy(d, p, 32);
     }
     const u8 *stop = find_special(p, s->end);
     if (!room(s, n, d, stop - p)) return NULL;
@@ -56,7 +60,13 @@ static inline const u8 *copy_text(Scan *s, const u8 *p, Node *n, u8 **to) {
       return p + 1;
     }
     u32 code;
-    if (*p != '\\' || !(p = read_escape(p, &code)) || !room(s, n, d, 4)) return NULL;
+    if (*p != '\\' || !room(s, n, d, 4)) return NULL;
+    if (LIKELY(p[1] == '"')) {
+      *d++ = '"';
+      p += 2;
+      continue;
+    }
+    if (!(p = read_escape(p, &code))) return NULL;
     d = put_utf8(d, code);
   }
 }

@@ -16,6 +16,7 @@ from ddb_pipeline.native.library import (
     LINE,
     LISTS,
     NODE,
+    ArrowArray,
     Kind,
     Library,
     Scan,
@@ -98,7 +99,7 @@ class Scanner:
     """Scans blocks with one layout. Not thread-safe.
 
     Attributes:
-        buffers: by node. Valid are the first ``length(node)`` places.
+        buffers: by node.
     """
 
     def __init__(
@@ -133,9 +134,31 @@ class Scanner:
         """Let a name of a member of ``node`` lead to ``child``."""
         self._names.add(node, name, child)
 
-    def length(self, node: int) -> int:
-        """Places of a node that the last scan filled."""
-        return int(self._nodes["length"][node])
+    def replace(
+        self,
+        node: int,
+        places: npt.NDArray[np.int64],
+        values: memoryview,
+        valid: npt.NDArray[np.bool_],
+    ) -> None:
+        """Set values at places that the last scan left null.
+
+        Args:
+            values: one after another, of the width of the node's values.
+        """
+        buffers = self.buffers[node]
+        buffers.values[places] = np.frombuffer(values, buffers.values.dtype)
+        buffers.valid[places] = valid
+
+    def exported(self, root: int) -> ArrowArray:
+        """A copy of what the last scan filled, from a node on; what takes it over releases it.
+
+        The array of a node of kind ``EXACT_ONLY`` is one of nulls.
+        """
+        array = ArrowArray()
+        if not self._library.export_rows(ctypes.byref(self._scan), root, ctypes.byref(array)):
+            raise MemoryError(f"no memory for {self._scan.rows:,} rows")
+        return array
 
     def scan(self, block: bytes) -> Scanned:
         """Scan a block of whole lines in UTF-8; the last line may lack its newline."""

@@ -20,8 +20,10 @@ from typing import Final
 
 import click
 
+from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.export.rows.exact import ITEM
 from ddb_pipeline.export.rows.native_layout import ColumnsLayout
+from ddb_pipeline.export.rows.native_reader import imported, scanned_schema
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.types import Column, parse_type
@@ -98,6 +100,7 @@ def read_lines(library: Library, lines: int, seed: str) -> None:
     while done < lines:
         columns = random_columns(rng) if rng.random() < 0.7 else [Column(*c) for c in COLUMNS]
         kinds = [(name, parse_type(text)) for name, text in columns]
+        schema = scanned_schema(arrow_schema(columns), dict(kinds))
         layout = ColumnsLayout(kinds, ITEM)
         sizes = ((1, 3, 50), (8, 9, 99), (1, 2, 30))
         first = FirstCapacity(*map(rng.choice, sizes))
@@ -120,6 +123,9 @@ def read_lines(library: Library, lines: int, seed: str) -> None:
             found = reader.scan(block)
             count = sum(bool(line.strip()) for line in block.split(b"\n"))
             assert found.rows + len(found.irregular) == count
+            batch = imported(reader.exported(layout.image), schema)
+            batch.validate(full=True)
+            assert len(batch) == found.rows
             before = observer.items
             observed = observer.observe(block)
             assert observer.items - before + len(observed.irregular) == count

@@ -6,33 +6,20 @@ the exact path.
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ddb_pipeline.export.lines import MAX_MARKS
-from ddb_pipeline.export.rows.masks import Mask
+from ddb_pipeline.export.rows.masks import Mask, valid
 from ddb_pipeline.export.rows.native_layout import ColumnsLayout
 from ddb_pipeline.export.rows.numbers import Converted, numbers, one_by_one
 from ddb_pipeline.hive.epoch import MILLISECONDS_FROM
-from ddb_pipeline.hive.types import HiveType
-from ddb_pipeline.native.library import TAGS, Kind, Library
+from ddb_pipeline.hive.types import STRING, ArrayType, HiveType, MapType, StructType
+from ddb_pipeline.native.library import TAGS, ArrowArray, Library
 from ddb_pipeline.native.scanner import Scanned, Scanner
-
-_FIXED: Final = frozenset(
-    (
-        *(Kind.INTEGER, Kind.DOUBLE, Kind.FLOAT, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP),
-        Kind.BOOLEAN,
-    )
-)
-
-
-SMALL_BYTES: Final = 32 * 1024
-"""Of buffers up to this size the allocation costs more than the copy; Arrow's pool is for others,
-whose memory the system would otherwise clear each time."""
 
 Lines = npt.NDArray[Any]
 """Lines of a block: ``start``, ``end``, and their ``number``, blank lines not counted."""
@@ -64,8 +51,7 @@ class NativeReader:
         self._library = library
         self._schema = schema
         self._columns = ColumnsLayout(list(kinds.items()), image)
-        self._nodes = list(self._columns.fields[self._columns.image].values())
-        self._types = [field.type for field in schema]
+        self._scanned_schema = scanned_schema(schema, kinds)
         self._scanner = Scanner(
             library,
             self._columns.layout,
@@ -79,13 +65,8 @@ class NativeReader:
         if not self._library.is_utf8(block, len(block)):
             return None
         scanned = self._scanner.scan(block)
-        replaced, refused = self._deferred(block, scanned)
-        arrays = _Arrays(self._library, self._scanner, self._columns, replaced)
-        columns = [
-            arrays.array(node, scanned.rows, kind)
-            for node, kind in zip(self._nodes, self._types, strict=True)
-        ]
-        table = pa.Table.from_arrays(columns, schema=self._schema)
+        refused = self._read_deferred(block, scanned)
+        table = self._table()
         if refused is None:
             return NativeRows(table, scanned.row_lines, scanned.irregular)
         return NativeRows(
@@ -94,38 +75,69 @@ class NativeReader:
             np.concatenate((scanned.irregular, scanned.row_lines[refused])),
         )
 
-    def _deferred(
-        self, block: bytes, scanned: Scanned
-    ) -> tuple[dict[int, list["_Replaced"]], Mask | None]:
-        """The scalars that the scan left out, by node, and the rows of those that do not fit."""
-        found: dict[int, list[_Replaced]] = {}
+    def _table(self) -> pa.Table:
+        array = self._scanner.exported(self._columns.image)
+        table = pa.Table.from_batches([imported(array, self._scanned_schema)])
+        return table if self._scanned_schema == self._schema else table.cast(self._schema)
+
+    def _read_deferred(self, block: bytes, scanned: Scanned) -> Mask | None:
+        """Read the scalars that the scan left out; returns the rows of those that do not fit."""
         refused: Mask | None = None
         deferred = scanned.deferred
         if not len(deferred):
-            return found, None
+            return None
         groups = deferred["node"] * (len(TAGS) + 1) + deferred["tag"]
         for group in np.unique(groups).tolist():
             mine = deferred[groups == group]
             node, tag = divmod(group, len(TAGS) + 1)
             texts = gathered(block, mine["start"], mine["length"])
-            converted = _converted(texts, TAGS[tag - 1], self._columns.types[node])
-            found.setdefault(node, []).append(_Replaced(mine["place"].copy(), converted.values))
-            if converted.unproven is not None:
+            values, unproven = _converted(texts, TAGS[tag - 1], self._columns.types[node])
+            self._scanner.replace(node, mine["place"], _contents(values), valid(values))
+            if unproven is not None:
                 if refused is None:
                     refused = np.zeros(scanned.rows, np.bool_)
-                refused[mine["row"][converted.unproven]] = True
-        return found, refused
-
-
-class _Replaced(NamedTuple):
-    """Values for places that the scan left null; the places ascend."""
-
-    places: npt.NDArray[np.int64]
-    values: pa.Array
+                refused[mine["row"][unproven]] = True
+        return refused
 
 
 def _converted(texts: pa.Array, tag: str, kind: HiveType) -> Converted:
     return numbers(texts, kind) if tag == "N" else one_by_one(texts, tag, kind)
+
+
+def _contents(values: pa.Array) -> memoryview:
+    """The values of a type of a fixed width, one after another."""
+    width = values.type.bit_width // 8
+    content: pa.Buffer = values.buffers()[1]
+    return memoryview(content)[values.offset * width : (values.offset + len(values)) * width]
+
+
+def imported(array: ArrowArray, schema: pa.Schema) -> pa.RecordBatch:
+    """The scanner's rows, which are not copied.
+
+    One call for all columns: Python's work for each would keep other threads waiting.
+    """
+    return pa.RecordBatch._import_from_c(ctypes.addressof(array), schema)
+
+
+def scanned_schema(schema: pa.Schema, kinds: Mapping[str, HiveType]) -> pa.Schema:
+    """The schema of the scanner's rows: what it leaves to the other readers is of type null."""
+    fields = [field.with_type(_scanned(field.type, kinds[field.name])) for field in schema]
+    return pa.schema(fields)
+
+
+def _scanned(kind: pa.DataType, hive_type: HiveType) -> pa.DataType:
+    if isinstance(hive_type, StructType):
+        pairs = zip(kind, hive_type.fields, strict=True)
+        return pa.struct([field.with_type(_scanned(field.type, of)) for field, (_, of) in pairs])
+    if isinstance(hive_type, ArrayType):
+        element = kind.value_field
+        return pa.list_(element.with_type(_scanned(element.type, hive_type.element)))
+    if not isinstance(hive_type, MapType):
+        return kind
+    if hive_type.key != STRING:
+        return pa.null()
+    value = kind.item_field
+    return pa.map_(kind.key_field, value.with_type(_scanned(value.type, hive_type.value)))
 
 
 def gathered(
@@ -137,91 +149,3 @@ def gathered(
     index = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
     content = np.frombuffer(block, np.uint8)[index]
     return pa.StringArray.from_buffers(len(starts), pa.py_buffer(ends), pa.py_buffer(content))
-
-
-class _Arrays:
-    """The scanner's buffers as Arrow arrays, which copy them."""
-
-    def __init__(
-        self,
-        library: Library,
-        scanner: Scanner,
-        columns: ColumnsLayout,
-        replaced: dict[int, list[_Replaced]],
-    ) -> None:
-        self._library = library
-        self._scanner = scanner
-        self._columns = columns
-        self._replaced = replaced
-
-    def array(self, number: int, length: int, kind: pa.DataType) -> pa.Array:
-        """The places of a node as an array."""
-        node = self._columns.layout.nodes[number]
-        buffers = self._scanner.buffers[number]
-        valid, ones = self._bits(buffers.valid, length)
-        nulls = length - ones
-        validity = valid if nulls else None
-        if node.kind == Kind.STRUCT:
-            inside = [
-                self.array(child, length, kind.field(position).type)
-                for position, child in enumerate(self._fields(number, kind.num_fields))
-            ]
-            return pa.Array.from_buffers(kind, length, [validity], nulls, children=inside)
-        if node.kind in (Kind.STRING, Kind.BINARY):
-            ends = buffers.ends[: length + 1]
-            content = [validity, _copied(ends), _copied(buffers.bytes[: ends[-1]])]
-            return pa.Array.from_buffers(kind, length, content, nulls)
-        if node.kind == Kind.LIST:
-            content = [validity, _copied(buffers.ends[: length + 1])]
-            elements = self._child(node.element, kind.value_type)
-            return pa.Array.from_buffers(kind, length, content, nulls, children=[elements])
-        if node.kind == Kind.MAP:
-            content = [validity, _copied(buffers.ends[: length + 1])]
-            entries = self._entries(node.key, node.element, kind)
-            return pa.Array.from_buffers(kind, length, content, nulls, children=[entries])
-        return self._scalars(number, length, kind, validity, nulls)
-
-    def _scalars(
-        self, number: int, length: int, kind: pa.DataType, validity: pa.Buffer | None, nulls: int
-    ) -> pa.Array:
-        node = self._columns.layout.nodes[number]
-        if node.kind not in _FIXED:
-            return pa.nulls(length, kind)
-        values = self._scanner.buffers[number].values
-        if node.kind == Kind.BOOLEAN:
-            content, _ = self._bits(values, length)
-        else:
-            content = _copied(values[:length])
-        array = pa.Array.from_buffers(kind, length, [validity, content], nulls)
-        for places, values in self._replaced.get(number, ()):
-            mask = np.zeros(length, np.bool_)
-            mask[places] = True
-            array = pc.replace_with_mask(array, pa.array(mask), values)
-        return array
-
-    def _fields(self, number: int, count: int) -> list[int]:
-        """The nodes of a struct's fields; nodes of names without a column follow them."""
-        return list(self._columns.fields[number].values())[:count]
-
-    def _child(self, number: int, kind: pa.DataType) -> pa.Array:
-        return self.array(number, self._scanner.length(number), kind)
-
-    def _entries(self, key: int, element: int, kind: pa.MapType) -> pa.Array:
-        fields = [kind.key_field, kind.item_field]
-        inside = [self._child(key, kind.key_type), self._child(element, kind.item_type)]
-        return pa.Array.from_buffers(
-            pa.struct(fields), self._scanner.length(key), [None], 0, children=inside
-        )
-
-    def _bits(self, flags: npt.NDArray[Any], length: int) -> tuple[pa.Buffer, int]:
-        """Bytes that are 0 or 1 as bits, and how many are 1."""
-        bits = pa.allocate_buffer((length + 7) // 8)
-        return bits, self._library.pack_bits(flags.ctypes.data, length, bits.address)
-
-
-def _copied(part: npt.NDArray[Any]) -> pa.Buffer:
-    if part.nbytes <= SMALL_BYTES:
-        return pa.py_buffer(part.tobytes())
-    copy = pa.allocate_buffer(part.nbytes)
-    ctypes.memmove(copy.address, part.ctypes.data, part.nbytes)
-    return copy

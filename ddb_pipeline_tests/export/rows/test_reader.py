@@ -78,6 +78,7 @@ def compare_with_exact_path(columns: list[Column], blocks: list[list[bytes]], na
     return slow
 
 
+@pytest.mark.timeout(max(300, RANDOM_ITEMS // 50))
 def test_random_items_of_random_schemas_equal_the_exact_path(native: bool) -> None:
     rng = random.Random(11)
     done = 0
@@ -90,6 +91,38 @@ def test_random_items_of_random_schemas_equal_the_exact_path(native: bool) -> No
         ]
         compare_with_exact_path(columns, blocks, native)
         done += sum(map(len, blocks))
+
+
+def test_types_that_the_scanner_leaves_inside_of_others(native: bool) -> None:
+    columns = [
+        Column("m", "map<int,string>"),
+        Column("s", "struct<x:map<int,string>,n:bigint>"),
+        Column("l", "array<map<int,array<string>>>"),
+        Column("k", "map<string,map<int,string>>"),
+    ]
+    number = {"M": {"1": {"S": "a"}}}
+    lines = [
+        line(s={"M": {"n": {"N": "5"}}}, l={"L": []}, k={"M": {}}),
+        line(m=number),
+        line(s={"M": {"x": number}}),
+        line(k={"M": {"a": {"NULL": True}}}, l={"L": [{"NULL": True}]}),
+        line(l={"L": [{"M": {"7": {"SS": ["b"]}}}]}, k={"M": {"a": number}}),
+    ]
+    assert compare_with_exact_path(columns, [lines], native) <= len(lines)
+
+
+def test_a_column_outlives_its_table_and_the_reader(native: bool) -> None:
+    columns = [Column("a", "struct<b:array<string>,n:bigint>"), Column("c", "string")]
+    lines = [
+        line(a={"M": {"b": {"L": [{"S": "x" * number}]}}}, c={"S": "y"}) for number in range(2000)
+    ]
+    rows = ExportReader(columns, native=native).rows(b"\n".join(lines))
+    texts = [chunk.field("b") for chunk in rows.table.column("a").chunks]
+    del rows
+    again = ExportReader(columns, native=native).rows(b"\n".join(reversed(lines)))
+    found = [text for chunk in texts for text in chunk.to_pylist()]
+    assert found == [["x" * number] for number in range(2000)]
+    assert again.table.num_rows == 2000
 
 
 def line(**attributes: Any) -> bytes:
