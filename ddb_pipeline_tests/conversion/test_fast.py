@@ -19,6 +19,7 @@ from ddb_pipeline.conversion.options import (
 )
 from ddb_pipeline.conversion.parquet_object import rows_table
 from ddb_pipeline.conversion.serde import ConversionError, OpenXJsonSerDe
+from ddb_pipeline_tests.support.scale import scaled
 
 Columns = list[tuple[str, str]]
 
@@ -284,13 +285,13 @@ def documents(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(documents(), min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=scaled(120), deadline=None)
 def test_the_fast_path_returns_the_rows_of_the_serde(records: list[bytes]) -> None:
     assert_fast_path_is_the_serdes(records, PLAIN, OpenXOptions())
 
 
 @given(st.lists(documents(), min_size=1, max_size=8), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(50), deadline=None)
 def test_conversion_is_the_same_without_the_fast_path(records: list[bytes], packed: bool) -> None:
     if packed:
         records = [b"\n".join(records), *records]

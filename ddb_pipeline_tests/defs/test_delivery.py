@@ -28,8 +28,7 @@ from ddb_pipeline.lake.reconciliation_state import ReconciliationState, read_sta
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline_tests.support.delivered_hours import DeliveredHours
 
-OPEN = DeliveryHour.of(time.time())
-CLOSED = OPEN.plus(-3)
+CLOSED = DeliveryHour.of(time.time()).plus(-3)
 PIPELINE = PipelineConfig(
     name="delivered",
     bucket="delivered-lake",
@@ -75,16 +74,17 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.mark.embedded
 def test_an_open_hour_is_registered_and_a_closed_one_compacted(account: Account) -> None:
-    for hour in (OPEN, CLOSED):
+    present = DeliveryHour.of(time.time())
+    for hour in (present, CLOSED):
         for number in range(3):
             document = b'{"log_id":"a","n":%d}' % number
             account.land(hour, f"part-{number}", document, CRAWLED)
-        account.materialize(OPEN)
-    landed, compacted = account.materialize(OPEN), account.materialize(CLOSED)
+        account.materialize(present)
+    landed, compacted = account.materialize(present), account.materialize(CLOSED)
     assert (landed["files"], landed["dagster/partition_row_count"]) == (3, 3)
     assert (compacted["files"], compacted["dagster/partition_row_count"]) == (1, 3)
     assert (compacted["raw_objects"], compacted["compacted_objects"]) == (3, 3)
-    for hour, found in ((OPEN, landed), (CLOSED, compacted)):
+    for hour, found in ((present, landed), (CLOSED, compacted)):
         partition = account.partition(hour)
         assert partition is not None
         assert partition.location == found["dagster/uri"]
@@ -164,4 +164,4 @@ def test_when_an_hour_is_closed(
 ) -> None:
     settings = CompactionConfig(after_minutes=minutes, enabled=enabled)
     pipeline = PipelineConfig(name="logs", buffer_seconds=buffer, compaction=settings)
-    assert is_closed(pipeline, OPEN, OPEN.ends_at + after) is closed
+    assert is_closed(pipeline, CLOSED, CLOSED.ends_at + after) is closed

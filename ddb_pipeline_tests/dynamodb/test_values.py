@@ -15,6 +15,7 @@ from ddb_pipeline.dynamodb.targets import MAX_CACHED_NAMES
 from ddb_pipeline.dynamodb.values import Writing, item_json, json_text
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.undecodable import UndecodableValueError
+from ddb_pipeline_tests.support.scale import scaled
 
 DIGITS_38 = "12345678901234567890123456789012345678"
 
@@ -219,14 +220,14 @@ def plain_item(item: Any) -> Any:
 
 
 @given(items_)
-@settings(max_examples=150)
+@settings(max_examples=scaled(60))
 def test_json_means_the_item(item: Any) -> None:
     text = item_json(item)
     assert json.loads(text, parse_int=Decimal, parse_float=Decimal) == plain_item(item)
 
 
 @given(items_)
-@settings(max_examples=150)
+@settings(max_examples=scaled(60))
 def test_numbers_checked_together_are_written_as_those_checked_individually(item: Any) -> None:
     numbers: list[str] = []
     text = item_json(item, Writing(numbers=numbers))

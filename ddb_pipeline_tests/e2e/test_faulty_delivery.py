@@ -12,9 +12,12 @@ KILL_SECONDS = {"function": 3.0, "consumer": 9.0, "embedded AWS": 8.0}
 
 @pytest.mark.e2e
 @pytest.mark.embedded
+@pytest.mark.timeout(1200)
 def test_no_item_is_lost(tmp_path: Path) -> None:
     try:
-        figures = run_all(tmp_path, 3000, seconds=120.0, kill_seconds=KILL_SECONDS)
+        figures = run_all(
+            tmp_path, 3000, seconds=300.0, kill_seconds=KILL_SECONDS, longer_each_time=1.1
+        )
     finally:
         stop(tmp_path / "embedded")
     assert figures["lost"] == 0

@@ -17,13 +17,14 @@ from ddb_pipeline.glue.catalog import (
 )
 from ddb_pipeline.glue.repair import fix_table, pending_changes
 from ddb_pipeline.hive.types import Column, parse_type
+from ddb_pipeline_tests.support.scale import scaled
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.type_defs import TableInputTypeDef
 
 pytestmark = pytest.mark.embedded
 
-CRAWLS = 500
+CRAWLS = scaled(60)
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def crawled(number: int) -> "Callable[[CatalogTable], TableInputTypeDef]":
     return decide
 
 
-@pytest.mark.timeout(900)  # each of some thousand requests waits for the others
-def test_five_hundred_crawls_while_the_fix_runs(
+@pytest.mark.timeout(300 + CRAWLS)  # each request waits for the others
+def test_crawls_while_the_fix_runs(
     aws_client: Callable[[str], Any], reference: TableReference
 ) -> None:
     glue = aws_client("glue")

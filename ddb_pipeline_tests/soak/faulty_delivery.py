@@ -146,9 +146,13 @@ def send_function_through_proxy(run: Run, endpoint: Endpoint) -> None:
 
 @contextmanager
 def killing(
-    run: Run, consumers: list[subprocess.Popen[bytes]], seed: int, mean_seconds: Mapping[str, float]
+    run: Run,
+    consumers: list[subprocess.Popen[bytes]],
+    seed: int,
+    mean_seconds: Mapping[str, float],
+    longer_each_time: float,
 ) -> Iterator[None]:
-    """Kill processes in the context, at random times with these means."""
+    """Kill processes in the context, at random times whose means grow by a factor."""
     daemon, randomness = run.daemon, random.Random(seed)
     kills: dict[str, Callable[[], bool]] = {
         "function": lambda: killed(function_process(run)),
@@ -161,8 +165,9 @@ def killing(
     quiet = threading.Event()
 
     def kill(name: str) -> None:
-        times = random.Random(f"{seed}{name}")
-        while not quiet.wait(times.expovariate(1 / mean_seconds[name])):
+        times, mean = random.Random(f"{seed}{name}"), mean_seconds[name]
+        while not quiet.wait(times.expovariate(1 / mean)):
+            mean *= longer_each_time
             with suppress(psutil.Error, OSError):
                 run.kills[name] += kills[name]()
 
@@ -259,6 +264,7 @@ def run_all(
     seed: int = 0,
     seconds: float = 900.0,
     kill_seconds: Mapping[str, float] = KILL_SECONDS,
+    longer_each_time: float = 1.0,
 ) -> dict[str, Any]:
     """Deliver the items through faults and kills; return figures of the run.
 
@@ -269,6 +275,8 @@ def run_all(
         seconds: how long to wait for the next delivered item.
         kill_seconds: the mean time between two kills, for each kind of process. Without the daemon
             in it there is none, and records that wait for redelivery count as delivered.
+        longer_each_time: the factor by which this time grows with each kill, for machines so slow
+            that a process would be killed before it has done anything.
 
     Raises:
         AssertionError: an item is lost.
@@ -287,7 +295,7 @@ def run_all(
             write_all(run, pipeline.dynamodb_table, first)
             run_crawler(shared_client(endpoint, "glue"), pipeline.crawler, poll_seconds=0.2)
         with readers(run, with_daemon=DAEMON in kill_seconds) as consumers:
-            with killing(run, consumers, seed, kill_seconds):
+            with killing(run, consumers, seed, kill_seconds, longer_each_time):
                 before_kills = int(WRITTEN_FIRST * items)
                 write_to_all(run, range(before_kills))
                 wait_for_kills(run, kill_seconds, seconds)

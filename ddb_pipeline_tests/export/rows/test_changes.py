@@ -23,6 +23,7 @@ from ddb_pipeline.export.rows.key_texts import KeyTexts, key_text
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline_tests.support.random_items import random_columns, random_item
+from ddb_pipeline_tests.support.scale import scaled
 
 EPOCH = datetime(1970, 1, 1)
 KEY_TEXTS = (
@@ -126,7 +127,7 @@ def expected(
 
 def test_random_changes_equal_the_exact_path() -> None:
     rng = random.Random(3)
-    for _ in range(60):
+    for _ in range(scaled(20)):
         columns = [c for c in random_columns(rng) if "map<" not in c.type] + KEY_COLUMNS
         misfits = rng.choice((0.0, 0.001, 0.02, 0.2))
         reader, inference, observed = ChangeReader(columns), ChangeInference(), ExportInference()

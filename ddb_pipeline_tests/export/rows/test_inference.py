@@ -16,6 +16,7 @@ from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline_tests.soak.mutation import mutated_bytes
 from ddb_pipeline_tests.support.native_library import require_reader
 from ddb_pipeline_tests.support.random_items import NUMBERS, random_columns, random_line
+from ddb_pipeline_tests.support.scale import scaled
 
 
 @pytest.fixture(params=[True, False], ids=["native", "arrow"])
@@ -26,7 +27,7 @@ def native(request: pytest.FixtureRequest) -> bool:
 
 def test_blocks_are_observed_as_single_items_are(native: bool) -> None:
     rng = random.Random(5)
-    for _ in range(60):
+    for _ in range(scaled(20)):
         columns = random_columns(rng)
         misfits = rng.choice((0.0, 0.0, 0.001, 0.02, 0.2))
         blocks = []
@@ -58,7 +59,7 @@ def compared(blocks: list[list[bytes]], native: bool) -> Inference:
 
 def test_mutated_lines_are_observed_as_single_items_are(native: bool) -> None:
     rng = random.Random(8)
-    for _ in range(40):
+    for _ in range(scaled(15)):
         columns = random_columns(rng)
         lines = []
         for _ in range(60):

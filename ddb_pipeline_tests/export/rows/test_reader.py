@@ -21,7 +21,7 @@ from ddb_pipeline_tests.soak.mutation import mutated_bytes, mutated_document
 from ddb_pipeline_tests.support.native_library import require_reader
 from ddb_pipeline_tests.support.random_items import random_columns, random_item, random_line
 
-RANDOM_ITEMS = int(os.environ.get("DDB_PIPELINE_RANDOM_ITEMS", "30000"))
+RANDOM_ITEMS = int(os.environ.get("DDB_PIPELINE_RANDOM_ITEMS", "8000"))
 DIGITS_38 = "12345678901234567890123456789012345678"
 
 
@@ -442,7 +442,7 @@ def test_lines_of_every_form(ends: bytes, native: bool) -> None:
 
 def test_mutated_lines_equal_the_exact_path(native: bool) -> None:
     rng = random.Random(7)
-    for _ in range(RANDOM_ITEMS // 1_000):
+    for _ in range(RANDOM_ITEMS // 600):
         columns = random_columns(rng)
         lines: list[bytes] = []
         for _ in range(60):
