@@ -26,8 +26,9 @@ from ddb_pipeline_tests.support.interleaved_s3 import (
     StoppedError,
     Turns,
 )
+from ddb_pipeline_tests.support.scale import scaled
 
-INTERLEAVINGS = 500
+INTERLEAVINGS = scaled(100)
 NOON = 1_780_000_000_000
 KEY = "errors/format-conversion-failed/2026-05-28/object"
 NARROW = (Column("ddb_event_id", "string"), Column("id", "string"))

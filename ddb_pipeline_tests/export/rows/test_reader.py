@@ -1,7 +1,6 @@
 """Both readers compared with the exact path, and all three with tables of expected values."""
 
 import json
-import os
 import random
 import sys
 from collections import Counter
@@ -20,8 +19,9 @@ from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline_tests.soak.mutation import mutated_bytes, mutated_document
 from ddb_pipeline_tests.support.native_library import require_reader
 from ddb_pipeline_tests.support.random_items import random_columns, random_item, random_line
+from ddb_pipeline_tests.support.scale import scaled
 
-RANDOM_ITEMS = int(os.environ.get("DDB_PIPELINE_RANDOM_ITEMS", "8000"))
+RANDOM_ITEMS = scaled(8_000)
 DIGITS_38 = "12345678901234567890123456789012345678"
 
 

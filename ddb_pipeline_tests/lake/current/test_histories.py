@@ -1,6 +1,5 @@
 """The view equals the table, for random histories, however and in whatever order they arrive."""
 
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +30,13 @@ from ddb_pipeline_tests.support.random_histories import (
     epoch_micros,
     write_stream_file,
 )
+from ddb_pipeline_tests.support.scale import scaled
 
 LOCAL = pyarrow.fs.LocalFileSystem()
 MINUTE = 60_000_000
 SLACK = 5 * MINUTE
 SEEDS = st.integers(0, 10**9)
-HISTORIES = int(os.environ.get("DDB_PIPELINE_HISTORIES", "22"))
+HISTORIES = scaled(10)
 """For each of the four ways in which changes arrive."""
 histories = settings(
     max_examples=HISTORIES,
@@ -114,7 +114,7 @@ def requested(exports: Exports) -> Callable[[Manifest], Request | None]:
     return lambda state: plan_exports(state, exports).request
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300 + 20 * HISTORIES)
 @histories
 @given(seed=SEEDS)
 def test_through_exports(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -158,7 +158,7 @@ def test_through_exports(seed: int, tmp_path_factory: pytest.TempPathFactory) ->
     assert not last.published
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300 + 20 * HISTORIES)
 @histories
 @given(seed=SEEDS)
 def test_through_exports_that_overlap(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -256,7 +256,7 @@ def divided(rng: random.Random, writes: list[Any]) -> list[list[Any]]:
     return [writes[a:b] for a, b in zip([0, *at], [*at, len(writes)], strict=True)]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300 + 20 * HISTORIES)
 @histories
 @given(seed=SEEDS)
 def test_through_the_stream(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -282,7 +282,7 @@ def test_through_the_stream(seed: int, tmp_path_factory: pytest.TempPathFactory)
     assert not differences(history.at(history.end), rows_of(pipeline.view))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300 + 20 * HISTORIES)
 @histories
 @given(seed=SEEDS)
 def test_through_both(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
