@@ -196,10 +196,17 @@ def repeating_columns(sample: pa.Table) -> list[str] | bool:
     found = [
         path
         for field, column in zip(sample.schema, sample.columns, strict=True)
-        for path, leaf in leaves(field.name, column.combine_chunks())
+        for path, leaf in leaves(field.name, _few_bytes(column).combine_chunks())
         if _repeats(leaf)
     ]
     return found or False
+
+
+def _few_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The begin of a column of large values: only a sample of it is looked at."""
+    if pa.types.is_nested(column.type):
+        return column
+    return column.slice(0, max(1, len(column) * SAMPLE_BYTES // max(SAMPLE_BYTES, column.nbytes)))
 
 
 def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
