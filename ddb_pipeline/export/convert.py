@@ -204,7 +204,12 @@ def _all_reports(
     tasks = plan_tasks(export.files)
     counter = _Counter(export, len(tasks), on_progress)
     converter.filesystem.create_dir(converter.staging, recursive=True)
-    reports = {report.number: report for report in converter.reports()}
+    by_number = {task.number: task for task in tasks}
+    reports = {
+        report.number: report
+        for report in converter.reports()
+        if report.number in by_number and report.is_of(by_number[report.number])
+    }
     for report in reports.values():
         counter.add_items(report.items)
         counter.add_task()

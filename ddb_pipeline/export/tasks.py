@@ -28,6 +28,11 @@ from ddb_pipeline.parquet.parts import Part, PartOptions, PartWriter
 TASK_ITEMS: Final = 200_000
 """Data files are added to a task until it has at least this many items."""
 
+SMALL_TASK_ITEMS: Final = 50_000
+"""As ``TASK_ITEMS``, where an export would be fewer tasks than a machine has cores."""
+
+FEW_TASKS: Final = 8
+
 REJECTED_FOLDER: Final = "_rejected"
 
 ReportItems = Callable[[int], None]
@@ -96,6 +101,7 @@ class TaskReport:
         items: all lines; each is a row of ``parts`` or a rejected line.
         rejected: lines that could not be converted.
         exact_lines: lines that were read by the exact path.
+        files: keys of the data files.
     """
 
     number: int
@@ -103,6 +109,11 @@ class TaskReport:
     rejected: int
     exact_lines: int
     parts: tuple[Part, ...]
+    files: tuple[str, ...] = ()
+
+    def is_of(self, task: Task) -> bool:
+        """Whether the task's data files are those that were converted."""
+        return self.number == task.number and self.files == tuple(file.key for file in task.files)
 
     @property
     def rejected_file(self) -> str | None:
@@ -122,14 +133,22 @@ class TaskReport:
         """
         document: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in document.pop("parts"))
-        return cls(**document, parts=parts)
+        files = tuple(document.pop("files", ()))
+        return cls(**document, parts=parts, files=files)
 
 
-def plan_tasks(files: Sequence[DataFile], task_items: int = TASK_ITEMS) -> tuple[Task, ...]:
+def plan_tasks(files: Sequence[DataFile], task_items: int | None = None) -> tuple[Task, ...]:
     """Group data files, in their order, into tasks.
 
     Data files without items are included: that they are empty is verified when they are read.
+
+    Args:
+        task_items: data files are added to a task until it has at least this many items; by default
+            ``TASK_ITEMS``, and fewer if that makes few tasks.
     """
+    if task_items is None:
+        share = sum(file.item_count for file in files) // FEW_TASKS
+        task_items = min(TASK_ITEMS, max(SMALL_TASK_ITEMS, share))
     tasks: list[Task] = []
     gathered: list[DataFile] = []
     items = 0
@@ -216,7 +235,9 @@ class TaskConverter:
             raise
         finally:
             rejected.close()
-        report = TaskReport(task.number, items, rejected.count, exact_lines, tuple(writer.close()))
+        keys = tuple(file.key for file in task.files)
+        parts = tuple(writer.close())
+        report = TaskReport(task.number, items, rejected.count, exact_lines, parts, keys)
         self._write(f"_{task.stem}.json", report.to_json().encode())
         return report
 

@@ -13,7 +13,7 @@ import pyarrow.fs
 from ddb_pipeline.export.changes import moment_micros
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.source import ExportFolder
-from ddb_pipeline.export.tasks import plan_tasks
+from ddb_pipeline.export.tasks import TASK_ITEMS, plan_tasks
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.keys import KeyAttribute
@@ -117,7 +117,7 @@ def snapshot_of(export: Export) -> Snapshot:
 def _parts(folder: ExportFolder, export: Export, key: tuple[KeyAttribute, ...]) -> list[Source]:
     return [
         ExportPart(folder, Export(export.summary, task.files), key)
-        for task in plan_tasks(export.files)
+        for task in plan_tasks(export.files, TASK_ITEMS)
     ]
 
 

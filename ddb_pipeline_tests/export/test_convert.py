@@ -12,7 +12,7 @@ import pytest
 
 from ddb_pipeline.export import convert as convert_export_module
 from ddb_pipeline.export.convert import Progress, convert_export, infer_export
-from ddb_pipeline.export.layout import Export, md5_text
+from ddb_pipeline.export.layout import DataFile, Export, md5_text
 from ddb_pipeline.export.manifest import ChecksumError, ExportError, MalformedExportError
 from ddb_pipeline.export.tasks import Task, plan_tasks
 from ddb_pipeline.hive.infer import inferred_schema
@@ -187,6 +187,32 @@ def dying(self, task, report_items):
 TaskConverter.convert = dying
 converted(Path(sys.argv[1]), Path(sys.argv[2]), workers=1)
 """
+
+
+@pytest.mark.parametrize(
+    ("files", "tasks"),
+    [
+        ([30_000] * 2, [2]),
+        ([10_000] * 8, [5, 3]),
+        ([125_000] * 8, [1] * 8),
+        ([50_000] * 16, [2] * 8),
+        ([100_000] * 40, [2] * 20),
+        ([0, 0], [2]),
+        ([], []),
+    ],
+)
+def test_exports_of_few_items_are_several_tasks(files: list[int], tasks: list[int]) -> None:
+    planned = plan_tasks([DataFile(f"{n}", count, "", "") for n, count in enumerate(files)])
+    assert [len(task.files) for task in planned] == tasks
+
+
+def test_reports_of_tasks_with_other_data_files_are_not_resumed(tmp_path: Path) -> None:
+    source = write_local_export(tmp_path, map(order, range(400)))
+    target = tmp_path / "lake"
+    killed = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
+    assert killed.returncode == -9
+    result = converted(source, target)
+    assert (result.resumed_tasks, result.rows) == (0, 400)
 
 
 @pytest.mark.usefixtures("small_tasks")

@@ -8,7 +8,7 @@ from ddb_pipeline.export.convert import infer_export
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.read import read_changes, read_items
 from ddb_pipeline.export.source import ExportFolder
-from ddb_pipeline.export.tasks import plan_tasks
+from ddb_pipeline.export.tasks import TASK_ITEMS, plan_tasks
 from ddb_pipeline.hive.infer import Inference, InferenceOptions, inferred_schema, merge
 from ddb_pipeline.hive.normalize import replace_sets
 from ddb_pipeline.hive.types import Column
@@ -170,6 +170,6 @@ def _check_learned(state: Manifest, key: Key) -> None:
 def _sources(exports: Sequence[Opened], key: Key) -> list[Source]:
     found: list[Source] = []
     for folder, export in exports:
-        for task in plan_tasks(export.files):
+        for task in plan_tasks(export.files, TASK_ITEMS):
             found.append(ExportPart(folder, Export(export.summary, task.files), key))
     return found
