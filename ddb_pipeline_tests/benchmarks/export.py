@@ -9,7 +9,9 @@ in lists), wide items (15 of 200 optional attributes), texts of 4 KB. Each conve
 process of its own, on one core and then on all. Measured are CPU seconds from the gzipped file to
 zstd Parquet, without imports; ``inferred`` is the run that takes the types from all items first.
 The converters run in turns, and the best of ``--rounds`` of each counts, because other processes
-of the machine slow down some runs.
+of the machine slow down some runs. Two limits are measured beside them: processes of one worker
+each, which share nothing, show what this machine's cores reach together; the floor is gunzip, the
+checksum and the Parquet writer alone, without any reading of JSON, for the same files.
 The rate of the other converters does not depend on the size, so they get the first files only
 (``--peer-files`` for each core). All values that this project wrote are compared with boto3's
 TypeDeserializer (not with ``--no-check``). dynamodb-json is measured if it is installed.
@@ -150,7 +152,8 @@ def run(shape: str, folder: Path, items: int, peer_files: int, rounds: int, chec
     write_benchmark_export(folder, shape, items)
     output = folder / "output"
     peers = [peer for peer in (PEERS if shape == "orders" else PEERS[:1]) if is_installed(peer)]
-    own = [("inference", 1), (OURS, 1), (OURS, cores), ("inference without C", 1), ("without C", 1)]
+    own = [("inference", 1), (OURS, 1), (OURS, cores), ("in processes", cores), ("floor", 1)]
+    own += [("inference without C", 1), ("without C", 1)]
     runs = {one: partial(measured, one[0], folder, output, one[1], FILES) for one in own}
     for peer in peers:
         for workers in (1, cores):
@@ -169,7 +172,14 @@ def run(shape: str, folder: Path, items: int, peer_files: int, rounds: int, chec
     times = rate(given) / rate(old), rate(whole) / rate(old_inferred)
     say(f"  ratio to the reader without C: {times[0]:.1f}, inferred {times[1]:.1f}")
     say(f"  inferred costs {whole['cpu'] / given['cpu']:.2f} times as much as types given")
-    say(f"  {cores} cores are {given['wall'] / several['wall']:.2f} times as fast as one")
+    processes = given["wall"] / best["in processes", cores]["wall"]
+    say(
+        f"  {cores} cores are {given['wall'] / several['wall']:.2f} times as fast as one, "
+        f"{cores} processes of one worker {processes:.2f} times"
+    )
+    floor = best["floor", 1]
+    say(line("floor, 1 core", floor))
+    say(f"  of the time with types given {floor['cpu'] / given['cpu']:.0%} is the floor")
     for peer in peers:
         one, both = best[peer, 1], best[peer, cores]
         say(line(f"{peer}, 1 core", one))
@@ -177,7 +187,8 @@ def run(shape: str, folder: Path, items: int, peer_files: int, rounds: int, chec
         wall = (several["rows"] / several["wall"]) / (both["rows"] / both["wall"])
         say(
             f"  ratio to {peer}: {rate(given) / rate(one):.1f} per CPU second, inferred "
-            f"{rate(whole) / rate(one):.1f}; {wall:.1f} by the clock on all cores"
+            f"{rate(whole) / rate(one):.1f}; {wall:.1f} by the clock on all cores; "
+            f"of the floor {rate(floor) / rate(one):.1f}"
         )
     if check:
         measured(OURS, folder, output, cores, FILES)

@@ -31,17 +31,21 @@ IMPORTED = (
 """Imported before the clock starts, for each converter alike."""
 
 CHUNK_ITEMS = 50_000
+MADE_BEFORE: list[Any] = []
+"""Rows for ``floor``, made before the clock starts."""
+
 MIXED = frozenset(name for shape in SHAPES.values() for name in shape.mixed)
 
 
-def local_export(folder: Path, files: int) -> tuple[Open, Export]:
-    """The export's first data files as an export."""
+def local_export(folder: Path, files: int | Sequence[int]) -> tuple[Open, Export]:
+    """Some data files of an export as an export: the first ones, or those of these numbers."""
     import pyarrow.fs
 
     from ddb_pipeline.export.source import open_export
 
     open_object, export = open_export(pyarrow.fs.LocalFileSystem(), str(folder))
-    chosen = export.files[:files]
+    numbers = range(min(files, len(export.files))) if isinstance(files, int) else files
+    chosen = tuple(export.files[number] for number in numbers)
     summary: ExportSummary = export.summary
     members = {f: getattr(summary, f) for f in summary.__dataclass_fields__}
     members["item_count"] = sum(file.item_count for file in chosen)
@@ -69,6 +73,61 @@ def ours_with_arrow(folder: Path, destination: Path, workers: int, files: int) -
 
     native.library_path = lambda: None
     return ours(folder, destination, workers, files)
+
+
+def in_processes(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """This project's converter, one process for each worker: what threads can reach at most."""
+    shares = [range(number, files, workers) for number in range(workers)]
+    parts = [destination / f"share-{number}" for number in range(workers)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        return sum(pool.map(_share, repeat(folder), parts, shares))
+
+
+def _share(folder: Path, destination: Path, numbers: range) -> int:
+    import pyarrow.fs
+
+    from ddb_pipeline.export.convert import convert_export
+    from ddb_pipeline.parquet.publish import Destination
+
+    columns = [tuple(column) for column in json.loads((folder / "columns.json").read_text())]
+    target = Destination(pyarrow.fs.LocalFileSystem(), str(destination))
+    open_object, export = local_export(folder, list(numbers))
+    return convert_export(open_object, export, columns, target, workers=1).rows
+
+
+def floor(folder: Path, destination: Path, workers: int, files: int) -> int:
+    """What no converter to these Parquet files can do without: gunzip, checksums, and writing.
+
+    The rows are there before the clock starts; the files are written as the converter writes them.
+    """
+    import pyarrow.fs
+
+    from ddb_pipeline.export.read import read_blocks
+    from ddb_pipeline.parquet.parts import PartOptions, PartWriter
+
+    tables = MADE_BEFORE[:]
+    open_object, export = local_export(folder, files)
+    for file in export.files:
+        for _ in read_blocks(open_object, file):
+            pass
+    destination.mkdir(parents=True)
+    writer = PartWriter(pyarrow.fs.LocalFileSystem(), str(destination), "floor", PartOptions())
+    for table in tables:
+        writer.write(table)
+    return sum(part.rows for part in writer.close())
+
+
+def make_floor_rows(folder: Path, files: int) -> None:
+    """The rows of the data files, for ``floor``."""
+    from ddb_pipeline.export.read import read_blocks
+    from ddb_pipeline.export.rows.reader import ExportReader
+
+    columns = [tuple(column) for column in json.loads((folder / "columns.json").read_text())]
+    reader = ExportReader(columns)
+    open_object, export = local_export(folder, files)
+    for file in export.files:
+        for block, _ in read_blocks(open_object, file):
+            MADE_BEFORE.append(reader.rows(block).table)
 
 
 def inference_with_arrow(folder: Path, destination: Path, workers: int, files: int) -> int:
@@ -184,6 +243,8 @@ def of_files(one_file: Callable[[Path, Path], int]) -> Callable[[Path, Path, int
 
 CONVERTERS: dict[str, Callable[[Path, Path, int, int], int]] = {
     "ddb_pipeline": ours,
+    "in processes": in_processes,
+    "floor": floor,
     "without C": ours_with_arrow,
     "inference": inference,
     "inference without C": inference_with_arrow,
@@ -206,6 +267,8 @@ def main() -> None:
     for module in IMPORTED:
         import_module(module)
 
+    if name == "floor":
+        make_floor_rows(Path(folder), int(files))
     began, cpu = time.perf_counter(), cpu_seconds()
     rows = CONVERTERS[name](Path(folder), Path(destination), int(workers), int(files))
     wall, cpu = time.perf_counter() - began, cpu_seconds() - cpu
