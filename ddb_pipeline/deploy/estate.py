@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ddb_pipeline.client_errors import access_error
 from ddb_pipeline.config.lake_stack import LakeConfig
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
@@ -218,7 +219,7 @@ def deploy_one(account: Account, planned: Planned, *, dry_run: bool = False) -> 
             return StackResult(name, Outcome.UNCHANGED)
         return _executed(account, change_set, dry_run=dry_run)
     except (DdbPipelineError, ClientError, BotoCoreError) as error:
-        return StackResult(name, Outcome.FAILED, reason=str(error))
+        return _failed(name, error)
 
 
 def is_deployed(account: Account, planned: Planned) -> bool:
@@ -360,5 +361,10 @@ def remove_one(account: Account, stack: str) -> StackResult:
             return StackResult(stack, Outcome.UNCHANGED)
         delete_stack(account.cloudformation, stack, delay_seconds=account.delay_seconds)
     except (DdbPipelineError, ClientError, BotoCoreError) as error:
-        return StackResult(stack, Outcome.FAILED, reason=str(error))
+        return _failed(stack, error)
     return StackResult(stack, Outcome.REMOVED)
+
+
+def _failed(stack: str, error: Exception) -> StackResult:
+    """The result of a failure, in one line with what to do."""
+    return StackResult(stack, Outcome.FAILED, reason=access_error(error) or str(error))

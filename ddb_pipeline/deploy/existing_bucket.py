@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from ddb_pipeline.client_errors import DENIED_CODES, error_code
+from ddb_pipeline.client_errors import DENIED_CODES, access_error, error_code
 from ddb_pipeline.config.names import resource_stem
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.stack import DeployError
@@ -145,7 +145,7 @@ def prepare_bucket(
                 f"Bucket {bucket!r} does not exist, although existing_bucket is true. Create it, "
                 "or remove existing_bucket, and the stack creates it."
             ) from error
-        raise DeployError(f"Bucket {bucket!r} cannot be prepared: {error}") from error
+        raise DeployError(f"Bucket {bucket!r} cannot be prepared: {access_error(error)}") from error
 
 
 def read_settings(s3: "S3Client", bucket: str) -> BucketSettings:

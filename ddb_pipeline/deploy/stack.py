@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, WaiterError
 
+from ddb_pipeline.client_errors import access_error
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.deploy.parameters import CODE_PREFIX, Stack, code_key
 from ddb_pipeline.errors import DdbPipelineError
@@ -107,7 +108,7 @@ def find_stack(cloudformation: "CloudFormationClient", stack: str) -> FoundStack
     except ClientError as error:
         if "does not exist" in str(error):
             return None
-        raise DeployError(f"Stack {stack!r} cannot be described: {error}") from error
+        raise DeployError(f"Stack {stack!r} cannot be described: {access_error(error)}") from error
     if not found or found[0]["StackStatus"] in (REVIEW, "DELETE_COMPLETE"):
         return None
     return FoundStack(
@@ -170,7 +171,9 @@ def create_change_set(
             f"Change set for stack {stack.name!r} failed: {reason or error}"
         ) from error
     except ClientError as error:
-        raise DeployError(f"Change set for stack {stack.name!r} was refused: {error}") from error
+        raise DeployError(
+            f"Change set for stack {stack.name!r} was refused: {access_error(error)}"
+        ) from error
     return ChangeSet(stack.name, name, creates, _changes(cloudformation, stack.name, name))
 
 
@@ -249,7 +252,7 @@ def delete_stack(
             WaiterConfig={"Delay": delay_seconds, "MaxAttempts": WAIT_ATTEMPTS},
         )
     except ClientError as error:
-        raise DeployError(f"Stack {stack!r} could not be deleted: {error}") from error
+        raise DeployError(f"Stack {stack!r} could not be deleted: {access_error(error)}") from error
     except WaiterError as error:
         reasons = failure_reasons(cloudformation, stack)
         raise DeployError(f"Stack {stack!r} could not be deleted: {reasons or error}") from error

@@ -12,6 +12,7 @@ from ddb_pipeline.deploy.estate import (
     Outcome,
     Planned,
     deploy_stacks,
+    remove_stacks,
     usable_stack,
     waves,
 )
@@ -113,6 +114,28 @@ def test_a_failed_stack_stops_no_other_of_its_wave() -> None:
         "c": Outcome.CREATED,
         "d": Outcome.NOT_BEGUN,
     }
+
+
+def test_errors_of_aws_are_one_line_with_what_to_do() -> None:
+    class Denied(Answers):
+        """An account in which nothing is allowed."""
+
+        def describe_stacks(self, StackName: str) -> Any:
+            error = f"not allowed\non {StackName}"
+            raise ClientError(
+                {"Error": {"Code": "AccessDenied", "Message": error}}, "DescribeStacks"
+            )
+
+        def get_table(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "EntityNotFoundException"}}, "GetTable")
+
+    expected = (
+        "Stack 'a' cannot be described: AWS: DescribeStacks failed: AccessDenied: not allowed on "
+        "a. Grant this permission to the caller's role."
+    )
+    [deployed] = deploy_stacks(account(Denied({})), [plan("a")], parallel=1)
+    [removed] = remove_stacks(account(Denied({})), ["a"], parallel=1)
+    assert (deployed.reason, removed.reason) == (expected, expected)
 
 
 def test_an_interrupted_deployment_is_waited_for() -> None:
