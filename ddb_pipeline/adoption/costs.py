@@ -189,24 +189,3 @@ def _exports(pipeline: PipelineConfig, load: Load) -> list[Part]:
 def total(lines: Sequence[CostLine]) -> float:
     """Dollars a month."""
     return sum(each.dollars for each in lines)
-
-
-def runs_a_day(cron: str) -> float:
-    """How often a cron expression is due, a day, of the fields minute and hour and of day names."""
-    named = {"@hourly": 24.0, "@weekly": 1 / 7, "@monthly": 1 / 30, "@yearly": 1 / 365}
-    if cron.startswith("@"):
-        return named.get(cron, 1.0)
-    minute, hour, day, _, weekday = cron.split()
-    days = 1.0 if day == "*" else 1 / 30
-    days *= 1.0 if weekday == "*" else len(weekday.split(",")) / 7
-    return _times(minute, 60) * _times(hour, 24) * days
-
-
-def _times(field: str, size: int) -> float:
-    count = 0.0
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        width = size if span == "*" else int(last) - int(first) + 1 if last else 1
-        count += math.ceil(width / int(step)) if step else width
-    return count

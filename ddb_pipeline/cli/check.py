@@ -14,11 +14,11 @@ from ddb_pipeline.adoption.costs import (
     Load,
     monthly_cost,
     prices,
-    runs_a_day,
     total,
 )
 from ddb_pipeline.adoption.findings import Finding, Level, has_errors
 from ddb_pipeline.adoption.inspection import Inspected, Inspector, problems
+from ddb_pipeline.config.cron import runs_a_day
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.resources.cloud import CloudResource
 

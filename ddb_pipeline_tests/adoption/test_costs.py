@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ddb_pipeline.adoption.costs import Load, monthly_cost, prices, runs_a_day, total
+from ddb_pipeline.adoption.costs import Load, monthly_cost, prices, total
 from ddb_pipeline.config.pipeline import PipelineConfig
 
 TABLE_BYTES = 10 * 2**30
@@ -70,21 +70,3 @@ def test_the_largest_part_is_first() -> None:
     found = parts(1e6)
     assert [part.dollars for part in found] == sorted((p.dollars for p in found), reverse=True)
     assert total(found) == pytest.approx(sum(part.quantity * part.price for part in found))
-
-
-@pytest.mark.parametrize(
-    ("cron", "runs"),
-    [
-        ("0 * * * *", 24),
-        ("*/15 * * * *", 96),
-        ("30 2 * * *", 1),
-        ("30 2 * * 0", 1 / 7),
-        ("0 8-17 * * *", 10),
-        ("0,30 */6 * * *", 8),
-        ("0 4 1 * *", 1 / 30),
-        ("@hourly", 24),
-        ("@daily", 1),
-    ],
-)
-def test_how_often_a_schedule_is_due(cron: str, runs: float) -> None:
-    assert runs_a_day(cron) == pytest.approx(runs)
