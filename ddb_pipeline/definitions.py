@@ -120,13 +120,13 @@ def _definitions(settings: Settings, whole_location: bool) -> dg.Definitions:
 def assets(settings: Settings, pipeline: PipelineConfig) -> list[dg.AssetsDefinition]:
     """The assets of one pipeline that runs materialise."""
     found = [
-        crawled_asset(pipeline),
-        normalized_asset(pipeline),
-        lake_asset(pipeline),
-        stream_asset(pipeline),
-        redelivered_asset(pipeline),
+        crawled_asset(settings, pipeline),
+        normalized_asset(settings, pipeline),
+        lake_asset(settings, pipeline),
+        stream_asset(settings, pipeline),
+        redelivered_asset(settings, pipeline),
         snapshot_asset(settings, pipeline),
-        healed_gaps_asset(pipeline),
+        healed_gaps_asset(settings, pipeline),
         changes_asset(settings, pipeline),
     ]
     if pipeline.current is not CurrentView.OFF:

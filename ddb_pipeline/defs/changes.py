@@ -8,12 +8,13 @@ from ddb_pipeline.config.names import changes_location, changes_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_CHANGES, PARQUET_IO_MANAGER, asset_key
+from ddb_pipeline.defs.console_links import dataset_metadata
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.snapshot import ExportTable, converted_checks, make_partition
 from ddb_pipeline.defs.snapshot_converters import SnapshotConfig
 from ddb_pipeline.export.rows.changes import CHANGE_COLUMNS
+from ddb_pipeline.lake.layout import CHANGES_PREFIX
 from ddb_pipeline.resources.cloud import CloudResource
-from ddb_pipeline.resources.table_metadata import TABLE_NAME
 
 
 def change_exports(pipeline: PipelineConfig) -> dg.DynamicPartitionsDefinition:
@@ -39,7 +40,7 @@ def changes_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         kinds={"parquet", "s3"},
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
-        metadata={TABLE_NAME: str(changes_table(pipeline))},
+        metadata=dataset_metadata(settings, pipeline, changes_table(pipeline), CHANGES_PREFIX),
         check_specs=converted_checks(key),
     )
     def parquet_changes(

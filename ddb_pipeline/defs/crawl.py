@@ -22,6 +22,7 @@ from ddb_pipeline.defs.automation import (
     sensor_name,
     sensor_status,
 )
+from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.metadata import crawled_changes, schema_metadata
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests, pipelines_in_progress
@@ -65,7 +66,7 @@ def crawl(
     return read_table(cloud.glue, crawled_table(pipeline))
 
 
-def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def crawled_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``crawled_catalog_table``: runs the crawler and shows what it changed."""
 
     @pipeline_asset(
@@ -77,6 +78,7 @@ def crawled_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         ),
         pipeline=pipeline,
         kinds={"glue"},
+        metadata=console_links(settings, catalog_table=crawled_table(pipeline)),
         pool=f"glue_{pipeline.name}",
     )
     def crawled_catalog_table(

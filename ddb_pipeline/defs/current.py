@@ -21,6 +21,7 @@ from ddb_pipeline.defs.asset_keys import (
     asset_key,
 )
 from ddb_pipeline.defs.checks import gap_reports, source
+from ddb_pipeline.defs.console_links import dataset_metadata
 from ddb_pipeline.defs.current_exports import Found, found_exports, opened_export
 from ddb_pipeline.defs.current_mergers import (
     BySpark,
@@ -85,7 +86,7 @@ def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         kinds={"parquet", "s3"},
         pool=f"current_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
-        metadata={TABLE_NAME: str(readers_table(pipeline))},
+        metadata=dataset_metadata(settings, pipeline, readers_table(pipeline), CURRENT_PREFIX),
         freshness_policy=fresh_within(pipeline),
     )
     def parquet_current(

@@ -10,7 +10,9 @@ import pyarrow.fs
 
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_STREAM, asset_key
+from ddb_pipeline.defs.console_links import dataset_metadata
 from ddb_pipeline.defs.iceberg import publish_hour
 from ddb_pipeline.defs.lineage import same_columns
 from ddb_pipeline.defs.pipeline_asset import fresh_within, pipeline_asset
@@ -30,7 +32,7 @@ from ddb_pipeline.lake.compaction import (
 )
 from ddb_pipeline.lake.content import content_version, processed_version
 from ddb_pipeline.lake.hour_generations import Generation
-from ddb_pipeline.lake.layout import REDELIVERED_NAME, DeliveryHour
+from ddb_pipeline.lake.layout import REDELIVERED_NAME, STREAM_PREFIX, DeliveryHour
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.parquet_objects import delivery_lag, hour_statistics
 from ddb_pipeline.resources.cloud import CloudResource
@@ -48,7 +50,7 @@ def hours(pipeline: PipelineConfig) -> dg.HourlyPartitionsDefinition:
     return dg.HourlyPartitionsDefinition(start_date=start, end_offset=1)
 
 
-def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def stream_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``parquet_stream``: an hour counted and registered, and compacted once it is closed."""
 
     @pipeline_asset(
@@ -66,7 +68,7 @@ def stream_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         pool=f"stream_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
         metadata={
-            TABLE_NAME: str(lake_table(pipeline)),
+            **dataset_metadata(settings, pipeline, lake_table(pipeline), STREAM_PREFIX),
             PARTITION_EXPR: {"delivery_date": "%Y-%m-%d", "delivery_hour": "%H"},
             # No delivery makes a partition of an hour without changes.
             ALLOW_MISSING: True,

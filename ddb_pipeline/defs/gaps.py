@@ -20,6 +20,7 @@ from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import HEALED_GAPS, PARQUET_STREAM, asset_key, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
 from ddb_pipeline.defs.checks import gap_reports, source
+from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.healing import heal_window
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
@@ -39,6 +40,7 @@ from ddb_pipeline.lake.gaps import (
     with_unreachable,
 )
 from ddb_pipeline.lake.healing_windows import due_windows_of, healing_plan, seconds_of
+from ddb_pipeline.lake.layout import CHANGES_PREFIX
 from ddb_pipeline.lake.reconcile import reconcile
 from ddb_pipeline.lake.reconciliation_state import read_state
 from ddb_pipeline.resources.cloud import CloudResource
@@ -57,7 +59,7 @@ MAX_EXPORTS = 50
 """Exports among which a full one is looked for that is newer than a gap."""
 
 
-def healed_gaps_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def healed_gaps_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``healed_gaps``: the gaps of the stream, and what has cured them."""
     key = asset_key(pipeline, HEALED_GAPS)
 
@@ -71,6 +73,7 @@ def healed_gaps_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         ),
         pipeline=pipeline,
         kinds={"dynamodb", "s3"},
+        metadata=console_links(settings, lake=pipeline.lake, prefix=CHANGES_PREFIX),
         pool=f"gaps_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(

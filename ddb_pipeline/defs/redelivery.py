@@ -10,12 +10,13 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_key, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
 from ddb_pipeline.glue.watch import TableState, TableStates
 from ddb_pipeline.lake.error_folders import error_folders
-from ddb_pipeline.lake.layout import REDELIVERED_PREFIX
+from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
 from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, Untried, untried
 from ddb_pipeline.resources.cloud import CloudResource
@@ -27,7 +28,7 @@ FOLDERS_TAG = "ddb_pipeline/error_folders"
 """A run's tag: folders of error objects to visit in any case, separated by blanks."""
 
 
-def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def redelivered_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``redelivered_records``: error objects converted again, up to a limit for each run."""
 
     @pipeline_asset(
@@ -40,6 +41,7 @@ def redelivered_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         ),
         pipeline=pipeline,
         kinds={"parquet", "s3"},
+        metadata=console_links(settings, lake=pipeline.lake, prefix=ERROR_PREFIX),
         pool=f"redelivery_{pipeline.name}",
     )
     def redelivered_records(

@@ -17,6 +17,7 @@ from ddb_pipeline.defs.asset_keys import (
     selection,
 )
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.console_links import dataset_metadata
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.scores_table import SCORES_COLUMNS, point_scores_table
@@ -61,7 +62,7 @@ def relevance_asset(
         kinds={"spark", "parquet", "s3"},
         pool=f"relevance_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
-        metadata={TABLE_NAME: str(scores_table(pipeline))},
+        metadata=dataset_metadata(settings, pipeline, scores_table(pipeline), RELEVANCE_PREFIX),
     )
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource

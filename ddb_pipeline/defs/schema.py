@@ -6,12 +6,14 @@ import dagster as dg
 
 from ddb_pipeline.config.names import crawled_table, lake_table, stream_location
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     LAKE_TABLE,
     NORMALIZED_SCHEMA,
     asset_key,
 )
+from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.lineage import same_columns
 from ddb_pipeline.defs.metadata import changes_table, schema_metadata, timeline_table
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
@@ -31,7 +33,7 @@ from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import COLUMN_SCHEMA
 
 
-def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def normalized_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``normalized_schema``: the schema fix on the crawled table."""
     key = asset_key(pipeline, NORMALIZED_SCHEMA)
 
@@ -45,6 +47,7 @@ def normalized_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         ),
         pipeline=pipeline,
         kinds={"glue"},
+        metadata=console_links(settings, catalog_table=crawled_table(pipeline)),
         pool=f"glue_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(
@@ -142,7 +145,7 @@ def nothing_pending(changes: tuple[object, ...]) -> dg.AssetCheckResult:
     )
 
 
-def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
+def lake_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinition:
     """``lake_table``: the lake table, widened to hold the crawled table's columns."""
     key = asset_key(pipeline, LAKE_TABLE)
 
@@ -156,6 +159,7 @@ def lake_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         ),
         pipeline=pipeline,
         kinds={"glue", "parquet"},
+        metadata=console_links(settings, catalog_table=lake_table(pipeline)),
         pool=f"glue_{pipeline.name}_lake",
         check_specs=[
             dg.AssetCheckSpec(

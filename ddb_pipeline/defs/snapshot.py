@@ -20,6 +20,7 @@ from ddb_pipeline.config.names import (
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, PARQUET_IO_MANAGER, PARQUET_SNAPSHOT, asset_key
+from ddb_pipeline.defs.console_links import dataset_metadata
 from ddb_pipeline.defs.lineage import same_columns
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.previews import preview_metadata
@@ -38,6 +39,7 @@ from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.lake_table import widen_lake_table
 from ddb_pipeline.glue.snapshot_table import item_columns, publish_export
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.lake.layout import SNAPSHOT_PREFIX
 from ddb_pipeline.parquet.footers import differing_schemas
 from ddb_pipeline.parquet.partition_by import PartitionError
 from ddb_pipeline.parquet.publish import Destination, PublishError
@@ -67,7 +69,7 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
         kinds={"parquet", "s3"},
         pool=f"snapshot_{pipeline.name}",
         io_manager_key=PARQUET_IO_MANAGER,
-        metadata={TABLE_NAME: str(snapshot_table(pipeline))},
+        metadata=dataset_metadata(settings, pipeline, snapshot_table(pipeline), SNAPSHOT_PREFIX),
         check_specs=converted_checks(key),
     )
     def parquet_snapshot(

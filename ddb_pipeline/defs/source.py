@@ -9,6 +9,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import DYNAMODB_TABLE, asset_key
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.run_requests import SHOWN_REASONS
 from ddb_pipeline.defs.turns import Turns
 from ddb_pipeline.dynamodb.tables import describe_table
@@ -28,6 +29,7 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
             owners=pipeline.assets.owners,
             tags=pipeline.assets.tags,
             kinds={"dynamodb"},
+            metadata=console_links(settings, dynamodb_table=pipeline.dynamodb_table),
         )
         for pipeline in settings.pipelines
     ]

@@ -1,0 +1,75 @@
+"""Links to the AWS console: where they lead, and that the embedded AWS has none."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.definitions import build_defs
+from ddb_pipeline.defs.console_links import console_links
+from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.lake.root import LakeRoot
+
+
+def settings(region: str = "eu-west-1", target: str = "aws") -> Settings:
+    pipelines = [{"name": "orders", "dynamodb_table": "prod.Orders", "bucket": "data"}]
+    return Settings.model_validate({"target": target, "region": region, "pipelines": pipelines})
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "url"),
+    [
+        (
+            {"dynamodb_table": "prod.Orders"},
+            "dynamodb_console",
+            "https://eu-west-1.console.aws.amazon.com/dynamodbv2/home?region=eu-west-1"
+            "#table?name=prod.Orders",
+        ),
+        (
+            {"catalog_table": TableReference("lake", "orders")},
+            "glue_console",
+            "https://eu-west-1.console.aws.amazon.com/glue/home?region=eu-west-1"
+            "#/v2/data-catalog/tables/view/orders?database=lake",
+        ),
+        (
+            {"lake": LakeRoot("data", "sales/a b/"), "prefix": "stream/"},
+            "s3_console",
+            "https://eu-west-1.console.aws.amazon.com/s3/buckets/data?region=eu-west-1"
+            "&prefix=sales/a%20b/stream/",
+        ),
+    ],
+)
+def test_where_a_link_leads(resource: dict[str, Any], name: str, url: str) -> None:
+    assert {k: v.url for k, v in console_links(settings(), **resource).items()} == {name: url}
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "us-east-1.console.aws.amazon.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_console_of_a_partition(region: str, host: str) -> None:
+    found = console_links(settings(region), dynamodb_table="orders")
+    assert str(found["dynamodb_console"].url).startswith(f"https://{host}/")
+
+
+def test_each_asset_of_a_real_account_has_its_links() -> None:
+    specs = build_defs(settings()).resolve_all_asset_specs()
+    found = {spec.key.path[-1]: links(spec) for spec in specs if spec.key.path[0] == "orders"}
+    assert all(found.values())
+    assert found["dynamodb_table"] == {"dynamodb_console"}
+    assert found["normalized_schema"] == {"glue_console"}
+    assert found["parquet_stream"] == {"glue_console", "s3_console"}
+
+
+def test_the_embedded_aws_has_no_console() -> None:
+    specs = build_defs(settings(target="embedded")).resolve_all_asset_specs()
+    assert not any(links(spec) for spec in specs)
+
+
+def links(spec: dg.AssetSpec) -> set[str]:
+    return {name for name in spec.metadata if name.endswith("_console")}
