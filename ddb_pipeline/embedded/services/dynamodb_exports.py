@@ -69,6 +69,8 @@ class TableExports:
         # The stored description is changed when the export ends.
         description: Document = self._ministack.exports[arn]
         if arn not in known:  # else a request with the same ClientToken started it
+            description["ExportArn"] = with_padded_time(arn)
+            self._ministack.exports[description["ExportArn"]] = self._ministack.exports.pop(arn)
             if request.get("ExportType") == INCREMENTAL:
                 description[SPECIFICATION] = self._specification(request)
             run_in_background(self._export, table, description)
@@ -247,3 +249,13 @@ def _times(specification: Mapping[str, Any]) -> tuple[datetime, datetime]:
 
 def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def with_padded_time(arn: str) -> str:
+    """An export's ARN whose id begins with 14 digits, as the service's: ids sort by time.
+
+    ministack's have 13 (``01658528578619-c4d4e311`` is an id in DynamoDB's developer guide).
+    """
+    table, _, export_id = arn.rpartition("/")
+    moment, dash, rest = export_id.partition("-")
+    return f"{table}/{moment.zfill(14)}{dash}{rest}"

@@ -1,5 +1,6 @@
 """Exports and stream records of the embedded DynamoDB, read by the project's readers and boto3."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,9 @@ def test_an_export_has_the_real_layout(table: StreamedTable) -> None:
     assert finished["ExportStatus"] == "COMPLETED"
     assert finished["ItemCount"] == 251
     folder = finished["ExportManifest"].rpartition("manifest-summary.json")[0]
-    assert folder.startswith("exports/AWSDynamoDB/")
+    assert re.fullmatch(r"exports/AWSDynamoDB/0[0-9]{13}-[0-9a-f]{8}/", folder)
+    export_id = folder.split("/")[-2]
+    assert started["ExportArn"] == f"{started['TableArn']}/export/{export_id}"
     opened = s3_objects(table.client("s3"), table.name)
     export = read_export(opened, folder)
     items = [item for file in export.files for item in read_items(opened, file)]
