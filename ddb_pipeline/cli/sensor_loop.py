@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -44,8 +44,13 @@ class SensorLoop:
             definitions=self.definitions,
             sensor_name=sensor_name,
         ) as context:
-            data = sensor.evaluate_tick(context)
-        self.cursors[sensor_name] = data.cursor
+            # Its evaluate_tick does not find the partitions that the sensor adds.
+            data = cast(dg.SensorResult, sensor(context))
+        self.cursors[sensor_name] = data.cursor or self.cursors.get(sensor_name)
+        for added in data.dynamic_partitions_requests or ():
+            if isinstance(added, dg.AddDynamicPartitionsRequest):
+                keys = list(added.partition_keys)
+                self.instance.add_dynamic_partitions(added.partitions_def_name, keys)
         for event in data.asset_events:
             if isinstance(event, dg.AssetMaterialization):
                 self.instance.report_runless_asset_event(event)
