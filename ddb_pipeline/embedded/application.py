@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from ddb_pipeline.embedded.access import refusal, without_cors
 from ddb_pipeline.embedded.home import Credentials
 from ddb_pipeline.embedded.process import STATUS_PATH, ServerState, write_state
+from ddb_pipeline.embedded.request_log import RequestLog
 from ddb_pipeline.embedded.services.ministack import (
     Application,
     Receive,
@@ -57,6 +58,7 @@ class ServerApplication:
         *,
         save: Callable[..., None],
         on_startup: Callable[[], None],
+        request_log: RequestLog | None = None,
     ) -> None:
         """Create the application.
 
@@ -68,6 +70,7 @@ class ServerApplication:
             save: writes changes to the journal, all or (``everything=False``) those of records;
                 raises OSError.
             on_startup: called once ministack has started up, before the first request.
+            request_log: where requests are written; nowhere if None.
         """
         self._ministack = ministack
         self._home = home
@@ -75,6 +78,7 @@ class ServerApplication:
         self._credentials = credentials
         self._save = save
         self._on_startup = on_startup
+        self._request_log = request_log
         self.has_changes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +110,8 @@ class ServerApplication:
             await _send(send, 200, "application/json", status)
         else:
             self.has_changes = True
+            if self._request_log is not None:
+                self._request_log.note(scope, body)
             save_first = self._saving(scope, send)
             await self._ministack(scope, _receive_again(body, receive), save_first)
 

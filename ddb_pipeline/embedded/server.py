@@ -32,6 +32,7 @@ from ddb_pipeline.embedded.home import (
 )
 from ddb_pipeline.embedded.journal import Journal
 from ddb_pipeline.embedded.process import REGION, Endpoint, ServerState
+from ddb_pipeline.embedded.request_log import REQUESTS_VARIABLE, RequestLog
 from ddb_pipeline.embedded.services.dynamodb import DynamoDB
 from ddb_pipeline.embedded.services.firehose.service import Firehose
 from ddb_pipeline.embedded.services.glue.service import Glue
@@ -171,8 +172,15 @@ async def serve(home: Path, port: int, listener: socket.socket, credentials: Cre
 
     tasks: list[asyncio.Task[None]] = []
 
+    requests = os.environ.get(REQUESTS_VARIABLE)
     application = ServerApplication(
-        ministack, home, state, credentials, save=saved.save, on_startup=start_up
+        ministack,
+        home,
+        state,
+        credentials,
+        save=saved.save,
+        on_startup=start_up,
+        request_log=RequestLog(Path(requests)) if requests else None,
     )
     end = asyncio.Event()
     loop = asyncio.get_running_loop()
