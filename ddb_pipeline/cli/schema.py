@@ -4,11 +4,13 @@ import json
 
 import click
 
+from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.repair import Repair, fix_table
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS
 from ddb_pipeline.resources.cloud import CloudResource
 
 
@@ -21,11 +23,18 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
     """Repair the column types of a Glue table for Firehose.
 
     Sets become arrays at any depth. Other types that Firehose, Hive, Spark or Athena refuse are
-    repaired too. A table of files is left alone: its types are those of its files. The update names
-    the table's VersionId, so that it overwrites no concurrent one.
+    repaired too, and the types of a configured pipeline's crawled table follow its type_conflicts.
+    A table of files is left alone: its types are those of its files. The update names the table's
+    VersionId, so that it overwrites no concurrent one.
     """
-    cloud = CloudResource.of(load_settings())
-    repair = fix_table(cloud.glue, TableReference(database, table), dry_run=dry_run)
+    settings, reference = load_settings(), TableReference(database, table)
+    decisions = {crawled_table(each): each.type_decisions for each in settings.pipelines}
+    repair = fix_table(
+        CloudResource.of(settings).glue,
+        reference,
+        decisions.get(reference, NO_DECISIONS),
+        dry_run=dry_run,
+    )
     click.echo(repair_json(repair) if as_json else repair_text(repair, dry_run=dry_run))
 
 

@@ -4,6 +4,7 @@ A pipeline of the lake has the lake's names where it gives none, and its own pre
 One that names another bucket is none of the lake's: its own stack has everything.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from ddb_pipeline.errors import DdbPipelineError
 
 LONGEST_WATCH_LIST = 3000
 """A function's environment has 4 KB (AWS Lambda quotas)."""
+LONGEST_ENVIRONMENT = 3800
+"""Characters of the values in it that the schema fix may have."""
 
 
 class LakeConfigError(DdbPipelineError):
@@ -99,3 +102,30 @@ def watched_tables(lake: LakeConfig, pipelines: Sequence[PipelineConfig]) -> str
         f"The names of the {len(tables)} crawled tables in database {database!r} are too long for "
         f'the schema fix. Set table_prefix in [lake], or schema_fix = "dagster".'
     )
+
+
+def lake_decisions(lake: LakeConfig, pipelines: Sequence[PipelineConfig]) -> str:
+    """What is decided about types in the lake's crawled tables, as its function has it.
+
+    Raises:
+        LakeConfigError: the decisions are too many for it.
+    """
+    if lake.schema_fix is SchemaFix.DAGSTER:
+        return ""
+    text = decisions_by_table([each for each in pipelines if each.lake_name == lake.name])
+    if len(text) + len(watched_tables(lake, pipelines)) > LONGEST_ENVIRONMENT:
+        raise LakeConfigError(
+            f"The type_conflicts of the pipelines in lake {lake.name!r} are too long for the "
+            'schema fix. Set schema_fix = "dagster" in [lake]: Dagster has no such limit.'
+        )
+    return text
+
+
+def decisions_by_table(pipelines: Sequence[PipelineConfig]) -> str:
+    """The decisions about types as JSON, by crawled table and path; empty for none."""
+    found = {
+        str(crawled_table(each)): json.loads(each.type_decisions.text)
+        for each in pipelines
+        if each.type_decisions
+    }
+    return json.dumps(found, separators=(",", ":")) if found else ""

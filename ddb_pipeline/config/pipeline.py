@@ -26,10 +26,12 @@ from ddb_pipeline.config.durations import seconds_of
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig, TableFormat
 from ddb_pipeline.config.names import default_names
 from ddb_pipeline.config.spark import RelevanceConfig, SparkConfig
+from ddb_pipeline.config.type_conflicts import check_keys, decisions_of
 from ddb_pipeline.export.window import LONGEST_WINDOW, SHORTEST_WINDOW
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import read_settings
 from ddb_pipeline.hive.infer import Shape
+from ddb_pipeline.hive.type_decisions import Decision, TypeDecisions
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 from ddb_pipeline.lake.root import LakeRoot
 
@@ -125,6 +127,13 @@ class PipelineConfig(DeploymentConfig):
         default={},
         description="By path (orders[].lines): struct, map or json, for the built-in crawl.",
     )
+    type_conflicts: Mapping[str, Decision] = Field(
+        default={},
+        description=(
+            "By path (meta.score): text, wider, split or refuse, for an attribute whose values "
+            "have several types."
+        ),
+    )
     crawl_schedule: str = Field(default="0 * * * *", description="Cron of the crawl, UTC.")
     export_prefix: str = Field(
         default="exports", pattern=PREFIX, description="Where exports lie in the lake's bucket."
@@ -191,6 +200,11 @@ class PipelineConfig(DeploymentConfig):
         return LakeRoot(self.bucket, f"{self.lake_prefix}/" if self.lake_prefix else "")
 
     @property
+    def type_decisions(self) -> TypeDecisions:
+        """What is decided about attributes whose values have several types."""
+        return decisions_of(self.type_conflicts)
+
+    @property
     def bucket_export_prefix(self) -> str:
         """What the object keys of exports begin with, as DynamoDB's S3Prefix takes it."""
         return self.lake.object_key(self.export_prefix)
@@ -224,6 +238,12 @@ class PipelineConfig(DeploymentConfig):
             read_settings({"DELIVERY_STREAM": "stream", **environment})
         except SettingsError as error:
             raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("type_conflicts")
+    @classmethod
+    def _type_conflicts(cls, value: Mapping[str, Decision]) -> Mapping[str, Decision]:
+        decisions_of(value)
         return value
 
     @field_validator("crawl_schedule")
@@ -286,6 +306,12 @@ class PipelineConfig(DeploymentConfig):
             raise ValueError(
                 f"stream_arn is of the table {table!r}, dynamodb_table is {self.dynamodb_table!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_one_type(self) -> "PipelineConfig":
+        if not (self.existing_table or self.stream_arn):  # the keys of others are not known here
+            check_keys(self.type_decisions, (self.partition_key, self.sort_key))
         return self
 
     @model_validator(mode="after")

@@ -61,6 +61,7 @@ def crawl(
             database=pipeline.database,
             table_prefix=pipeline.table_prefix,
             shapes=pipeline.shapes,
+            decisions=pipeline.type_decisions,
         )
         log.info("Crawled %d items of %s.", result.items, pipeline.dynamodb_table)
     return read_table(cloud.glue, crawled_table(pipeline))

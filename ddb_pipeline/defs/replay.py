@@ -98,12 +98,12 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
-        known = [crawled_table(pipeline) for pipeline in settings.pipelines]
-        tables = watched(changed_tables(config.event), known)
+        known = {crawled_table(each): each.type_decisions for each in settings.pipelines}
+        tables = watched(changed_tables(config.event), tuple(known))
         if not tables:
             context.log.info("The event names no table of these pipelines.")
         for table in tables:
-            repair = fix_table(cloud.glue, table)
+            repair = fix_table(cloud.glue, table, known[table])
             context.log.info("%s: %d change(s).", table, len(repair.changes))
 
     @dg.job(

@@ -74,7 +74,8 @@ def normalize(
     cloud: CloudResource, pipeline: PipelineConfig, log: dg.DagsterLogManager
 ) -> dg.MaterializeResult[None]:
     """Repair the crawled table, and check it as it is then."""
-    repair = fix_table(cloud.glue, crawled_table(pipeline))
+    decisions = pipeline.type_decisions
+    repair = fix_table(cloud.glue, crawled_table(pipeline), decisions)
     if repair.left_alone:
         log.warning(
             "%s is left alone, because %s: it is not the table of a DynamoDB crawler.",
@@ -96,7 +97,7 @@ def normalize(
         data_version=dg.DataVersion(table.fingerprint),
         check_results=[
             valid_hive_types(table.columns),
-            nothing_pending(pending_changes(table)),
+            nothing_pending(pending_changes(table, decisions)),
         ],
     )
 

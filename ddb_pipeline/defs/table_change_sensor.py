@@ -79,7 +79,8 @@ class Comparison:
         self._pipelines = pipelines
         self._requests = requests
         self._interval = interval
-        self._states = TableStates(cloud.glue, map(crawled_table, pipelines))
+        decisions = {crawled_table(each): each.type_decisions for each in pipelines}
+        self._states = TableStates(cloud.glue, decisions, decisions)
         self._emptied: set[str] = set()
         self._compared = 0
         self._found = 0

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from ddb_pipeline.config.choices import FunctionSetting
 from ddb_pipeline.config.deployment import DeploymentConfig
-from ddb_pipeline.config.lake_stack import LakeConfig, watched_tables
+from ddb_pipeline.config.lake_stack import (
+    LakeConfig,
+    decisions_by_table,
+    lake_decisions,
+    watched_tables,
+)
 from ddb_pipeline.config.names import (
     alarm_topic,
     crawled_table,
@@ -65,6 +70,7 @@ def lake_stack(
         "ExistingDatabase": flag(lake.existing_database),
         "CrawledTableName": ALL_TABLES,
         "WatchedTables": watched_tables(lake, pipelines),
+        "TypeConflictsOfTables": lake_decisions(lake, pipelines),
         "SchemaFix": lake.schema_fix.value,
         "AlarmTopicName": f"{lake.stack}-alarms",
         **option_parameters(lake),
@@ -97,6 +103,7 @@ def stack_parameters(
         "LakeTableName": lake_table(pipeline).name,
         "SnapshotTableName": snapshot_table(pipeline).name,
         "WatchedTables": str(crawled_table(pipeline)),
+        "TypeConflictsOfTables": decisions_by_table([pipeline]),
         "DeliverySchema": pipeline.delivery_schema.value,
         "SchemaFix": pipeline.schema_fix.value,
         "StreamReader": pipeline.stream_reader.value,
@@ -146,6 +153,7 @@ def function_parameters(pipeline: PipelineConfig) -> dict[str, str]:
     """Return the template's parameters for all settings of the streaming function."""
     return {
         **{s.parameter: pipeline.function_settings.get(s, "") for s in FunctionSetting},
+        "TypeConflicts": pipeline.type_decisions.text,
         "RoutedDeliveryStreamsArn": pipeline.routed_delivery_streams_arn,
         "StreamFunctionLayerArn": pipeline.function_layer_arn,
     }

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.hive.coverage import Elements, Fields, Node
 from ddb_pipeline.hive.names import column_names
+from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 MAX_CACHED_NAMES: Final = 200
@@ -29,11 +30,13 @@ class Target:
         as_map: where a map goes: its only element where an array of it is expected, because the
             SerDe reads an object in place of an array that way.
         layouts: the layouts that maps had here, by names.
+        columns: of the table itself: the columns, where they are known.
     """
 
-    __slots__ = ("as_map", "elements", "fields", "layouts", "map_values", "others")
+    __slots__ = ("as_map", "columns", "elements", "fields", "layouts", "map_values", "others")
 
-    def __init__(self, node: Node = None) -> None:
+    def __init__(self, node: Node = None, columns: Sequence[Column] = ()) -> None:
+        self.columns = columns
         self.fields: dict[str, Target] | None = None
         self.map_values: Target | None = None
         self.others: Target = self if node is None else ANY

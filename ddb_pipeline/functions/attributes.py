@@ -8,28 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddb_pipeline.dynamodb.values import AttributeValue, Item, json_text
+from ddb_pipeline.hive.attribute_paths import AttributePath
 from ddb_pipeline.hive.undecodable import UndecodableValueError
-
-AttributePath = tuple[str, ...]
-"""An attribute's name, then the names in the maps inside it."""
 
 AttributeFilter = Sequence[tuple[AttributePath, frozenset[str]]]
 """Paths, each with the values accepted there."""
 
 NUMERIC_PSEUDONYM_BITS = 63
 """Bits of a number's pseudonym, a number as well, so that it fits a bigint column."""
-
-
-def parse_path(text: str) -> AttributePath:
-    """Parse ``user.address.city``; a dot that is part of a name is escaped: ``a\\.b``.
-
-    Raises:
-        ValueError: a name is empty.
-    """
-    names = [name.replace("\0", ".") for name in text.replace("\\.", "\0").split(".")]
-    if not all(names):
-        raise ValueError(f"{text!r} is not an attribute path such as user.address.city")
-    return tuple(names)
 
 
 def attribute_at(item: Item, path: AttributePath) -> AttributeValue | None:

@@ -18,6 +18,7 @@ from ddb_pipeline.dynamodb.stream import (
 )
 from ddb_pipeline.dynamodb.targets import ANY, Target
 from ddb_pipeline.dynamodb.values import Writing
+from ddb_pipeline.functions.decided_records import DecidedRecords, RefusedRecordError
 from ddb_pipeline.functions.redacted_records import decided_before
 from ddb_pipeline.functions.rules import Rules, destination, edited
 from ddb_pipeline.hive.epoch import epoch_seconds
@@ -137,7 +138,13 @@ def decide(changes: Sequence[Change], rules: Rules, columns: Target = ANY) -> No
 
 def write_documents(changes: Sequence[Change], rules: Rules, columns: Target) -> None:
     """Write the documents of decided changes; arguments as for :func:`decide`."""
-    to_write = [change for change in changes if change.edited is not None]
+    to_write = [
+        (change, change.edited)
+        for change in changes
+        if change.edited is not None and change.problem is None
+    ]
+    if rules.settings.decisions:
+        to_write = _decided(to_write, rules, columns)
     numbers: list[str] = []
     options = rules.settings.options
     _write_documents(to_write, options, Writing(columns, numbers))
@@ -145,12 +152,30 @@ def write_documents(changes: Sequence[Change], rules: Rules, columns: Target) ->
         _write_documents(to_write, options, Writing(columns))
 
 
-def _write_documents(changes: Sequence[Change], options: DocumentOptions, writing: Writing) -> None:
-    for change in changes:
-        assert change.edited is not None
+def _decided(
+    changes: Sequence[tuple[Change, StreamRecord]], rules: Rules, columns: Target
+) -> list[tuple[Change, StreamRecord]]:
+    """The changes with values in the form of their columns; one that is refused is a problem."""
+    settings = rules.settings
+    records = DecidedRecords(settings.decisions, columns.columns, settings.options.images)
+    decided = []
+    for change, record in changes:
+        try:
+            decided.append((change, records.record(record)))
+        except UndecodableRecordError as error:
+            refused = isinstance(error, RefusedRecordError)
+            change.document = None
+            change.problem = Problem("refused" if refused else "undecodable", str(error))
+    return decided
+
+
+def _write_documents(
+    changes: Sequence[tuple[Change, StreamRecord]], options: DocumentOptions, writing: Writing
+) -> None:
+    for change, record in changes:
         writing.lacks_column = False
         try:
-            change.document = change_document(change.edited, options, writing)
+            change.document = change_document(record, options, writing)
             change.lacks_column = writing.lacks_column
         except UndecodableRecordError as error:
             change.document = None

@@ -10,8 +10,10 @@ import boto3
 from ddb_pipeline.functions.environment import SettingsError, table_reference, text_of
 from ddb_pipeline.glue.catalog import CatalogError, TableNotFoundError, TableReference
 from ddb_pipeline.glue.repair import Repair, changed_tables, fix_table, watched
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions, read_decisions
 
 TABLES_VARIABLE = "WATCHED_TABLES"
+DECISIONS_VARIABLE = "TYPE_CONFLICTS"
 
 
 def watched_tables(environment: Mapping[str, str]) -> tuple[TableReference, ...]:
@@ -29,22 +31,40 @@ def watched_tables(environment: Mapping[str, str]) -> tuple[TableReference, ...]
     return tuple(table_reference(TABLES_VARIABLE, entry.strip()) for entry in text.split(","))
 
 
+def table_decisions(environment: Mapping[str, str]) -> Mapping[TableReference, TypeDecisions]:
+    """The decisions of ``TYPE_CONFLICTS``: JSON, by ``database.table`` and by path.
+
+    Raises:
+        SettingsError: it is of another form, or a decision is not valid.
+    """
+    text = text_of(environment, DECISIONS_VARIABLE)
+    try:
+        found = json.loads(text) if text else {}
+        return {
+            table_reference(DECISIONS_VARIABLE, name): read_decisions(by_path)
+            for name, by_path in found.items()
+        }
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"{DECISIONS_VARIABLE} has no decisions by table: {error}.") from error
+
+
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Fix the watched tables of an EventBridge event; one deleted since then needs no fix.
 
     Raises:
-        SettingsError: ``WATCHED_TABLES`` is missing or wrong.
+        SettingsError: ``WATCHED_TABLES`` is missing or wrong, or ``TYPE_CONFLICTS`` is wrong.
         CatalogError: a table could not be fixed. The others are fixed before it is raised.
     """
     tables = watched(changed_tables(event), watched_tables(os.environ))
     if not tables:
         return {"fixed": [], "checked": 0}
+    decisions = table_decisions(os.environ)
     glue = boto3.client("glue")
     repairs: list[Repair] = []
     errors: list[CatalogError] = []
     for table in tables:
         try:
-            repairs.append(fix_table(glue, table))
+            repairs.append(fix_table(glue, table, decisions.get(table, NO_DECISIONS)))
         except TableNotFoundError:
             continue
         except CatalogError as error:

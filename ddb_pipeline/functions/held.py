@@ -85,9 +85,12 @@ class DeliveryTable:
 
     def _read(self, now: float) -> None:
         table = find_table(self._glue, self._reference)
-        fields = None if table is None else covered_fields(table.columns)
-        if fields != self._fields:
-            self._fields, self._columns = fields, ANY if fields is None else Target(fields)
+        columns = None if table is None else table.columns
+        if columns is None:
+            self._fields, self._columns = None, ANY
+        elif self._fields is None or columns != self._columns.columns:
+            self._fields = covered_fields(columns)
+            self._columns = Target(self._fields, columns)
         self._read_at = now
 
     def _paths(self, document: bytes) -> Sequence[str]:

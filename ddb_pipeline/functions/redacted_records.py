@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddb_pipeline.dynamodb.stream import StreamRecord, lambda_record
-from ddb_pipeline.functions.attributes import AttributePath, Redaction
+from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.rules import redacted
 from ddb_pipeline.functions.stream_settings import Routing
+from ddb_pipeline.hive.attribute_paths import AttributePath
 
 MARK = "ddb_pipeline_redacted"
 """The member of a record that was redacted. AWS adds no such member, and an item's attributes are

@@ -8,13 +8,13 @@ from ddb_pipeline.dynamodb.stream import StreamRecord, UndecodableRecordError
 from ddb_pipeline.dynamodb.values import TOO_DEEP, Item
 from ddb_pipeline.functions.attributes import (
     AttributeFilter,
-    AttributePath,
     Redaction,
     matches,
     scalar_at,
 )
 from ddb_pipeline.functions.environment import SettingsError
 from ddb_pipeline.functions.stream_settings import Routing, StreamSettings
+from ddb_pipeline.hive.attribute_paths import AttributePath
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 Transformer = Callable[[Item, StreamRecord], Item | None]

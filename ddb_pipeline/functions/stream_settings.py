@@ -15,6 +15,7 @@
 | PSEUDONYMISE_ATTRIBUTES | paths to replace by HMACs, separated by commas |
 | PSEUDONYM_KEY, PSEUDONYM_KEY_SECRET_ARN | the HMAC's key, or the Secrets Manager secret with it |
 | TRANSFORMER | `module:function`, called with each image and its record |
+| TYPE_CONFLICTS | JSON, path to decision about its types: `{"score": "split"}` |
 | PACK_BYTES | bytes up to which documents share a record, 1 to 1,024,000 |
 | DEAD_LETTER_BUCKET, DEAD_LETTER_PREFIX | where to store changes that can never be delivered |
 | DELIVERY_TABLE | `database.table` that Firehose converts with: changes with attributes for which |
@@ -32,12 +33,12 @@ from ddb_pipeline.dynamodb.stream import EVENT_NAMES, DocumentOptions, Images
 from ddb_pipeline.firehose.delivery import DEFAULT_PACK_BYTES, MAX_BYTES_PER_RECORD
 from ddb_pipeline.functions.attributes import (
     AttributeFilter,
-    AttributePath,
     Redaction,
-    parse_path,
 )
 from ddb_pipeline.functions.environment import SettingsError, table_reference, text_of
 from ddb_pipeline.glue.catalog import TableReference
+from ddb_pipeline.hive.attribute_paths import AttributePath, parse_path
+from ddb_pipeline.hive.type_decisions import TypeDecisionError, TypeDecisions, parse_decisions
 
 STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 TRANSFORMER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -82,6 +83,7 @@ class StreamSettings:
     pseudonym_key: str
     pseudonym_key_secret: str
     transformer: str
+    decisions: TypeDecisions
     pack_bytes: int
     dead_letter_bucket: str
     dead_letter_prefix: str
@@ -107,6 +109,7 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
         pseudonym_key=environment.get("PSEUDONYM_KEY", ""),
         pseudonym_key_secret=text_of(environment, "PSEUDONYM_KEY_SECRET_ARN"),
         transformer=_transformer(environment),
+        decisions=_decisions(environment),
         pack_bytes=_pack_bytes(environment),
         dead_letter_bucket=text_of(environment, "DEAD_LETTER_BUCKET"),
         dead_letter_prefix=_prefix(environment, "DEAD_LETTER_PREFIX", DEFAULT_DEAD_LETTER_PREFIX),
@@ -243,6 +246,13 @@ def _transformer(environment: Mapping[str, str]) -> str:
     if text and not TRANSFORMER.fullmatch(text):
         raise SettingsError(f"TRANSFORMER is {text!r}; set module:function.")
     return text
+
+
+def _decisions(environment: Mapping[str, str]) -> TypeDecisions:
+    try:
+        return parse_decisions(text_of(environment, "TYPE_CONFLICTS"))
+    except TypeDecisionError as error:
+        raise SettingsError(f"TYPE_CONFLICTS: {error}.") from None
 
 
 def _pack_bytes(environment: Mapping[str, str]) -> int:

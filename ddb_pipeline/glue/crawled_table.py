@@ -29,6 +29,7 @@ from ddb_pipeline.hive.infer import (
     inferred_schema,
     merge,
 )
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def run_crawl(
     database: str,
     table_prefix: str = "",
     shapes: Mapping[str, Shape] | None = None,
+    decisions: TypeDecisions = NO_DECISIONS,
 ) -> CrawlResult:
     """Crawl a DynamoDB table without a Glue crawler and write the table that one would write.
 
@@ -186,6 +188,7 @@ def run_crawl(
     Args:
         shapes: the type of a map by its path, as in
             :class:`ddb_pipeline.hive.infer.InferenceOptions`.
+        decisions: what is decided about values of several types.
 
     Raises:
         CrawlError: the DynamoDB table does not exist or may not be read.
@@ -193,7 +196,7 @@ def run_crawl(
     """
     observed = observe_table(dynamodb, target)
     description, inference = observed.description, observed.inference
-    options = InferenceOptions(keys=key_attributes(description), shapes=shapes or {})
+    options = InferenceOptions(key_attributes(description), shapes or {}, decisions)
     columns = inferred_schema(inference, options).columns
     reference = TableReference(database, catalog_table_name(target.table, table_prefix))
     found = crawled_definition(description, reference.name, columns, inference.items)

@@ -12,7 +12,9 @@ from ddb_pipeline.glue.catalog import (
     update_table,
     with_columns,
 )
+from ddb_pipeline.hive.decided_columns import decided_columns
 from ddb_pipeline.hive.normalize import ColumnChange, normalize_columns
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -73,27 +75,41 @@ def sign_of_files(table: CatalogTable) -> str:
 
 
 def repaired_columns(
-    table: CatalogTable,
+    table: CatalogTable, decisions: TypeDecisions = NO_DECISIONS
 ) -> tuple[tuple[Column, ...], tuple[ColumnChange, ...]]:
-    """The columns after the fix, and the changes that lead to them."""
+    """The columns after the fix, and the changes that lead to them.
+
+    The decisions come first: they may know what a type means that no engine accepts.
+    """
     if sign_of_files(table):
         return table.columns, ()
-    columns, changes = normalize_columns(table.columns)
-    return tuple(columns), tuple(changes)
+    decided, changes = decided_columns(table.columns, decisions)
+    columns, more_changes = normalize_columns(decided)
+    return tuple(columns), (*changes, *more_changes)
 
 
-def pending_changes(table: CatalogTable) -> tuple[ColumnChange, ...]:
+def pending_changes(
+    table: CatalogTable, decisions: TypeDecisions = NO_DECISIONS
+) -> tuple[ColumnChange, ...]:
     """The changes that the fix would make to this version of the table."""
-    return repaired_columns(table)[1]
+    return repaired_columns(table, decisions)[1]
 
 
-def repaired(table: CatalogTable) -> "TableInputTypeDef | None":
+def repaired(
+    table: CatalogTable, decisions: TypeDecisions = NO_DECISIONS
+) -> "TableInputTypeDef | None":
     """The definition with valid types in all columns; None where nothing is to change."""
-    columns, changes = repaired_columns(table)
+    columns, changes = repaired_columns(table, decisions)
     return with_columns(table.definition, columns) if changes else None
 
 
-def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = False) -> Repair:
+def fix_table(
+    glue: "GlueClient",
+    reference: TableReference,
+    decisions: TypeDecisions = NO_DECISIONS,
+    *,
+    dry_run: bool = False,
+) -> Repair:
     """Repair the types of a catalog table, so that Firehose, Hive, Spark and Athena accept them.
 
     A table of files is left alone (see ``sign_of_files``). It writes nothing where all types are
@@ -106,12 +122,12 @@ def fix_table(glue: "GlueClient", reference: TableReference, *, dry_run: bool = 
         table = read_table(glue, reference)
         update = TableUpdate(table, table)
     else:
-        update = update_table(glue, reference, repaired)
+        update = update_table(glue, reference, lambda table: repaired(table, decisions))
     return Repair(
         table=reference,
         version_before=update.before.version_id,
         version_after=update.after.version_id,
-        changes=pending_changes(update.before),
+        changes=pending_changes(update.before, decisions),
         left_alone=sign_of_files(update.before),
     )
 

@@ -16,9 +16,12 @@ from ddb_pipeline.glue.catalog import (
     table_input,
 )
 from ddb_pipeline.glue.repair import repaired_columns
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
+
+NO_TABLES: Mapping[TableReference, TypeDecisions] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,11 @@ class TableState:
         return f"{self.created_at}.{self.table.version_id}"
 
 
-def table_state(table: CatalogTable, created_at: int) -> TableState:
+def table_state(
+    table: CatalogTable, created_at: int, decisions: TypeDecisions = NO_DECISIONS
+) -> TableState:
     """The state of a table version, of which the caller knows when the table was created."""
-    columns, changes = repaired_columns(table)
+    columns, changes = repaired_columns(table, decisions)
     return TableState(
         table=table,
         created_at=created_at,
@@ -57,8 +62,18 @@ def table_state(table: CatalogTable, created_at: int) -> TableState:
 class TableStates:
     """The states of some tables, by one listing of a database when the first is asked for."""
 
-    def __init__(self, glue: "GlueClient", references: Iterable[TableReference]) -> None:
+    def __init__(
+        self,
+        glue: "GlueClient",
+        references: Iterable[TableReference],
+        decisions: Mapping[TableReference, TypeDecisions] = NO_TABLES,
+    ) -> None:
+        """
+        Args:
+            decisions: what is decided about types, by table.
+        """
         self._glue = glue
+        self._decisions = decisions
         self._names: dict[str, set[str]] = defaultdict(set)
         for reference in references:
             self._names[reference.database].add(reference.name)
@@ -82,7 +97,11 @@ class TableStates:
             if name in self._names[database]:
                 reference = TableReference(database, name)
                 table = CatalogTable(reference, entry.get("VersionId", ""), table_input(entry))
-                found[name] = table_state(table, _epoch(entry.get("CreateTime")))
+                found[name] = table_state(
+                    table,
+                    _epoch(entry.get("CreateTime")),
+                    self._decisions.get(reference, NO_DECISIONS),
+                )
         return found
 
 

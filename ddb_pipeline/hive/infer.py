@@ -6,7 +6,8 @@ Each attribute gets the one type that holds all of its values:
 - ``N`` by :mod:`ddb_pipeline.hive.numbers`, ``NS`` a set of that;
 - ``L`` array of the one type that holds all elements; sets and lists together make an array;
 - ``M`` struct, or ``map<string,...>`` for a map with data keys (see :func:`has_data_keys`);
-- values without a common type: string, and a :class:`TypeConflict` that reports it.
+- values without a common type: what a user has decided (:mod:`ddb_pipeline.hive.type_decisions`),
+  else string, and a :class:`TypeConflict` that reports it.
 
 An attribute that has only nulls, empty lists and empty maps gets no column: its type is not known,
 and a wrong one could be corrected only by rewriting the values stored under it.
@@ -27,6 +28,16 @@ from ddb_pipeline.hive.names import column_name, reads_as_number
 from ddb_pipeline.hive.numbers import number_type
 from ddb_pipeline.hive.observation import MAX_ATTRIBUTES, Observation, observe_item
 from ddb_pipeline.hive.observation_json import observation_document, read_observation
+from ddb_pipeline.hive.type_decisions import (
+    DOUBLE,
+    NO_DECISIONS,
+    VALUES,
+    Decided,
+    Decision,
+    TypeDecisions,
+    split_names,
+    wider_number,
+)
 from ddb_pipeline.hive.types import (
     PRIMITIVE_TYPES,
     STRING,
@@ -78,10 +89,14 @@ class InferenceOptions:
     Attributes:
         keys: the table's key attributes, whose columns come first.
         shapes: types decided by the user, by path (``orders[].lines``, ``{}`` for a map's values).
+        decisions: what the user has decided about values of several types.
+        known: types that decided columns and fields have already, by path.
     """
 
     keys: tuple[str, ...] = ()
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    decisions: TypeDecisions = NO_DECISIONS
+    known: Mapping[str, HiveType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,24 +205,24 @@ def inferred_schema(
             f"The items have more than {MAX_ATTRIBUTES:,} attribute names, so the names are data. "
             "Move the attributes into one attribute of type map."
         )
-    decided = _Decision(options)
+    types = _Types(options)
     keys = tuple(dict.fromkeys(map(column_name, options.keys)))
     names = [name for name in keys if name in inference.seen.fields]
     names += sorted(inference.seen.fields.keys() - set(keys))
-    columns = []
-    for name in names:
-        kind = decided.type(inference.seen.fields[name], name)
-        if kind is not None:
-            columns.append(Column(name, str(kind)))
+    columns = [
+        Column(column, str(kind))
+        for name in names
+        for column, kind in types.named(inference.seen, name, name, options.decisions.tree)
+    ]
     return InferredSchema(
         tuple(columns),
-        tuple(decided.conflicts),
-        tuple(decided.untyped),
-        tuple(decided.data_key_paths),
+        tuple(types.conflicts),
+        tuple(types.untyped),
+        tuple(types.data_key_paths),
     )
 
 
-class _Decision:
+class _Types:
     """Decides about the types of one table, and collects what to report."""
 
     def __init__(self, options: InferenceOptions) -> None:
@@ -216,7 +231,29 @@ class _Decision:
         self.untyped: list[str] = []
         self.data_key_paths: list[str] = []
 
-    def type(self, seen: Observation, path: str) -> HiveType | None:
+    def named(
+        self, seen: Observation, name: str, path: str, above: Decided
+    ) -> Iterator[tuple[str, HiveType]]:
+        """The columns, or fields, for the members of one name."""
+        inside, decided = (seen.fields or {})[name], above.at(name)
+        if decided.decision is Decision.SPLIT:
+            yield from self._split(inside, name, path)
+        else:
+            kind = self.type(inside, path, decided)
+            if kind is not None:
+                yield name, kind
+
+    def _split(self, seen: Observation, name: str, path: str) -> Iterator[tuple[str, HiveType]]:
+        numbers, texts = split_names(name)
+        if not seen.counts.keys() - {"NULL"}:
+            self.untyped.append(path)
+            return
+        known = self._options.known.get(path[: len(path) - len(name)] + numbers)
+        if seen.numbers is not None or known is not None:
+            yield numbers, known or wider_number(seen.numbers)
+        yield texts, STRING
+
+    def type(self, seen: Observation, path: str, decided: Decided) -> HiveType | None:
         """The type of the values at a path; None if it is not known."""
         if self._options.shapes.get(path) is Shape.JSON:
             return STRING
@@ -224,12 +261,23 @@ class _Decision:
         if not tags:
             self.untyped.append(path)
             return None
+        if decided.decision is Decision.TEXT:
+            return STRING
+        known = self._options.known.get(path)
+        if decided.decision is Decision.WIDER:
+            return DOUBLE if known == DOUBLE else wider_number(seen.numbers)
+        if decided.decision is Decision.REFUSE:
+            if known is not None:
+                return known
+            tags = set(_most(seen.counts))
+            if tags == {"N"}:
+                return wider_number(seen.numbers)
         if tags == {"N"}:
             return number_type(seen.numbers) if seen.numbers else None
         if tags == {"M"}:
-            return self._map(seen, path)
+            return self._map(seen, path, decided)
         if tags <= _LISTS:
-            return self._list(seen, path)
+            return self._list(seen, path, decided)
         if len(tags) == 1:
             return _SCALARS[min(tags)]
         counts = sorted((tag, seen.counts[tag]) for tag in tags)
@@ -237,37 +285,47 @@ class _Decision:
         self.conflicts.append(TypeConflict(path, tuple(counts), tuple(examples)))
         return STRING
 
-    def _list(self, seen: Observation, path: str) -> HiveType | None:
+    def _list(self, seen: Observation, path: str, decided: Decided) -> HiveType | None:
         if seen.elements is None:
             self.untyped.append(path)
             return None
-        element = self.type(seen.elements, f"{path}[]")
+        element = self.type(seen.elements, f"{path}[]", decided.elements)
         if element is None:
             return None
         return ArrayType(element) if "L" in seen.counts else SetType(element)
 
-    def _map(self, seen: Observation, path: str) -> HiveType | None:
+    def _map(self, seen: Observation, path: str, decided: Decided) -> HiveType | None:
         if seen.objects == 0:
             self.untyped.append(path)
             return None
         shape = self._options.shapes.get(path)
         if seen.fields is None or shape is Shape.MAP:
-            return self._map_type(seen, path)
+            return self._map_type(seen, path, decided.at(VALUES))
         if shape is None and has_data_keys(seen):
-            return self._map_type(seen, path)
-        fields = []
-        for name in sorted(seen.fields):
-            kind = self.type(seen.fields[name], f"{path}.{name}")
-            if kind is not None:
-                fields.append(StructField(name, kind))
+            return self._map_type(seen, path, decided.at(VALUES))
+        fields = [
+            StructField(field, kind)
+            for name in sorted(seen.fields)
+            for field, kind in self.named(seen, name, f"{path}.{name}", decided)
+        ]
         return StructType(tuple(fields)) if fields else None
 
-    def _map_type(self, seen: Observation, path: str) -> HiveType | None:
-        value = self.type(_values(seen), f"{path}{{}}")
+    def _map_type(self, seen: Observation, path: str, decided: Decided) -> HiveType | None:
+        value = self.type(_values(seen), f"{path}{{}}", decided)
         if value is None:
             return None
         self.data_key_paths.append(path)
         return MapType(STRING, value)
+
+
+def _most(counts: Mapping[str, int]) -> frozenset[str]:
+    """The type tag, or all tags of lists and sets, that most values have which are not null."""
+    lists = sum(count for tag, count in counts.items() if tag in _LISTS)
+    others = {tag: count for tag, count in counts.items() if tag not in (*_LISTS, "NULL")}
+    most = max(others, key=lambda tag: (others[tag], tag), default="")
+    if lists > others.get(most, 0):
+        return _LISTS & counts.keys()
+    return frozenset({most})
 
 
 def has_data_keys(seen: Observation) -> bool:

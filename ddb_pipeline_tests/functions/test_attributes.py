@@ -11,10 +11,10 @@ from ddb_pipeline.functions.attributes import (
     Redaction,
     attribute_at,
     matches,
-    parse_path,
     pseudonym,
     scalar_at,
 )
+from ddb_pipeline.hive.attribute_paths import parse_path
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 ITEM: dict[str, Any] = {

@@ -1,0 +1,48 @@
+"""``[pipelines.type_conflicts]``: decisions about attributes whose values have several types."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from ddb_pipeline.hive.names import column_name
+from ddb_pipeline.hive.type_decisions import (
+    Decision,
+    TypeDecisionError,
+    TypeDecisions,
+    read_decisions,
+)
+
+LONGEST_DECISIONS: Final = 1500
+"""Characters of all decisions about types. A function's environment has 4 KB (AWS Lambda quotas),
+of which its other settings take the larger part."""
+
+
+def decisions_of(type_conflicts: Mapping[str, Decision]) -> TypeDecisions:
+    """The decisions of a configuration.
+
+    Raises:
+        TypeDecisionError: a path is not valid, two decisions contradict each other, or they are too
+            many for a function.
+    """
+    found = read_decisions({path: decision.value for path, decision in type_conflicts.items()})
+    if len(found.text) > LONGEST_DECISIONS:
+        raise TypeDecisionError(
+            f"the decisions take {len(found.text):,} characters, and a function's environment has "
+            f"room for {LONGEST_DECISIONS:,} of them. Decide about the map that holds the "
+            "attributes, or give attributes of new items other names"
+        )
+    return found
+
+
+def check_keys(decisions: TypeDecisions, keys: Collection[str]) -> None:
+    """Check that nothing is decided about key attributes, which need no decision.
+
+    Raises:
+        TypeDecisionError: there is a decision; the message names the attribute.
+    """
+    columns = {column_name(name): name for name in keys if name}
+    for path, _ in decisions.by_path:
+        if path[0] in columns:
+            raise TypeDecisionError(
+                f"type_conflicts: {columns[path[0]]!r} is a key of the table: all its values have "
+                "one type, and identify the items. Remove its decision"
+            )
