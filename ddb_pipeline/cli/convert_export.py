@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ddb_pipeline.arrow_types import arrow_schema
+from ddb_pipeline.cli.decide_option import decide_option
 from ddb_pipeline.cli.locations import filesystem_and_path
 from ddb_pipeline.cli.schema_file import read_parquet_schema_file
 from ddb_pipeline.export.convert import (
@@ -24,9 +25,10 @@ from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.manifest import Open
 from ddb_pipeline.export.rows.changes import CHANGE_COLUMNS
 from ddb_pipeline.export.source import open_export
-from ddb_pipeline.hive.infer import inferred_schema
+from ddb_pipeline.hive.infer import InferenceOptions, inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
 from ddb_pipeline.hive.normalize import replace_sets
+from ddb_pipeline.hive.type_decisions import TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.native.library import library
 from ddb_pipeline.parquet.partition_by import parse_partition_by
@@ -90,6 +92,7 @@ class ConversionReport:
     is_flag=True,
     help="Accept manifests without their .md5 objects. Data files are verified all the same.",
 )
+@decide_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def convert_export_command(
     source: str,
@@ -101,6 +104,7 @@ def convert_export_command(
     file_mb: int,
     workers: int | None,
     no_checksums: bool,
+    decide: TypeDecisions,
     as_json: bool,
 ) -> None:
     """Convert a DynamoDB export to Parquet.
@@ -123,13 +127,19 @@ def convert_export_command(
     columns, notes = (
         (read_parquet_schema_file(schema), [])
         if schema is not None
-        else inferred_columns(*opened, workers, hidden=as_json)
+        else inferred_columns(*opened, workers, decide, hidden=as_json)
     )
     target = Destination(*filesystem_and_path(destination))
     options = part_options(columns, partition_by, compression, file_mb)
     with progress_bar("Converting", hidden=as_json) as bar:
         converted = convert_export(
-            *opened, columns, target, options=options, workers=workers, on_progress=bar
+            *opened,
+            columns,
+            target,
+            options=options,
+            decisions=decide,
+            workers=workers,
+            on_progress=bar,
         )
     if opened[1].summary.incremental:
         columns = (*columns, *CHANGE_COLUMNS)
@@ -145,12 +155,17 @@ def reader_name() -> str:
 
 
 def inferred_columns(
-    open_object: Open, export: Export, workers: int | None, *, hidden: bool
+    open_object: Open,
+    export: Export,
+    workers: int | None,
+    decisions: TypeDecisions,
+    *,
+    hidden: bool,
 ) -> tuple[tuple[Column, ...], list[str]]:
     """Columns that Spark, Hive and Athena can read, and notes on how they were inferred."""
     with progress_bar("Inferring types", hidden=hidden) as bar:
         inference = infer_export(open_object, export, workers=workers, on_progress=bar)
-    schema = inferred_schema(inference)
+    schema = inferred_schema(inference, InferenceOptions(decisions=decisions))
     columns = tuple(Column(c.name, replace_sets(c.type)) for c in schema.columns)
     return columns, list(schema_notes(schema))
 

@@ -23,7 +23,7 @@ from ddb_pipeline.export.convert import (
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.source import ExportFolder
 from ddb_pipeline.glue.snapshot_table import PARTITION_KEY
-from ddb_pipeline.hive.infer import inferred_schema, notes
+from ddb_pipeline.hive.infer import InferenceOptions, inferred_schema, notes
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import CHANGES_PREFIX, SNAPSHOT_PREFIX, SPARK_COLUMNS_PREFIX
 from ddb_pipeline.parquet.partition_by import parse_partition_by
@@ -155,7 +155,8 @@ class InProcess:
                 snapshot.export,
                 workers=snapshot.config.workers or None,
                 on_progress=ProgressLog(self.context, "Reading"),
-            )
+            ),
+            InferenceOptions(decisions=snapshot.pipeline.type_decisions),
         )
         for note in notes(found):
             self.context.log.warning(note)
@@ -168,6 +169,7 @@ class InProcess:
             columns,
             snapshot.destination,
             options=snapshot.options(columns),
+            decisions=snapshot.pipeline.type_decisions,
             workers=snapshot.config.workers or None,
             on_progress=ProgressLog(self.context, "Converting"),
         )
@@ -182,11 +184,16 @@ class BySpark:
 
     def inferred(self, snapshot: Snapshot) -> tuple[Column, ...]:
         columns = columns_uri(snapshot, "inferred")
-        self._run(snapshot, ExportArguments(f"s3://{snapshot.source}", infer_to=columns))
+        decisions = snapshot.pipeline.type_decisions.text
+        self._run(
+            snapshot,
+            ExportArguments(f"s3://{snapshot.source}", infer_to=columns, type_conflicts=decisions),
+        )
         return read_columns_file(snapshot.open_object.filesystem, columns.removeprefix("s3://"))
 
     def converted(self, snapshot: Snapshot, columns: tuple[Column, ...]) -> ConvertedExport:
         options, config = snapshot.options(columns), snapshot.config
+        decisions = snapshot.pipeline.type_decisions
         schema = columns_uri(snapshot, "columns")
         write_columns_file(snapshot.open_object.filesystem, schema.removeprefix("s3://"), columns)
         self._run(
@@ -198,10 +205,15 @@ class BySpark:
                 partition_by=config.partition_by,
                 compression=config.compression,
                 file_mb=config.file_mb,
+                type_conflicts=decisions.text,
             ),
         )
         conversion = published_export(
-            snapshot.export, columns, snapshot.destination, options=options
+            snapshot.export,
+            columns,
+            snapshot.destination,
+            options=options,
+            decisions=decisions,
         )
         if conversion is None:
             raise ConversionFailedError(

@@ -18,6 +18,7 @@ from ddb_pipeline.export.manifest import MalformedExportError, Open
 from ddb_pipeline.export.read import check_item_count, read_blocks, read_changes
 from ddb_pipeline.export.rows.changes import ChangeReader, KeyedItemReader
 from ddb_pipeline.hive.times import read_timestamp
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 
 
@@ -35,6 +36,7 @@ def change_rows(
     *,
     key_names: Sequence[str] = (),
     files: Sequence[DataFile] | None = None,
+    decisions: TypeDecisions = NO_DECISIONS,
 ) -> Iterator[ChangeRows]:
     """The rows of an export in blocks, with ``CHANGE_COLUMNS`` after the columns given.
 
@@ -47,16 +49,17 @@ def change_rows(
         columns: the columns of the items.
         key_names: the attributes of the table's key; required for a full export.
         files: data files of the export; all of them by default.
+        decisions: what is decided about values of several types.
 
     Raises:
         ExportError: a data file is damaged, missing or differs from the manifest.
     """
     reader: ChangeReader | KeyedItemReader
     if export.summary.incremental:
-        reader = ChangeReader(columns)
+        reader = ChangeReader(columns, decisions=decisions)
     else:
         micros = moment_micros(export, export.summary.export_time)
-        reader = KeyedItemReader(columns, key_names, micros)
+        reader = KeyedItemReader(columns, key_names, micros, decisions)
     for file in export.files if files is None else files:
         counted = 0
         for block, refused in read_blocks(open_object, file, export.format):

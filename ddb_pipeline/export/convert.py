@@ -37,6 +37,7 @@ from ddb_pipeline.export.tasks import (
     plan_tasks,
 )
 from ddb_pipeline.hive.infer import Inference, merge
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.parts import Part, PartOptions, total_rows
 from ddb_pipeline.parquet.publish import Destination, publish, published, sole_writer, writing_to
@@ -122,6 +123,7 @@ def convert_export(
     destination: Destination,
     *,
     options: PartOptions = DEFAULT_OPTIONS,
+    decisions: TypeDecisions = NO_DECISIONS,
     workers: int | None = None,
     run_tasks: RunTasks | None = None,
     on_progress: OnProgress = lambda progress: None,
@@ -136,6 +138,7 @@ def convert_export(
 
     Args:
         columns: the columns of the items.
+        decisions: what is decided about values of several types.
         workers: number of threads; by default the number of cores.
         run_tasks: runs the tasks elsewhere than in threads of this process.
 
@@ -146,7 +149,7 @@ def convert_export(
         NoParquetTypeError, HiveTypeError: a column's type is invalid.
     """
     named = tuple(Column(*column) for column in columns)
-    fingerprint = _fingerprint(export, named, options)
+    fingerprint = _fingerprint(export, named, options, decisions)
     with writing_to(destination), sole_writer(destination, fingerprint):
         already = _published(destination, fingerprint)
         if already is not None:
@@ -160,6 +163,7 @@ def convert_export(
             options,
             export.format,
             export.summary.incremental,
+            decisions,
         )
         run = run_tasks or in_threads(workers)
         resumed, reports = _all_reports(export, work, run, on_progress)
@@ -174,6 +178,7 @@ def published_export(
     destination: Destination,
     *,
     options: PartOptions = DEFAULT_OPTIONS,
+    decisions: TypeDecisions = NO_DECISIONS,
 ) -> ConvertedExport | None:
     """What ``convert_export`` published with the same arguments; None if it has not.
 
@@ -182,7 +187,7 @@ def published_export(
     """
     named = tuple(Column(*column) for column in columns)
     with writing_to(destination):
-        return _published(destination, _fingerprint(export, named, options))
+        return _published(destination, _fingerprint(export, named, options, decisions))
 
 
 def _published(destination: Destination, fingerprint: str) -> ConvertedExport | None:
@@ -295,12 +300,15 @@ def _summed(export: Export, reports: Sequence[TaskReport], resumed: int) -> Conv
     return converted
 
 
-def _fingerprint(export: Export, columns: Sequence[Column], options: PartOptions) -> str:
-    """Identifies a conversion: equal for equal data files, columns and options."""
+def _fingerprint(
+    export: Export, columns: Sequence[Column], options: PartOptions, decisions: TypeDecisions
+) -> str:
+    """Identifies a conversion: equal for equal data files, columns, options and decisions."""
     changes = CHANGE_COLUMNS if export.summary.incremental else ()
     document = {
         "export": [list(file) for file in export.files],
         "columns": [list(column) for column in (*columns, *changes)],
         "options": asdict(options),
+        **({"decisions": decisions.text} if decisions else {}),
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

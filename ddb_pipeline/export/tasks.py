@@ -22,6 +22,7 @@ from ddb_pipeline.export.rows.changes import ChangeInference, ChangeReader
 from ddb_pipeline.export.rows.inference import ExportInference
 from ddb_pipeline.export.rows.reader import ExportReader
 from ddb_pipeline.hive.infer import Inference
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.parts import Part, PartOptions, PartWriter
 
@@ -196,6 +197,7 @@ class TaskConverter:
 
     Attributes:
         columns: the columns of the items; those of changes are added for an incremental export.
+        decisions: what is decided about values of several types.
     """
 
     open_object: Open
@@ -205,6 +207,7 @@ class TaskConverter:
     options: PartOptions
     output_format: str = DYNAMODB_JSON
     incremental: bool = False
+    decisions: TypeDecisions = NO_DECISIONS
 
     def convert(self, task: Task, report_items: ReportItems) -> TaskReport:
         """Convert a task and write its report.
@@ -213,7 +216,7 @@ class TaskConverter:
             ExportError: a data file is damaged, missing or differs from the manifest.
         """
         kind = ChangeReader if self.incremental else ExportReader
-        reader = kind(self.columns, self.options.partition_by)
+        reader = kind(self.columns, self.options.partition_by, self.decisions)
         writer = PartWriter(self.filesystem, self.staging, task.stem, self.options)
         rejected = _RejectedLines(self.filesystem, self.staging, task)
         items = exact_lines = 0

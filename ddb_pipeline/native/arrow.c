@@ -63,15 +63,24 @@ static i64 width(const Node *n) {
   }
 }
 
+static inline int has_bytes(const Node *n) {
+  return n->kind == STRING || n->kind == BINARY || n->kind == ONLY_TEXT;
+}
+
 static inline int has_ends(const Node *n) {
-  return n->kind == STRING || n->kind == BINARY || n->kind == LIST || n->kind == MAP;
+  return has_bytes(n) || n->kind == LIST || n->kind == MAP;
+}
+
+// Whether a node is a column or a part of one.
+static inline int has_array(const Node *n) {
+  return n->kind != NOTHING && n->kind != SPLIT && n->kind != LEFT;
 }
 
 static i64 data_size(const Node *n) {
   i64 bits = aligned((n->length + 7) / 8), size = bits + aligned(n->length * width(n));
   if (n->kind == BOOLEAN) size += bits;
   if (has_ends(n)) size += aligned((n->length + 1) * 4);
-  if (n->kind == STRING || n->kind == BINARY) size += aligned(n->ends[n->length]);
+  if (has_bytes(n)) size += aligned(n->ends[n->length]);
   return size;
 }
 
@@ -101,7 +110,7 @@ static void put_node(const Node *n, ArrowArray *array, u8 **data) {
   array->null_count = n->length - ones;
   *buffer++ = array->null_count ? validity : NULL;
   if (has_ends(n)) *buffer++ = put(data, n->ends, (n->length + 1) * 4);
-  if (n->kind == STRING || n->kind == BINARY) *buffer++ = put(data, n->bytes, n->ends[n->length]);
+  if (has_bytes(n)) *buffer++ = put(data, n->bytes, n->ends[n->length]);
   if (n->kind == BOOLEAN) *buffer++ = put_bits(data, n->values, n->length, &ones);
   if (width(n)) *buffer++ = put(data, n->values, n->length * width(n));
   array->n_buffers = buffer - array->buffers;
@@ -128,7 +137,7 @@ static int allocate(Memory *m, const Scan *s, i64 root) {
   i64 nodes = s->node_count - root, arrays = nodes, size = ALIGNMENT;
   for (const Node *n = s->nodes + root; n < s->nodes + s->node_count; n++) {
     arrays += n->kind == MAP;
-    if (n->kind != NOTHING) size += data_size(n);
+    if (has_array(n)) size += data_size(n);
   }
   i64 pointers = arrays + nodes + MOST_BUFFERS * arrays;
   size += (i64)sizeof(Owner) + arrays * (i64)sizeof(ArrowArray) + pointers * (i64)sizeof(void *);
@@ -173,15 +182,15 @@ i64 export_rows(const Scan *s, i64 root, ArrowArray *result) {
   const Node *nodes = s->nodes + root;
   i64 count = s->node_count - root;
   for (i64 i = 0; i < count; i++) {
-    if (nodes[i].kind == NOTHING) continue;
+    if (!has_array(nodes + i)) continue;
     arrays[i] = add_array(&m);
     put_node(nodes + i, arrays[i], &m.data);
     if (i) arrays[nodes[i].parent - root]->n_children++;
   }
   for (i64 i = 0; i < count; i++)
-    if (nodes[i].kind != NOTHING) take_children(&m, s, nodes + i, arrays[i]);
+    if (has_array(nodes + i)) take_children(&m, s, nodes + i, arrays[i]);
   for (i64 i = 1; i < count; i++) {
-    if (nodes[i].kind == NOTHING) continue;
+    if (!has_array(nodes + i)) continue;
     ArrowArray *above = arrays[nodes[i].parent - root];
     if (nodes[nodes[i].parent - root].kind == MAP) above = above->children[0];
     above->children[above->n_children++] = arrays[i];

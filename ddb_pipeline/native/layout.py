@@ -15,8 +15,9 @@ class Node:
 
     Attributes:
         parent: the number of the node above it.
-        element: of a list or a map: the node of its elements; -1 otherwise.
-        key: of a map: the node of its keys; -1 otherwise.
+        element: of a list or a map: the node of its elements; of a split value: the node of
+            everything but numbers; -1 otherwise.
+        key: of a map: the node of its keys; of a split value: the node of numbers; -1 otherwise.
         digits: bits of integers, precision of decimals, most characters of texts (0: any).
         scale: of decimals.
     """
@@ -42,6 +43,12 @@ class Layout:
         above = self.nodes[parent]
         if above.kind == Kind.LIST or above.kind == Kind.MAP:
             above.element = number
+        return number
+
+    def add_split(self, parent: int, numbers: int, others: int) -> int:
+        """Add a node whose values go to one of two other nodes under the same parent."""
+        number = self.add(Kind.SPLIT, parent)
+        self.nodes[number].key, self.nodes[number].element = numbers, others
         return number
 
     def add_map(self, parent: int, *, key_characters: int = 0) -> int:

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 Kind = IntEnum(
     "Kind",
     "STRING INTEGER DOUBLE FLOAT DECIMAL BOOLEAN BINARY DATE TIMESTAMP LIST MAP STRUCT NOTHING "
-    "EXACT_ONLY",
+    "EXACT_ONLY ONLY_TEXT SPLIT LEFT",
     start=0,
 )
 """Kinds of nodes, as ``scan.c`` numbers them."""

@@ -19,7 +19,10 @@ enum Kind {
   MAP,
   STRUCT,
   NOTHING, // no column: only values without content are regular
-  EXACT_ONLY
+  EXACT_ONLY,
+  ONLY_TEXT, // a text that neither numbers nor containers become
+  SPLIT,     // numbers go to the node `key`, everything else to `element`, beside this node
+  LEFT       // no column: every line with a value is irregular
 };
 
 // Why a scan stopped; the order is that of native/library.py.
@@ -33,7 +36,7 @@ typedef struct {
   i64 capacity, bytes_capacity; // places; bytes
   i64 length;                   // places in use
   i32 kind, parent;
-  i32 element, key; // nodes of a list's or map's elements and of a map's keys
+  i32 element, key; // nodes of a list's or map's elements and of a map's keys; halves of SPLIT
   i32 digits;       // bits of integers, precision of decimals, most characters of texts (0: any)
   i32 scale;        // of decimals
 } Node;

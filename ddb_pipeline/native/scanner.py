@@ -49,8 +49,8 @@ _WIDTHS: Final[dict[Kind, np.dtype[Any]]] = {
     Kind.DATE: np.dtype("i4"),
     Kind.TIMESTAMP: np.dtype("i8"),
 }
-_WITH_ENDS: Final = frozenset((Kind.STRING, Kind.BINARY, Kind.LIST, Kind.MAP))
-_WITH_BYTES: Final = frozenset((Kind.STRING, Kind.BINARY))
+_WITH_ENDS: Final = frozenset((Kind.STRING, Kind.BINARY, Kind.ONLY_TEXT, Kind.LIST, Kind.MAP))
+_WITH_BYTES: Final = frozenset((Kind.STRING, Kind.BINARY, Kind.ONLY_TEXT))
 
 Bytes = npt.NDArray[np.uint8]
 

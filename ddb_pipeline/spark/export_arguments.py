@@ -20,6 +20,7 @@ class ExportArguments:
         infer_to: URI of the file to which columns inferred from all items are written.
         partition_by: partitioning as ``parse_partition_by`` reads it; empty for none.
         compression, file_mb: codec and size of the Parquet files.
+        type_conflicts: decisions about types as ``parse_decisions`` reads them; empty for none.
     """
 
     source: str
@@ -29,6 +30,7 @@ class ExportArguments:
     partition_by: str = ""
     compression: str = "zstd"
     file_mb: int = 256
+    type_conflicts: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.infer_to) == bool(self.destination and self.schema):
@@ -57,7 +59,7 @@ def parse(argv: Sequence[str]) -> ExportArguments:
         prog="export_job", description="Convert an export of a DynamoDB table to Parquet."
     )
     parser.add_argument("--source", required=True)
-    for name in ("destination", "schema", "infer-to", "partition-by"):
+    for name in ("destination", "schema", "infer-to", "partition-by", "type-conflicts"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--compression", default="zstd")
     parser.add_argument("--file-mb", type=int, default=256)

@@ -21,8 +21,9 @@ from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
 from ddb_pipeline.export.convert import OnProgress, Progress, convert_export, infer_export
 from ddb_pipeline.export.source import open_export
-from ddb_pipeline.hive.infer import inferred_schema
+from ddb_pipeline.hive.infer import InferenceOptions, inferred_schema
 from ddb_pipeline.hive.infer import notes as schema_notes
+from ddb_pipeline.hive.type_decisions import parse_decisions
 from ddb_pipeline.hive.types import HiveTypeError
 from ddb_pipeline.parquet.partition_by import parse_partition_by
 from ddb_pipeline.parquet.parts import PartOptions
@@ -60,7 +61,8 @@ def infer(spark: "SparkSession", arguments: ExportArguments, reporter: Reporter)
     found = infer_export(
         open_object, export, run_tasks=on_spark(spark), on_progress=log_progress(reporter, "Read")
     )
-    schema = inferred_schema(found)
+    decisions = parse_decisions(arguments.type_conflicts)
+    schema = inferred_schema(found, InferenceOptions(decisions=decisions))
     for note in schema_notes(schema):
         reporter.warn(note)
     write_columns_file(*located(arguments.infer_to), schema.columns)
@@ -88,6 +90,7 @@ def convert(spark: "SparkSession", arguments: ExportArguments, reporter: Reporte
             file_bytes=arguments.file_mb * 1024 * 1024,
             partition_by=parse_partition_by(by, arrow_schema(columns)) if by else None,
         ),
+        decisions=parse_decisions(arguments.type_conflicts),
         run_tasks=on_spark(spark),
         on_progress=log_progress(reporter, "Converted"),
     )

@@ -19,6 +19,7 @@ from ddb_pipeline.export.rows.key_texts import KeyTexts
 from ddb_pipeline.export.rows.reader import ExportReader, Numbers, Rows
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import EVENT_NAME, KEYS, WRITE_TIME
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.parquet.partition_by import PartitionBy
 
@@ -44,8 +45,9 @@ class ChangeReader:
         self,
         columns: Sequence[Column | tuple[str, str]],
         partition_by: PartitionBy | None = None,
+        decisions: TypeDecisions = NO_DECISIONS,
     ) -> None:
-        self._reader = ExportReader(columns, partition_by)
+        self._reader = ExportReader(columns, partition_by, decisions)
         self._keys = KeyTexts()
         self.schema = arrow_schema([*columns, *CHANGE_COLUMNS])
 
@@ -99,13 +101,15 @@ class KeyedItemReader:
         columns: Sequence[Column | tuple[str, str]],
         key_names: Sequence[str],
         write_micros: int,
+        decisions: TypeDecisions = NO_DECISIONS,
     ) -> None:
         """
         Args:
             key_names: the attributes of the table's key.
             write_micros: the time, in microseconds of the epoch.
+            decisions: what is decided about values of several types.
         """
-        self._changes = ChangeReader(columns)
+        self._changes = ChangeReader(columns, decisions=decisions)
         self._key_names = tuple(key_names)
         self._write_micros = write_micros
         self.schema = self._changes.schema

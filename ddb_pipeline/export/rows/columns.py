@@ -7,6 +7,7 @@ unexpected tag, two tags, a number that does not fit. ``export.rows.exact`` deci
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, reduce
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb_pipeline.arrow_types import arrow_type
-from ddb_pipeline.export.rows.exact import INTEGER_BITS, SET_ELEMENTS
+from ddb_pipeline.export.rows.decided import OnlyExact, OnlyText, Part, Unused
 from ddb_pipeline.export.rows.masks import Mask, either, parents, some, valid
 from ddb_pipeline.export.rows.numbers import (
     Converted,
@@ -22,6 +23,7 @@ from ddb_pipeline.export.rows.numbers import (
     numbers,
     one_by_one,
 )
+from ddb_pipeline.hive.fitting import INTEGER_BITS, SET_ELEMENTS
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.types import (
     PRIMITIVE_TYPES,
@@ -32,6 +34,7 @@ from ddb_pipeline.hive.types import (
     MapType,
     PrimitiveType,
     StructType,
+    parse_type,
 )
 
 BINARY: Final = PRIMITIVE_TYPES["binary"]
@@ -41,24 +44,31 @@ _NUMBERS: Final = frozenset({*INTEGER_BITS, "double", "float"})
 _LISTS: Final = ("L", *SET_ELEMENTS)
 
 
+@lru_cache(maxsize=1024)
+def arrow_of(kind: HiveType) -> pa.DataType:
+    """The Arrow type of a column, whatever way it is read in."""
+    return arrow_type(parse_type(str(kind)))
+
+
 def members(
     parsed: pa.StructArray, fields: Mapping[str, HiveType]
 ) -> tuple[list[pa.Array], Mask | None]:
     """The members of maps, or the attributes of items: one array for each of ``fields``."""
     unproven: Mask | None = None
     by_column: dict[str, list[pa.Array]] = {}
+    sources = {kind.source for kind in fields.values() if isinstance(kind, Part)}
     for position, field in enumerate(parsed.type):
         child = parsed.field(position)
         column = column_name(field.name)
-        if column not in fields:
+        if column not in sources and isinstance(fields.get(column), Part | None):
             unproven = either(unproven, valid(child))
         elif len(child) > child.null_count:
             by_column.setdefault(column, []).append(child)
     arrays = []
     for column, kind in fields.items():
-        spellings = by_column.get(column)
-        if not spellings:
-            arrays.append(pa.nulls(len(parsed), arrow_type(kind)))
+        spellings = by_column.get(kind.source if isinstance(kind, Part) else column)
+        if not spellings or isinstance(kind, Unused):
+            arrays.append(pa.nulls(len(parsed), arrow_of(kind)))
             continue
         # Attributes whose names differ in case may be other columns: the exact path decides.
         most = max(spellings, key=lambda child: len(child) - child.null_count)
@@ -85,19 +95,25 @@ def value(parsed: pa.Array, kind: HiveType) -> Converted:
     null = tags.pop("NULL", None)
     if null is not None and not pa.types.is_boolean(null.type):
         unproven = either(unproven, valid(null))
+    if isinstance(kind, Part):
+        rest = [each for tag, each in tags.items() if (tag == "N") is not kind.numbers]
+        if kind.alone:
+            unproven = reduce(either, map(valid, rest), unproven)
+        tags = {tag: each for tag, each in tags.items() if (tag == "N") is kind.numbers}
+        kind = kind.kind
     chosen = _chosen_tags(tags, kind)
     for tag, content in tags.items():
         if tag not in chosen:
             unproven = either(unproven, valid(content))
     if not chosen:
-        return Converted(pa.nulls(length, arrow_type(kind)), unproven)
+        return Converted(pa.nulls(length, arrow_of(kind)), unproven)
     converted = _content({tag: tags[tag] for tag in chosen}, kind)
     return Converted(converted.values, either(unproven, converted.unproven))
 
 
 def _unproven(content: pa.Array, kind: HiveType) -> Converted:
     """Nulls of the column type; the exact path decides about all values."""
-    return Converted(pa.nulls(len(content), arrow_type(kind)), valid(content))
+    return Converted(pa.nulls(len(content), arrow_of(kind)), valid(content))
 
 
 def _not_one_tag(parsed: pa.StructArray, tags: Mapping[str, pa.Array]) -> Mask | None:
@@ -117,6 +133,10 @@ def _chosen_tags(tags: Mapping[str, pa.Array], kind: HiveType) -> Sequence[str]:
     """The tags whose contents the fast path converts to the column type."""
     if kind == STRING:
         return [tag for tag in ("S", "N", "B", "BOOL") if tag in tags]
+    if isinstance(kind, OnlyText):
+        return [tag for tag in ("S", "B") if tag in tags]
+    if isinstance(kind, OnlyExact):
+        return []
     if isinstance(kind, ArrayType):
         return _most_frequent(tags, _LISTS)
     if isinstance(kind, StructType | MapType):
@@ -143,7 +163,7 @@ def _most_frequent(tags: Mapping[str, pa.Array], among: Sequence[str]) -> Sequen
 
 def _content(tags: Mapping[str, pa.Array], kind: HiveType) -> Converted:
     [(tag, content), *_] = tags.items()
-    if kind == STRING:
+    if kind == STRING or isinstance(kind, OnlyText):
         return _texts(tags)
     if isinstance(kind, ArrayType):
         return _list(tag, content, kind)
@@ -191,7 +211,7 @@ def _list(tag: str, content: pa.Array, kind: ArrayType) -> Converted:
     if first:
         offsets = pc.subtract(offsets, first)
     values = pa.ListArray.from_arrays(
-        offsets, inner.values, type=arrow_type(kind), mask=_nulls(content)
+        offsets, inner.values, type=arrow_of(kind), mask=_nulls(content)
     )
     return Converted(values, parents(inner.unproven, offsets.to_numpy()))
 
@@ -204,14 +224,14 @@ def _elements(tag: str, elements: pa.Array, kind: HiveType) -> Converted:
         {inside: elements}, kind
     ):
         unproven = np.ones(len(elements), np.bool_)
-        return Converted(pa.nulls(len(elements), arrow_type(kind)), unproven)
+        return Converted(pa.nulls(len(elements), arrow_of(kind)), unproven)
     return _content({inside: elements}, kind)
 
 
 def _struct(content: pa.Array, kind: StructType) -> Converted:
     if not pa.types.is_struct(content.type):
         return _unproven(content, kind)
-    target = arrow_type(kind)
+    target = arrow_of(kind)
     arrays, unproven = members(content, {field.name: field.type for field in kind.fields})
     fields = [target.field(position) for position in range(target.num_fields)]
     values = pa.StructArray.from_arrays(arrays, fields=fields, mask=_nulls(content))
@@ -222,7 +242,7 @@ def _map(content: pa.Array, kind: MapType) -> Converted:
     """Maps whose keys are data: an entry for each name that is present, ordered by name."""
     if not pa.types.is_struct(content.type) or kind.key != STRING:
         return _unproven(content, kind)
-    target = arrow_type(kind)
+    target = arrow_of(kind)
     unproven: Mask | None = None
     rows, names, values = [], [], []
     for position in range(content.type.num_fields):

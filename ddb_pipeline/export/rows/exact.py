@@ -16,12 +16,15 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from ddb_pipeline.arrow_json import MAX_DEPTH, is_deeper
+from ddb_pipeline.dynamodb.decided_items import DecidedItems
 from ddb_pipeline.dynamodb.scalars import number_text
 from ddb_pipeline.dynamodb.values import json_text
 from ddb_pipeline.export.lines import check_marks
+from ddb_pipeline.hive.fitting import INTEGER_BITS, SET_ELEMENTS
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.numbers import number_range
 from ddb_pipeline.hive.times import read_date, read_epoch, read_timestamp
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import (
     ArrayType,
     CharType,
@@ -42,8 +45,6 @@ Read = Callable[[Mapping[str, Any]], Any]
 
 ITEM: Final = "Item"
 """The one member of each line of a full export."""
-INTEGER_BITS: Final = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
-SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
 
 Number = TypeVar("Number")
 
@@ -53,8 +54,13 @@ _WIDE: Final = Context(prec=400)
 class ExactRows:
     """Converts lines of an export to rows of a table."""
 
-    def __init__(self, columns: Sequence[Column | tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column | tuple[str, str]],
+        decisions: TypeDecisions = NO_DECISIONS,
+    ) -> None:
         self._columns = {name: value_reader(parse_type(text)) for name, text in columns}
+        self._decided = DecidedItems(decisions, columns) if decisions else None
 
     def line(self, line: bytes) -> Row:
         """The row of one line of a data file, without the columns that have no value.
@@ -62,7 +68,10 @@ class ExactRows:
         Raises:
             UndecodableValueError: the line has no item, or a value does not fit its column.
         """
-        return _fields(exported_item(line), self._columns)
+        item: Mapping[str, Any] = exported_item(line)
+        if self._decided is not None:
+            item = self._decided.item(item)
+        return _fields(item, self._columns)
 
 
 def exported_item(line: bytes) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, exported_item
+from ddb_pipeline.export.rows.exact import ITEM, exported_item
 from ddb_pipeline.export.rows.masks import Mask, either, parents, some, to_mask, valid
 from ddb_pipeline.export.rows.native_inference import NativeInference
 from ddb_pipeline.export.rows.number_ranges import range_of_numbers
 from ddb_pipeline.export.rows.numbers import is_plain
 from ddb_pipeline.export.rows.reader import MANY_LINES, BlockParser
+from ddb_pipeline.hive.fitting import SET_ELEMENTS
 from ddb_pipeline.hive.infer import Inference
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.observation import Observation, observe_item

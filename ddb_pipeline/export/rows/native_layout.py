@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ddb_pipeline.export.rows.exact import INTEGER_BITS
+from ddb_pipeline.export.rows.decided import OnlyExact, OnlyText, Part, Unused
+from ddb_pipeline.hive.fitting import INTEGER_BITS
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.types import (
     STRING,
@@ -42,13 +43,14 @@ class ColumnsLayout:
     Attributes:
         layout: the nodes.
         types: the Hive type of each node of a scalar.
-        columns: the nodes of the columns, in order.
+        fields: the nodes of a struct's fields, or of the columns, by name and in order.
     """
 
     def __init__(self, columns: Sequence[tuple[str, HiveType]], image: str) -> None:
         self.layout = Layout()
         self.types: dict[int, HiveType] = {}
         self.fields: dict[int, dict[str, int]] = {}
+        self._named: dict[int, dict[str, int]] = {}
         self._learned: dict[int, int] = {}
         self._column_names: set[bytes] = set()
         self._images = {image.encode(): self._struct(columns, LINE)}
@@ -62,11 +64,11 @@ class ColumnsLayout:
         if learned >= MAX_NAMES:
             return None
         self._learned[node] = learned + 1
-        fields = self.fields[node]
+        named = self._named[node]
         column = column_name(name.decode())
-        if column not in fields:
-            fields[column] = self.layout.add(Kind.NOTHING, node)
-        return fields[column]
+        if column not in named:
+            named[column] = self.layout.add(Kind.NOTHING, node)
+        return named[column]
 
     def column_name(self, name: bytes) -> bytes | None:
         """The name of a map's member in JSON text."""
@@ -77,10 +79,24 @@ class ColumnsLayout:
 
     def _struct(self, members: Sequence[tuple[str, HiveType]], parent: int) -> int:
         node = self.layout.add(Kind.STRUCT, parent)
-        self.fields[node] = {name: self._node(kind, node) for name, kind in members}
+        fields = {name: self._node(kind, node) for name, kind in members}
+        self.fields[node], self._named[node] = fields, dict(fields)
+        parts = {name: kind for name, kind in members if isinstance(kind, Part)}
+        for name in parts:
+            # Attributes of the parts' own names: what to do about them, the exact path decides.
+            self._named[node][name] = self.layout.add(Kind.LEFT, node)
+        for source in dict.fromkeys(kind.source for kind in parts.values()):
+            halves = {k.numbers: fields[name] for name, k in parts.items() if k.source == source}
+            numbers, others = (
+                halves[half] if half in halves else self.layout.add(Kind.LEFT, node)
+                for half in (True, False)
+            )
+            self._named[node][source] = self.layout.add_split(node, numbers, others)
         return node
 
     def _node(self, kind: HiveType, parent: int) -> int:
+        if isinstance(kind, Part | Unused):
+            return self._node(kind.kind, parent)
         if isinstance(kind, StructType):
             return self._struct(kind.fields, parent)
         if isinstance(kind, ArrayType):
@@ -96,6 +112,9 @@ class ColumnsLayout:
         return node
 
     def _scalar(self, kind: HiveType, parent: int) -> int:
+        if isinstance(kind, OnlyText | OnlyExact):
+            only = Kind.ONLY_TEXT if isinstance(kind, OnlyText) else Kind.EXACT_ONLY
+            return self.layout.add(only, parent)
         if isinstance(kind, DecimalType):
             return self.layout.add(Kind.DECIMAL, parent, digits=kind.precision, scale=kind.scale)
         if isinstance(kind, CharType | VarcharType):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ddb_pipeline.export.lines import MAX_MARKS
+from ddb_pipeline.export.rows.decided import OnlyExact, Part, Unused
 from ddb_pipeline.export.rows.masks import Mask, valid
 from ddb_pipeline.export.rows.native_layout import ColumnsLayout
 from ddb_pipeline.export.rows.numbers import Converted, numbers, one_by_one
@@ -126,6 +127,10 @@ def scanned_schema(schema: pa.Schema, kinds: Mapping[str, HiveType]) -> pa.Schem
 
 
 def _scanned(kind: pa.DataType, hive_type: HiveType) -> pa.DataType:
+    if isinstance(hive_type, OnlyExact):
+        return pa.null()
+    if isinstance(hive_type, Part | Unused):
+        return _scanned(kind, hive_type.kind)
     if isinstance(hive_type, StructType):
         pairs = zip(kind, hive_type.fields, strict=True)
         return pa.struct([field.with_type(_scanned(field.type, of)) for field, (_, of) in pairs])

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb_pipeline.arrow_types import arrow_type
-from ddb_pipeline.export.rows.exact import INTEGER_BITS, Read, value_reader
+from ddb_pipeline.export.rows.exact import Read, value_reader
 from ddb_pipeline.export.rows.masks import Mask, some, to_mask
+from ddb_pipeline.hive.fitting import INTEGER_BITS
 from ddb_pipeline.hive.types import (
     MAX_DECIMAL_PRECISION,
     PRIMITIVE_TYPES,

@@ -19,10 +19,13 @@ from ddb_pipeline.arrow_json import read_json_lines
 from ddb_pipeline.arrow_types import arrow_schema
 from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.rows.columns import members
-from ddb_pipeline.export.rows.exact import ITEM, SET_ELEMENTS, ExactRows
+from ddb_pipeline.export.rows.decided import kinds_to_read
+from ddb_pipeline.export.rows.exact import ITEM, ExactRows
 from ddb_pipeline.export.rows.masks import Mask, either, some, valid
 from ddb_pipeline.export.rows.native_reader import Lines, NativeReader
-from ddb_pipeline.hive.types import Column, parse_type
+from ddb_pipeline.hive.fitting import SET_ELEMENTS
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
+from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline.native.library import library
 from ddb_pipeline.parquet.partition_by import UNNAMEABLE, PartitionBy, unnameable
@@ -87,17 +90,19 @@ class ExportReader:
         self,
         columns: Sequence[Column | tuple[str, str]],
         partition_by: PartitionBy | None = None,
+        decisions: TypeDecisions = NO_DECISIONS,
         *,
         native: bool = True,
     ) -> None:
         """
         Args:
+            decisions: what is decided about values of several types.
             native: whether to read with the scanner in C where it is installed.
         """
         self._partition_by = partition_by
         self.schema = arrow_schema(columns)
-        self._kinds = {name: parse_type(text) for name, text in columns}
-        self._exact = ExactRows(columns)
+        self._kinds = kinds_to_read(columns, decisions)
+        self._exact = ExactRows(columns, decisions)
         self._parser = BlockParser()
         found = library() if native else None
         self._native = NativeReader(found, self._kinds, self.schema, ITEM) if found else None
