@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from ddb_pipeline.cli.decide_option import decide_option
 from ddb_pipeline.cli.locations import S3, filesystem_and_path
 from ddb_pipeline.export.source import open_export
+from ddb_pipeline.hive.type_decisions import TypeDecisions
 from ddb_pipeline.lake.current.bucket import Counts
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.exports import ExportPlan, Exports, Opened, plan_exports
@@ -62,6 +64,7 @@ class CurrentReport:
 @click.option(
     "--workers", type=click.IntRange(1, 256), help="Processes. Default: one for each core."
 )
+@decide_option
 @click.option("--list", "list_files", is_flag=True, help="Print the files of the current version.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def current_command(
@@ -71,6 +74,7 @@ def current_command(
     key: str,
     buckets: int | None,
     workers: int | None,
+    decide: TypeDecisions,
     list_files: bool,
     as_json: bool,
 ) -> None:
@@ -94,6 +98,7 @@ def current_command(
         key=tuple(filter(None, (name.strip() for name in key.split(",")))),
         buckets=buckets,
         workers=workers,
+        decisions=decide,
     )
     if exports.full or exports.changes or buckets:
         report = run_update(destination, store, exports, began)

@@ -37,6 +37,7 @@ from ddb_pipeline.dynamodb.tables import describe_table, key_types
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.snapshot_table import item_columns
+from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.exports import Exports, plan_exports
 from ddb_pipeline.lake.current.keys import KeyAttribute
@@ -228,7 +229,18 @@ class View:
         found = found_exports(self.cloud, self.pipeline, state)
         if found.full is None and not state.version:
             return None
-        return plan_exports(state, Exports(found.full, found.changes, key=self._key_names)).request
+        exports = Exports(
+            found.full,
+            found.changes,
+            key=self._key_names,
+            decisions=self.pipeline.type_decisions,
+            known=self._lake_columns if self.pipeline.type_decisions else (),
+        )
+        return plan_exports(state, exports).request
+
+    @property
+    def _lake_columns(self) -> tuple[Column, ...]:
+        return item_columns(read_table(self.cloud.glue, lake_table(self.pipeline)).columns)
 
     def stream_request(self, state: Manifest) -> Request | None:
         """The update by a newer full export, objects of the stream and healed gaps."""
@@ -245,7 +257,7 @@ class View:
         found = LakeChanges(
             table=self._identity,
             key=self._key,
-            columns=item_columns(read_table(self.cloud.glue, lake_table(self.pipeline)).columns),
+            columns=self._lake_columns,
             full=full,
             objects=unmerged(
                 lambda hour: hour_objects(s3, lake, hour),
@@ -255,6 +267,7 @@ class View:
             healed=dict(self._healed(state, base)),
             delivered_until=delivered,
             events=events,
+            decisions=self.pipeline.type_decisions,
         )
         return plan_lake_changes(state, found, self.cloud.filesystem(), lake)
 

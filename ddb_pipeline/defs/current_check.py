@@ -113,7 +113,8 @@ class Comparison:
         """The keys of which item and row differ, among those looked up on both sides."""
         present = {key: item for key, item in items.items() if item is not None}
         columns = self._manifest.columns
-        expected = dict(zip(present, rows_of_items(list(present.values()), columns), strict=True))
+        made = rows_of_items(list(present.values()), columns, self._pipeline.type_decisions)
+        expected = dict(zip(present, made, strict=True))
         found = []
         for key, item in items.items():
             names = differing_columns(item, expected.get(key), rows.get(key), columns)

@@ -14,6 +14,7 @@ from ddb_pipeline.export.changes import moment_micros
 from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.source import ExportFolder
 from ddb_pipeline.export.tasks import TASK_ITEMS, plan_tasks
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.chain import name_of
 from ddb_pipeline.lake.current.keys import KeyAttribute
@@ -58,6 +59,7 @@ class LakeChanges:
         healed: incremental exports that healed gaps and are not merged yet, by export id.
         delivered_until: all changes before this moment are delivered, epoch seconds.
         events: as the mark of this name.
+        decisions: what is decided about values of several types.
     """
 
     table: TableIdentity
@@ -68,6 +70,7 @@ class LakeChanges:
     healed: Mapping[str, Opened]
     delivered_until: float
     events: int
+    decisions: TypeDecisions = NO_DECISIONS
 
 
 def plan_lake_changes(
@@ -77,7 +80,7 @@ def plan_lake_changes(
     if found.full is None and not state.version:
         return None
     objects = [each for unmerged in found.objects.values() for each in unmerged.objects]
-    columns = joined_columns(state.columns, found.columns).columns
+    columns = joined_columns(state.columns, found.columns, found.decisions).columns
     if not objects and not found.healed and found.full is None and columns == state.columns:
         return None
     manifest = replace(
@@ -93,9 +96,9 @@ def plan_lake_changes(
         folder, export = found.full
         snapshot = snapshot_of(export)
         manifest = replace(manifest, snapshot=snapshot, as_of=max(manifest.as_of, snapshot.time))
-        sources += _parts(folder, export, found.key)
+        sources += _parts(folder, export, found)
     for folder, export in found.healed.values():
-        sources += _parts(folder, export, found.key)
+        sources += _parts(folder, export, found)
     sources += [
         ParquetPart(filesystem, lake.path(key), "stream", size // ESTIMATED_ROW_BYTES)
         for key, size in objects
@@ -114,9 +117,9 @@ def snapshot_of(export: Export) -> Snapshot:
     return Snapshot(name_of(export), time, SLACK_SECONDS * MICROS)
 
 
-def _parts(folder: ExportFolder, export: Export, key: tuple[KeyAttribute, ...]) -> list[Source]:
+def _parts(folder: ExportFolder, export: Export, found: LakeChanges) -> list[Source]:
     return [
-        ExportPart(folder, Export(export.summary, task.files), key)
+        ExportPart(folder, Export(export.summary, task.files), found.key, found.decisions)
         for task in plan_tasks(export.files, TASK_ITEMS)
     ]
 

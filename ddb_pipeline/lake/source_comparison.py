@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ddb_pipeline.dynamodb.values import Item
 from ddb_pipeline.export.rows.reader import ExportReader
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.layout import STATE_PREFIX
 
@@ -48,10 +49,12 @@ def item_digest(item: Item | None) -> str:
     return blake2b(_json(_ordered(item)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def rows_of_items(items: Sequence[Item], columns: Sequence[Column]) -> list[dict[str, Any] | None]:
+def rows_of_items(
+    items: Sequence[Item], columns: Sequence[Column], decisions: TypeDecisions = NO_DECISIONS
+) -> list[dict[str, Any] | None]:
     """The rows that items become; None for one that the columns cannot hold."""
     block = b"".join(_json({"Item": item}).encode() + b"\n" for item in items)
-    rows = ExportReader(columns).rows(block)
+    rows = ExportReader(columns, decisions=decisions).rows(block)
     found: list[dict[str, Any] | None] = [None] * len(items)
     for number, row in zip(rows.numbers.tolist(), rows.table.to_pylist(), strict=True):
         found[number] = row

@@ -9,8 +9,10 @@ from ddb_pipeline.export.layout import Export
 from ddb_pipeline.export.read import read_changes, read_items
 from ddb_pipeline.export.source import ExportFolder
 from ddb_pipeline.export.tasks import TASK_ITEMS, plan_tasks
+from ddb_pipeline.hive.decided_columns import known_types
 from ddb_pipeline.hive.infer import Inference, InferenceOptions, inferred_schema, merge
 from ddb_pipeline.hive.normalize import replace_sets
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.chain import Chain, next_chain
 from ddb_pipeline.lake.current.keys import KeyAttribute, KeyColumnError, have_own_columns
@@ -34,6 +36,8 @@ class Exports:
         key: names of the table's key attributes; none if the incremental exports are to state them.
         buckets: number of buckets; None to keep it, or to choose it by size.
         workers: number of threads that infer types; None for one for each core.
+        decisions: what is decided about values of several types.
+        known: columns of the lake table, whose types decided attributes have here, too.
     """
 
     full: Opened | None = None
@@ -41,6 +45,8 @@ class Exports:
     key: tuple[str, ...] = ()
     buckets: int | None = None
     workers: int | None = None
+    decisions: TypeDecisions = NO_DECISIONS
+    known: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +83,20 @@ def plan_exports(state: Manifest, exports: Exports) -> ExportPlan:
     base = full if chain.full else None
     key = _key(state, exports, applied)
     both = [base, *applied] if base is not None else applied
-    joined = joined_columns(state.columns, inferred_columns(both, key, exports.workers))
+    decisions = exports.decisions
+    options = InferenceOptions(
+        tuple(attribute.name for attribute in key),
+        decisions=decisions,
+        known=known_types((*state.columns, *exports.known), decisions),
+    )
+    inferred = inferred_columns(both, options, exports.workers)
+    joined = joined_columns(state.columns, inferred, decisions)
     if not chain.full:
         _check_learned(state, key)
     manifest = replace(chain.manifest, key=key, columns=joined.columns)
     request = Request(
         manifest,
-        tuple(_sources(both, key)),
+        tuple(_sources(both, key, decisions)),
         replaces=base is not None,
         buckets=exports.buckets,
         complete=(chain.overlap.start, chain.overlap.end) if chain.overlap else None,
@@ -92,7 +105,7 @@ def plan_exports(state: Manifest, exports: Exports) -> ExportPlan:
 
 
 def inferred_columns(
-    exports: Sequence[Opened], key: Key, workers: int | None = None
+    exports: Sequence[Opened], options: InferenceOptions, workers: int | None = None
 ) -> tuple[Column, ...]:
     """The columns for all values of exports, those of the key first.
 
@@ -102,8 +115,7 @@ def inferred_columns(
     found = Inference.empty()
     for opened in exports:
         found = merge(found, infer_export(*opened, workers=workers))
-    names = tuple(attribute.name for attribute in key)
-    schema = inferred_schema(found, InferenceOptions(keys=names))
+    schema = inferred_schema(found, options)
     return tuple(Column(column.name, replace_sets(column.type)) for column in schema.columns)
 
 
@@ -167,9 +179,10 @@ def _check_learned(state: Manifest, key: Key) -> None:
         )
 
 
-def _sources(exports: Sequence[Opened], key: Key) -> list[Source]:
+def _sources(exports: Sequence[Opened], key: Key, decisions: TypeDecisions) -> list[Source]:
     found: list[Source] = []
     for folder, export in exports:
         for task in plan_tasks(export.files, TASK_ITEMS):
-            found.append(ExportPart(folder, Export(export.summary, task.files), key))
+            part = Export(export.summary, task.files)
+            found.append(ExportPart(folder, part, key, decisions))
     return found

@@ -14,6 +14,7 @@ import pyarrow.fs
 
 from ddb_pipeline.export.layout import DataFile, Export, ExportSummary
 from ddb_pipeline.export.source import ExportFolder
+from ddb_pipeline.hive.type_decisions import parse_decisions
 from ddb_pipeline.lake.current.bucket import Counts
 from ddb_pipeline.lake.current.keys import KeyAttribute
 from ddb_pipeline.lake.current.manifest import FOLDER, MANIFEST, Manifest
@@ -95,6 +96,7 @@ def _source_document(source: Source) -> dict[str, Any]:
             "files": [list(file) for file in source.export.files],
             "folder": source.open_object.path,
             "key": [list(attribute) for attribute in source.key],
+            "decisions": source.decisions.text,
         }
     if isinstance(source, ParquetPart):
         return {
@@ -112,7 +114,8 @@ def _source(document: Mapping[str, Any], filesystem: pyarrow.fs.FileSystem) -> S
     if "export" in document:
         files = tuple(DataFile(*file) for file in document["files"])
         export = Export(ExportSummary(**document["export"]), files)
-        return ExportPart(ExportFolder(filesystem, document["folder"]), export, key)
+        folder = ExportFolder(filesystem, document["folder"])
+        return ExportPart(folder, export, key, parse_decisions(document["decisions"]))
     return ParquetPart(
         filesystem, document["path"], document["kind"], document["rows"], key, document["micros"]
     )

@@ -15,6 +15,7 @@ from ddb_pipeline.export.lines import RejectedLine
 from ddb_pipeline.export.manifest import Open
 from ddb_pipeline.export.read import check_item_count, read_blocks
 from ddb_pipeline.export.rows.reader import ExportReader
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.keys import KeyAttribute, have_own_columns
 from ddb_pipeline.lake.current.rows import of_full_export, of_incremental_export, of_stream
@@ -48,11 +49,13 @@ class ExportPart:
     Attributes:
         export: the export's summary, and the data files of this part only.
         key: the key's attributes, for a full export; none if they are not known.
+        decisions: what is decided about values of several types.
     """
 
     open_object: Open
     export: Export
     key: tuple[KeyAttribute, ...] = ()
+    decisions: TypeDecisions = NO_DECISIONS
 
     @property
     def rows(self) -> int:
@@ -77,14 +80,18 @@ class ExportPart:
 
     def _keyed(self, columns: Sequence[Column]) -> Iterator[pa.Table]:
         rows = change_rows(
-            self.open_object, self.export, columns, key_names=[k.name for k in self.key]
+            self.open_object,
+            self.export,
+            columns,
+            key_names=[k.name for k in self.key],
+            decisions=self.decisions,
         )
         for table, rejected in rows:
             self._refuse(rejected)
             yield table
 
     def _items(self, columns: Sequence[Column]) -> Iterator[pa.Table]:
-        reader = ExportReader(columns)
+        reader = ExportReader(columns, decisions=self.decisions)
         for file in self.export.files:
             counted = 0
             for block, refused in read_blocks(self.open_object, file, self.export.format):

@@ -1,7 +1,8 @@
 """Types of the state and of changes joined, and columns converted to the joined types.
 
 ``hive.evolve`` decides. Where it finds no wider type, values are stored in a form that holds both:
-a struct and a map become a map, everything else text. Each such column is reported.
+a struct and a map become a map, everything else text, unless a user has decided otherwise. Each
+such column is reported.
 """
 
 import json
@@ -16,6 +17,16 @@ import pyarrow.compute as pc
 
 from ddb_pipeline.dynamodb.scalars import quoted
 from ddb_pipeline.hive.evolve import merge_columns
+from ddb_pipeline.hive.type_decisions import (
+    BIGINT,
+    DOUBLE,
+    NO_DECISIONS,
+    UNDECIDED,
+    VALUES,
+    Decided,
+    Decision,
+    TypeDecisions,
+)
 from ddb_pipeline.hive.types import (
     STRING,
     ArrayType,
@@ -47,8 +58,13 @@ class JoinedColumns:
         return self.columns != tuple(current)
 
 
-def joined_columns(current: Sequence[Column], incoming: Sequence[Column]) -> JoinedColumns:
-    """The columns for the values of both."""
+def joined_columns(
+    current: Sequence[Column],
+    incoming: Sequence[Column],
+    decisions: TypeDecisions = NO_DECISIONS,
+) -> JoinedColumns:
+    """The columns for the values of both; numbers that are decided as ``wider`` stay numbers."""
+    tree = decisions.tree
     evolution = merge_columns(current, incoming)
     conflicting = {_column_of(found.path) for found in evolution.diff.conflicting}
     theirs = {column.name: column.type for column in incoming}
@@ -57,7 +73,7 @@ def joined_columns(current: Sequence[Column], incoming: Sequence[Column]) -> Joi
     for column in evolution.columns:
         if column.name in conflicting and column.name in theirs and column.name in ours:
             before, other = ours[column.name], theirs[column.name]
-            kind = str(_joined(parse_type(before), parse_type(other)))
+            kind = str(_joined(parse_type(before), parse_type(other), tree.at(column.name)))
             if kind != before:
                 conflicts.append(f"{column.name}: {before} and {other} are stored as {kind}")
             column = Column(column.name, kind)
@@ -69,27 +85,36 @@ def _column_of(path: str) -> str:
     return path.split(".")[0].split("[")[0].split("{")[0]
 
 
-def _joined(one: HiveType, other: HiveType) -> HiveType:
+def _joined(one: HiveType, other: HiveType, decided: Decided = UNDECIDED) -> HiveType:
     if one == other:
         return one
     match one, other:
         case StructType(), StructType():
-            return _joined_structs(one, other)
+            return _joined_structs(one, other, decided)
         case ArrayType(ours), ArrayType(theirs):
-            return ArrayType(_joined(ours, theirs))
+            return ArrayType(_joined(ours, theirs, decided.elements))
         case MapType(key, ours), MapType(_, theirs):
-            return MapType(key, _joined(ours, theirs))
+            return MapType(key, _joined(ours, theirs, decided.at(VALUES)))
         case (StructType(fields), MapType(key, value)) | (MapType(key, value), StructType(fields)):
             for field in fields:
                 value = _joined(value, field.type)
             return MapType(key, value)
+    if decided.decision is Decision.WIDER and {one, other} == {BIGINT, DOUBLE}:
+        return DOUBLE
     return wider_type(one, other) or STRING
 
 
-def _joined_structs(one: StructType, other: StructType) -> HiveType:
+def _joined_structs(one: StructType, other: StructType, decided: Decided) -> HiveType:
     theirs = {field.name: field.type for field in other.fields}
     fields = [
-        StructField(field.name, _joined(field.type, theirs.pop(field.name, field.type)))
+        StructField(
+            field.name,
+            _joined(
+                field.type,
+                theirs.pop(field.name, field.type),
+                decided.at(field.name),
+            ),
+        )
         for field in one.fields
     ]
     return StructType((*fields, *(field for field in other.fields if field.name in theirs)))

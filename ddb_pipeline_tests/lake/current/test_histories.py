@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddb_pipeline.export.source import open_export
+from ddb_pipeline.hive.infer import InferenceOptions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.current.bucket import MergeBucket
 from ddb_pipeline.lake.current.exports import Exports, Opened, inferred_columns, plan_exports
@@ -219,7 +220,8 @@ class Pipeline:
 
     def _part(self, folder: Path) -> tuple[Source, Sequence[Column]]:
         folder_, export = opened(folder)
-        columns = inferred_columns([(folder_, export)], self.key)
+        options = InferenceOptions(tuple(attribute.name for attribute in self.key))
+        columns = inferred_columns([(folder_, export)], options)
         return ExportPart(folder_, export, self.key), columns
 
     def apply(
