@@ -30,14 +30,29 @@ def with_column_names(record: bytes, maps: Fields) -> bytes:
         record: one or several JSON documents. One that the SerDe refuses stays as it is.
         maps: the columns in which there are maps (``hive.coverage.map_columns``).
     """
+    documents = documents_of(record)
+    try:
+        named = [_named_document(document, maps) for document in documents or ()]
+        if documents is None or named == documents:
+            return record
+        return b"".join(document_text(document) + b"\n" for document in named)
+    except RecursionError:
+        return record
+
+
+def documents_of(record: bytes) -> list[Any] | None:
+    """A record's JSON documents, with the text of each number; None if the SerDe refuses one."""
     try:
         documents = list(read_documents(record, _DECODER))
-        named = [_named_document(document, maps) for document in documents]
-        if named == documents or any(isinstance(each, DuplicateKeyError) for each in documents):
-            return record
-        return b"".join(_text(document).encode("ascii") + b"\n" for document in named)
     except (JsonSyntaxError, RecursionError):
-        return record
+        return None
+    refused = any(isinstance(each, DuplicateKeyError) for each in documents)
+    return None if refused else documents
+
+
+def document_text(document: Any) -> bytes:
+    """A document as JSON, with each number as it was written."""
+    return _text(document).encode("ascii")
 
 
 def _named_document(document: Any, maps: Fields) -> Any:
@@ -62,7 +77,6 @@ def _named(value: Any, node: Node) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as JSON, with each number as it was written."""
     if isinstance(value, JsonNumber):
         return str(value)
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 
 import dagster as dg
 
@@ -14,11 +15,11 @@ from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
-from ddb_pipeline.glue.watch import TableState, TableStates
+from ddb_pipeline.glue.watch import TableStates
 from ddb_pipeline.lake.error_folders import error_folders
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
-from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, Untried, untried
+from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, untried
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table
 
@@ -86,7 +87,13 @@ def run_redelivery(
             )
 
     redelivery = Redelivery(
-        cloud.s3, cloud.filesystem(), pipeline.lake, table.columns, table.fingerprint, log_object
+        cloud.s3,
+        cloud.filesystem(),
+        pipeline.lake,
+        table.columns,
+        schema_key(table, pipeline),
+        log_object,
+        pipeline.type_decisions,
     )
     result = redelivery.run(time.time(), context.run.tags.get(FOLDERS_TAG, "").split())
     for key, reason in list((result.errors | result.inaccessible).items())[:SHOWN_OBJECTS]:
@@ -138,7 +145,8 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        states = TableStates(cloud.glue, [delivery_table(p) for p in settings.pipelines])
+        decisions = {delivery_table(p): p.type_decisions for p in settings.pipelines}
+        states = TableStates(cloud.glue, decisions, decisions)
 
         def compare(pipeline: PipelineConfig) -> None:
             table = delivery_table(pipeline)
@@ -151,10 +159,11 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
                 else:
                     requests.skip(pipeline, "the error objects wait for the schema fix")
                 return
-            found = untried(cloud.s3, pipeline.lake, state.table.fingerprint, requests.now)
+            schema = schema_key(state.table, pipeline)
+            found = untried(cloud.s3, pipeline.lake, schema, requests.now)
             if found:
                 tags = {FOLDERS_TAG: " ".join(found.rechecked)} if found.rechecked else None
-                version = redelivery_version(state, found)
+                version = f"{schema}-{found.version}"
                 requests.request(pipeline, version, REDELIVERED_RECORDS, tags=tags)
             elif not found.exist:
                 requests.skip(pipeline, "no failed records")
@@ -165,6 +174,9 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     return sensor
 
 
-def redelivery_version(state: TableState, found: Untried) -> str:
-    """Identifies these error objects under this schema of the delivery table."""
-    return f"{state.table.fingerprint}-{found.version}"
+def schema_key(table: CatalogTable, pipeline: PipelineConfig) -> str:
+    """Identifies what failed records are tried on: the columns, and the decisions about types."""
+    decisions = pipeline.type_decisions.text
+    if not decisions:
+        return table.fingerprint
+    return f"{table.fingerprint}-{sha256(decisions.encode()).hexdigest()[:8]}"

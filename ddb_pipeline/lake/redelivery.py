@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs
 
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.conversion.decided_documents import decided_documents
 from ddb_pipeline.conversion.document_names import with_column_names
 from ddb_pipeline.conversion.options import DELIVERY_OPTIONS
+from ddb_pipeline.dynamodb.decided_items import DecidedItems
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.firehose.error_objects import (
     ErrorObject,
@@ -31,7 +33,9 @@ from ddb_pipeline.firehose.error_objects import (
 from ddb_pipeline.firehose.held import documents, split_held
 from ddb_pipeline.hive.coverage import covered_fields, map_columns
 from ddb_pipeline.hive.names import EVENT_ID
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions, parse_decisions
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline.lake import conditional
 from ddb_pipeline.lake.archive import archive, content_id
 from ddb_pipeline.lake.hour_generations import hour_objects
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
 
 CORRUPT_LINE = "Pipeline.UnreadableLine"
 """The reason of a line of an error object that is not a failed record."""
+REFUSED_CODE = "Pipeline.RefusedValue"
+"""The reason of a record with a value that a decision about types refuses."""
 PLAN_PREFIX = f"{STATE_PREFIX}redelivery-plans/"
 """Plans, each needed for as long as a redelivery of its content may still run. A lifecycle rule of
 the bucket deletes them after a week."""
@@ -90,11 +96,13 @@ class RedeliveryPlan:
         columns: those of the delivery table.
         landed: events of the error object that are rows of the lake already.
         default_arrival: the arrival of records without a timestamp, epoch seconds.
+        decisions: what is decided about values of several types.
     """
 
     columns: tuple[Column, ...]
     landed: frozenset[str]
     default_arrival: float
+    decisions: TypeDecisions = NO_DECISIONS
 
     def render(self) -> bytes:
         """The plan as JSON."""
@@ -103,6 +111,7 @@ class RedeliveryPlan:
                 "columns": [list(column) for column in self.columns],
                 "landed": sorted(self.landed),
                 "defaultArrival": self.default_arrival,
+                "decisions": self.decisions.text,
             }
         ).encode("ascii")
 
@@ -111,7 +120,8 @@ class RedeliveryPlan:
         """Read what :meth:`render` wrote."""
         data = json.loads(text)
         columns = tuple(Column(name, type_text) for name, type_text in data["columns"])
-        return cls(columns, frozenset(data["landed"]), data["defaultArrival"])
+        decisions = parse_decisions(data.get("decisions", ""))
+        return cls(columns, frozenset(data["landed"]), data["defaultArrival"], decisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,7 @@ def redeliver(
     lake: LakeRoot,
     stored: StoredObject,
     columns: Sequence[Column],
+    decisions: TypeDecisions = NO_DECISIONS,
 ) -> ObjectRedelivery:
     """Convert an error object's records with ``columns`` and write the rows to the lake.
 
@@ -183,7 +194,7 @@ def redeliver(
     name = f"{REDELIVERED_NAME}{version}.parquet"
     events, hours = packed_events(content.records, found.modified_at)
     landed = _landed_events(s3, filesystem, lake, events, hours, own_name=name)
-    plan = RedeliveryPlan(tuple(columns), landed, found.modified_at)
+    plan = RedeliveryPlan(tuple(columns), landed, found.modified_at, decisions)
     converted = convert_object(content, plan)
     plan_key = f"{PLAN_PREFIX}{version}.json"
     stored_plan = _stored_plan(s3, lake, plan_key, plan, is_needed=converted.changes_something)
@@ -207,18 +218,51 @@ def redeliver(
 
 def convert_object(content: ErrorObject, plan: RedeliveryPlan) -> ConvertedObject:
     """Convert the content of an error object as planned."""
-    fields = covered_fields(plan.columns)
-    maps = map_columns(fields)
-    ready, failed = split_held(
-        content.records, fields, lambda record: with_column_names(record, maps)
-    )
-    hours = tuple(convert_by_hour(ready, plan.columns, plan.landed, plan.default_arrival))
+    documents = _Documents(plan.columns, plan.decisions)
+    accepted, refused = documents.accepted(content.records)
+    ready, failed = split_held(accepted, documents.fields, documents.prepared)
+    failed.extend(refused)
+    hours = tuple(_by_hour(ready, plan, documents))
     failed.extend(record for hour in hours for record in hour.failed)
     corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
     reasons = Counter(record.error_code for record in failed)
     if content.corrupt_lines:
         reasons[CORRUPT_LINE] += len(content.corrupt_lines)
     return ConvertedObject(hours, write_error_object(failed) + corrupt, reasons)
+
+
+class _Documents:
+    """Gives documents the names that the columns have, and values the form of their columns."""
+
+    def __init__(self, columns: Sequence[Column], decisions: TypeDecisions) -> None:
+        self.fields = covered_fields(columns)
+        self._maps = map_columns(self.fields)
+        self._decided = DecidedItems(decisions, columns) if decisions else None
+
+    def prepared(self, record: bytes) -> bytes:
+        """A record's documents as they are to be converted.
+
+        Raises:
+            RefusedValueError: a decision refuses a value.
+        """
+        named = with_column_names(record, self._maps)
+        return named if self._decided is None else decided_documents(named, self._decided)
+
+    def accepted(
+        self, records: Sequence[FailedRecord]
+    ) -> tuple[Sequence[FailedRecord], list[FailedRecord]]:
+        """The records that no decision refuses, and the others with the reason."""
+        if self._decided is None:
+            return records, []
+        accepted, refused = [], []
+        for record in records:
+            try:
+                self.prepared(record.raw_data)
+            except UndecodableValueError as error:
+                refused.append(replace(record, error_code=REFUSED_CODE, error_message=str(error)))
+            else:
+                accepted.append(record)
+        return accepted, refused
 
 
 def _stored_plan(
@@ -255,26 +299,17 @@ def _write_rows(s3: "S3Client", lake: LakeRoot, key: str, parquet: bytes) -> Non
     )
 
 
-def convert_by_hour(
-    records: Sequence[FailedRecord],
-    columns: Sequence[Column],
-    landed: frozenset[str],
-    default_arrival: float,
+def _by_hour(
+    records: Sequence[FailedRecord], plan: RedeliveryPlan, documents: _Documents
 ) -> Iterator[HourRedelivery]:
-    """Convert records, hour by hour of their arrival at Firehose.
-
-    Args:
-        landed: ids of events that are rows of the lake already.
-        default_arrival: the arrival of a record without a timestamp, epoch seconds.
-    """
+    """Convert records, hour by hour of their arrival at Firehose."""
     by_hour: dict[DeliveryHour, list[FailedRecord]] = defaultdict(list)
     for record in records:
-        by_hour[DeliveryHour.of(_arrival(record, default_arrival))].append(record)
-    maps = map_columns(covered_fields(columns))
+        by_hour[DeliveryHour.of(_arrival(record, plan.default_arrival))].append(record)
     for hour, arrived in by_hour.items():
-        pending, landed_before = without_landed(arrived, landed)
-        named = [with_column_names(record.raw_data, maps) for record in pending]
-        converted = convert(named, columns, DELIVERY_OPTIONS)
+        pending, landed_before = without_landed(arrived, plan.landed)
+        prepared = [documents.prepared(record.raw_data) for record in pending]
+        converted = convert(prepared, plan.columns, DELIVERY_OPTIONS)
         failed = tuple(
             replace(
                 pending[failure.index],

@@ -10,6 +10,7 @@ import pyarrow.fs
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.client_errors import error_code
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit, objects_in
 from ddb_pipeline.lake.objects import StoredObject
@@ -78,7 +79,8 @@ class Redelivery:
     """Redelivers error objects with the columns of one schema.
 
     Args:
-        schema: identifies the columns.
+        schema: identifies the columns and the decisions.
+        decisions: what is decided about values of several types.
         on_object: called with each redelivered object.
     """
 
@@ -90,6 +92,7 @@ class Redelivery:
         columns: Sequence[Column],
         schema: str,
         on_object: Callable[[ObjectRedelivery], None] = lambda outcome: None,
+        decisions: TypeDecisions = NO_DECISIONS,
     ) -> None:
         self._s3 = s3
         self._filesystem = filesystem
@@ -97,6 +100,7 @@ class Redelivery:
         self._columns = columns
         self._schema = schema
         self._on_object = on_object
+        self._decisions = decisions
         self._budget = MAX_OBJECTS
         self.result = RedeliveryRun()
 
@@ -154,7 +158,9 @@ class Redelivery:
     def _attempt(self, stored: StoredObject) -> Attempt | None:
         """Redeliver an object; None where it could not be read, no ETag where it is gone."""
         try:
-            outcome = redeliver(self._s3, self._filesystem, self._lake, stored, self._columns)
+            outcome = redeliver(
+                self._s3, self._filesystem, self._lake, stored, self._columns, self._decisions
+            )
         except ACCESS_ERRORS as error:
             self.result.inaccessible[stored.key] = _reason(error)
             if len(self.result.inaccessible) > MAX_ERRORS and not self.result.done:

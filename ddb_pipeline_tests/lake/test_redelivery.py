@@ -15,11 +15,12 @@ from ddb_pipeline.embedded.clients import client_arguments
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object, write_error_object
 from ddb_pipeline.firehose.held import HELD_CODE
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions, read_decisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery, redeliver
+from ddb_pipeline.lake.redelivery import CORRUPT_LINE, REFUSED_CODE, ObjectRedelivery, redeliver
 from ddb_pipeline.lake.root import LakeRoot
 
 pytestmark = pytest.mark.embedded
@@ -54,9 +55,12 @@ class Bucket:
         body = write_error_object(records) + extra
         self.s3.put_object(Bucket=self.name, Key=ERROR_KEY, Body=body)
 
-    def redeliver(self, columns: tuple[Column, ...] = COLUMNS) -> ObjectRedelivery:
+    def redeliver(
+        self, columns: tuple[Column, ...] = COLUMNS, decisions: TypeDecisions = NO_DECISIONS
+    ) -> ObjectRedelivery:
         (stored,) = list_objects(self.s3, LakeRoot(self.name), ERROR_KEY)
-        return redeliver(self.s3, self.filesystem, LakeRoot(self.name), stored, columns)
+        lake = LakeRoot(self.name)
+        return redeliver(self.s3, self.filesystem, lake, stored, columns, decisions)
 
     def rows(self) -> list[dict[str, Any]]:
         keys = [stored.key for stored in list_objects(self.s3, LakeRoot(self.name), "stream/")]
@@ -124,6 +128,24 @@ def test_records_that_still_fail_stay_with_the_new_reason(bucket: Bucket) -> Non
     assert left.attempts_made == 2
     assert bucket.redeliver((*COLUMNS[:2], Column("n", "string"))).rows == 1
     assert bucket.events() == ["a", "b"]
+    assert bucket.keys("errors/") == []
+
+
+def test_a_decision_that_comes_after_the_failure(bucket: Bucket) -> None:
+    bucket.put_errors(failed(document("a", n=1)), failed(document("b", n="oops", tags=["x"])))
+    refused = bucket.redeliver(decisions=read_decisions({"n": "refuse"}))
+    assert (refused.rows, refused.reasons) == (1, {REFUSED_CODE: 1})
+    (left,) = bucket.errors()
+    assert "'n'" in left.error_message
+    assert "(decided: refuse)" in left.error_message
+    split = read_decisions({"n": "split"})
+    waiting = bucket.redeliver(decisions=split)
+    assert waiting.reasons == {HELD_CODE: 1}
+    new = (Column("n__n", "bigint"), Column("n__s", "string"), Column("tags", "array<string>"))
+    assert bucket.redeliver((*COLUMNS, *new), split).rows == 1
+    rows = {row["ddb_event_id"]: row for row in bucket.rows()}
+    assert rows["a"]["n"] == 1
+    assert (rows["b"]["n"], rows["b"]["n__s"], rows["b"]["tags"]) == (None, "oops", ["x"])
     assert bucket.keys("errors/") == []
 
 

@@ -131,12 +131,14 @@ def test_what_an_error_object_causes_does_not_affect_others(
 ) -> None:
     bad, denied, good = (lake.fail(name, 1) for name in ("bad", "denied", "good"))
 
-    def failing(s3: Any, filesystem: Any, bucket: str, stored: Any, columns: Any) -> Any:
+    def failing(
+        s3: Any, filesystem: Any, bucket: str, stored: Any, columns: Any, decisions: Any
+    ) -> Any:
         if stored.key == bad:
             raise OverflowError("timestamp out of range")
         if stored.key == denied:
             raise refused("AccessDenied", 403)
-        return redeliver(s3, filesystem, LakeRoot(bucket), stored, columns)
+        return redeliver(s3, filesystem, LakeRoot(bucket), stored, columns, decisions)
 
     monkeypatch.setattr(redelivery_run, "redeliver", failing)
     result = lake.run(NARROW)
