@@ -23,8 +23,14 @@ from ddb_pipeline.functions.attributes import Redaction
 from ddb_pipeline.functions.rules import Rules, destination, edited
 from ddb_pipeline.functions.stream_settings import read_redaction
 from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe_table
-from ddb_pipeline.hive.infer import InferenceOptions, InferredSchema, inferred_schema
+from ddb_pipeline.hive.infer import (
+    InferenceOptions,
+    InferredSchema,
+    TypeConflict,
+    inferred_schema,
+)
 from ddb_pipeline.hive.names import EVENT_ID, column_name
+from ddb_pipeline.hive.type_decisions import ELEMENTS, VALUES, Decision, configuration_line
 from ddb_pipeline.lake.gaps import Span, report_gap
 from ddb_pipeline.lake.reconcile import OnGap, Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
@@ -129,13 +135,16 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         name="type_conflicts",
         description=(
             "In a sample of the table's items, no attribute has values of several DynamoDB types "
-            "that only a string column could hold."
+            "that only a string column could hold, and about which nothing is decided "
+            "(`type_conflicts`)."
         ),
     )
     def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
         target = CrawlTarget(pipeline.dynamodb_table, scan_all=False)
         observed = observe_table(cloud.dynamodb, target)
-        options = InferenceOptions(key_attributes(observed.description), pipeline.shapes)
+        options = InferenceOptions(
+            key_attributes(observed.description), pipeline.shapes, pipeline.type_decisions
+        )
         schema = inferred_schema(observed.inference, options)
         shows_keys = not configured_redaction(pipeline).includes(options.keys)
         return dg.AssetCheckResult(
@@ -145,12 +154,38 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
                 "items_read": observed.inference.items,
                 "conflicts": len(schema.conflicts),
                 "attributes": dg.MetadataValue.md(conflict_table(schema, shows_keys)),
+                "add_to_configuration": dg.MetadataValue.md(decisions_to_add(pipeline, schema)),
                 "without_column": dg.MetadataValue.json(list(schema.untyped)),
                 "maps_keyed_by_data": dg.MetadataValue.json(list(schema.data_key_paths)),
             },
         )
 
     return type_conflicts
+
+
+def decisions_to_add(pipeline: PipelineConfig, schema: InferredSchema) -> str:
+    """The lines of the configuration that decide about the attributes in conflict."""
+    if not schema.conflicts:
+        return "Nothing."
+    return "\n".join(
+        [
+            f"Below `name = {pipeline.name!r}`; instead of `split` also `text`, `wider` or "
+            '`refuse` (README, "Attributes of several types"):',
+            "",
+            "```toml",
+            "[pipelines.type_conflicts]",
+            *(suggested_line(conflict) for conflict in schema.conflicts),
+            "```",
+        ]
+    )
+
+
+def suggested_line(conflict: TypeConflict) -> str:
+    """The line that decides about one attribute: it is split where that is possible."""
+    splits = not conflict.path.endswith((ELEMENTS, VALUES))
+    decision = Decision.SPLIT if splits else Decision.TEXT
+    seen = ", ".join(f"{number} {tag}" for tag, number in conflict.counts)
+    return f"{configuration_line(conflict.path, decision)}  # {seen}"
 
 
 def configured_redaction(pipeline: PipelineConfig) -> Redaction:

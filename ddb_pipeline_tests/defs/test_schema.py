@@ -14,7 +14,7 @@ from ddb_pipeline.cli.main import cli
 from ddb_pipeline.config.choices import FunctionSetting, SchemaFix
 from ddb_pipeline.config.names import lake_table
 from ddb_pipeline.config.pipeline import PipelineConfig
-from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.config.settings import Settings, parsed_settings
 from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
@@ -32,6 +32,7 @@ from ddb_pipeline.glue.catalog import (
     with_columns,
 )
 from ddb_pipeline.hive.infer import InferenceOptions, infer_items, inferred_schema
+from ddb_pipeline.hive.type_decisions import read_decisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -113,6 +114,11 @@ def test_types_in_conflict_are_listed_with_keys_and_counts(account: Account) -> 
     assert table[0] == "| attribute | type | values | keys of items |"
     assert any(line.startswith("| `score` | N | 5 |") and "n0" in line for line in table)
     assert any(line.startswith("| `score` | S | 1 |") and "other" in line for line in table)
+    added = str(conflicts.metadata["add_to_configuration"].value)
+    _, lines = added.split("```toml\n")
+    assert lines == '[pipelines.type_conflicts]\nscore = "split"  # 5 N, 1 S\n```'
+    settings = parsed_settings(f'[[pipelines]]\nname = "orders"\n{lines.rstrip("`")}', "file")
+    assert settings.pipelines[0].type_decisions == read_decisions({"score": "split"})
     assert account.columns(pipeline) == {
         "log_id": "string",
         "inner": "struct<x:array<bigint>>",
