@@ -15,12 +15,14 @@ import click
 import pyarrow.fs
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.cli.decide_option import decide_option
 from ddb_pipeline.cli.locations import S3, filesystem_and_path
 from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
 from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.conversion.preflight import Preflight
 from ddb_pipeline.conversion.preflight_report import Finding, PreflightReport, Verdict
+from ddb_pipeline.dynamodb.decided_items import DecidedItems, RefusedValueError
 from ddb_pipeline.dynamodb.scan import plan_scan, scan_pages
 from ddb_pipeline.dynamodb.stream import (
     DocumentOptions,
@@ -40,7 +42,9 @@ from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import dynamodb_error, key_attributes
 from ddb_pipeline.hive.coverage import covered_fields
 from ddb_pipeline.hive.names import DELIVERY_NAMES
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline.resources.cloud import CloudResource
 
 DEFAULT_SAMPLE = 10_000
@@ -87,6 +91,7 @@ class PreflightSourceError(click.ClickException):
     help="Number of documents to check.",
 )
 @click.option("--all", "everything", is_flag=True, help="Check all documents.")
+@decide_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def preflight(
     source: str,
@@ -94,6 +99,7 @@ def preflight(
     schema: Path | None,
     sample: int,
     everything: bool,
+    decide: TypeDecisions,
     as_json: bool,
 ) -> None:
     """Report what Firehose would refuse, drop or change in SOURCE.
@@ -109,7 +115,7 @@ def preflight(
     """
     columns = schema_columns(catalog_table, schema)
     limit = None if everything else sample
-    report = checked(columns, islice(samples(source, limit), limit))
+    report = checked(columns, islice(samples(source, limit), limit), decide)
     if not report.documents:
         raise PreflightSourceError(f"{source} holds no documents, so nothing could be checked.")
     text = report_json if as_json else report_text
@@ -118,9 +124,12 @@ def preflight(
         sys.exit(1)
 
 
-def checked(columns: Sequence[Column], found: Iterable[Sample]) -> PreflightReport:
+def checked(
+    columns: Sequence[Column], found: Iterable[Sample], decisions: TypeDecisions = NO_DECISIONS
+) -> PreflightReport:
     """What Firehose would do with the samples."""
     check = Preflight(columns)
+    decided = DecidedItems(decisions, columns)
     write = document_writer(columns)
     for label, document in found:
         if isinstance(document, RejectedLine):
@@ -130,8 +139,11 @@ def checked(columns: Sequence[Column], found: Iterable[Sample]) -> PreflightRepo
             check.check(document, label)
             continue
         try:
-            check.check(write(document), label, document)
-        except UndecodableRecordError as error:
+            item = decided.item(document)
+            check.check(write(item), label, item)
+        except RefusedValueError as error:
+            check.refuse(label, error.path, f"refused: {error.reason}")
+        except (UndecodableRecordError, UndecodableValueError) as error:
             check.refuse(label, error.path, f"undecodable: {error.reason}")
     return check.report()
 

@@ -74,6 +74,32 @@ def test_blanks_in_a_line_of_an_export(tmp_path: Path, schema: Path) -> None:
     assert (result.exit_code, findings(result)) == (0, {})
 
 
+@pytest.mark.parametrize(
+    ("decision", "found"),
+    [
+        ("refuse", {("refused", "n"): 1}),
+        ("split", {("dropped", "n__n"): 1, ("dropped", "n__s"): 1}),
+        ("text", {("refused", "n"): 1}),
+    ],
+)
+def test_decisions(
+    tmp_path: Path, schema: Path, decision: str, found: dict[tuple[str, str], int]
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(
+        b'{"Item":{"id":{"S":"a"},"n":{"N":"1"}}}\n{"Item":{"id":{"S":"b"},"n":{"S":"x"}}}\n'
+    )
+    result = run(path, "--schema", schema, "--json", "--decide", f"n={decision}")
+    assert (result.exit_code, findings(result)) == (1, found)
+
+
+@pytest.mark.parametrize("option", ["n", "n=number", "n[]=split"])
+def test_decisions_that_are_not_valid(schema: Path, option: str) -> None:
+    result = run("-", "--schema", schema, "--decide", option)
+    assert result.exit_code == 2
+    assert "--decide" in result.output
+
+
 @pytest.mark.parametrize("document", [{"id": "a"}, [{"id": "a"}]])
 def test_a_document_on_several_lines(schema: Path, document: Any) -> None:
     result = run("-", "--schema", schema, stdin=b"\n" + json.dumps(document, indent=1).encode())
