@@ -166,7 +166,10 @@ def test_scores(cloud: CloudResource, pipeline: PipelineConfig) -> None:
 def test_a_downstream_asset_beside_the_pipelines() -> None:
     """As README shows it."""
 
-    @dg.asset(ins={"logs": dg.AssetIn(["search_logs", "parquet_current"])})
+    @dg.asset(
+        ins={"logs": dg.AssetIn(["search_logs", "parquet_current"])},
+        io_manager_key="parquet_io_manager",
+    )
     def searches_without_clicks(logs: pd.DataFrame) -> pd.DataFrame:
         return logs[logs["clicked_documents"].isna()]
 
