@@ -19,7 +19,7 @@ from ddb_pipeline.embedded.process import connect, stop
 from ddb_pipeline.firehose.error_objects import read_error_object
 from ddb_pipeline.hive.types import ArrayType, HiveType, StructType, parse_type
 
-pytestmark = [pytest.mark.e2e, pytest.mark.embedded]
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded, pytest.mark.timeout(1200)]
 
 ITEMS = 5000
 
