@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.names import crawled_tables
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
@@ -28,7 +28,7 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
     VersionId, so that it overwrites no concurrent one.
     """
     settings, reference = load_settings(), TableReference(database, table)
-    decisions = {crawled_table(each): each.type_decisions for each in settings.pipelines}
+    decisions = crawled_tables(settings.pipelines)
     repair = fix_table(
         CloudResource.of(settings).glue,
         reference,

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ddb_pipeline.config.choices import SchemaFix
 from ddb_pipeline.config.deployment import DeploymentConfig
-from ddb_pipeline.config.names import crawled_table, default_names, resource_stem
+from ddb_pipeline.config.names import crawled_table, crawled_tables, default_names, resource_stem
 from ddb_pipeline.config.pipeline import BUCKET_NAME, NAME, PipelineConfig, matching
 from ddb_pipeline.errors import DdbPipelineError
 
@@ -124,8 +124,8 @@ def lake_decisions(lake: LakeConfig, pipelines: Sequence[PipelineConfig]) -> str
 def decisions_by_table(pipelines: Sequence[PipelineConfig]) -> str:
     """The decisions about types as JSON, by crawled table and path; empty for none."""
     found = {
-        str(crawled_table(each)): json.loads(each.type_decisions.text)
-        for each in pipelines
-        if each.type_decisions
+        str(table): decisions.names_by_path
+        for table, decisions in crawled_tables(pipelines).items()
+        if decisions
     }
     return json.dumps(found, separators=(",", ":")) if found else ""

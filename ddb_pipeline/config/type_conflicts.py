@@ -1,6 +1,7 @@
 """``[pipelines.type_conflicts]``: decisions about attributes whose values have several types."""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final
 
 from ddb_pipeline.hive.names import column_name
@@ -23,7 +24,12 @@ def decisions_of(type_conflicts: Mapping[str, Decision]) -> TypeDecisions:
         TypeDecisionError: a path is not valid, two decisions contradict each other, or they are too
             many for a function.
     """
-    found = read_decisions({path: decision.value for path, decision in type_conflicts.items()})
+    return _decisions_of(tuple(type_conflicts.items()))
+
+
+@lru_cache(maxsize=1024)
+def _decisions_of(type_conflicts: tuple[tuple[str, Decision], ...]) -> TypeDecisions:
+    found = read_decisions({path: decision.value for path, decision in type_conflicts})
     if len(found.text) > LONGEST_DECISIONS:
         raise TypeDecisionError(
             f"the decisions take {len(found.text):,} characters, and a function's environment has "

@@ -145,8 +145,8 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        decisions = {delivery_table(p): p.type_decisions for p in settings.pipelines}
-        states = TableStates(cloud.glue, decisions, decisions)
+        tables = {delivery_table(each): each.type_decisions for each in settings.pipelines}
+        states = TableStates(cloud.glue, tables)
 
         def compare(pipeline: PipelineConfig) -> None:
             table = delivery_table(pipeline)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.names import crawled_tables
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.failures import readable_failures
@@ -98,7 +98,7 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
-        known = {crawled_table(each): each.type_decisions for each in settings.pipelines}
+        known = crawled_tables(settings.pipelines)
         tables = watched(changed_tables(config.event), tuple(known))
         if not tables:
             context.log.info("The event names no table of these pipelines.")

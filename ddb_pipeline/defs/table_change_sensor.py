@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config.names import crawled_table
+from ddb_pipeline.config.names import crawled_table, crawled_tables
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
@@ -79,8 +79,7 @@ class Comparison:
         self._pipelines = pipelines
         self._requests = requests
         self._interval = interval
-        decisions = {crawled_table(each): each.type_decisions for each in pipelines}
-        self._states = TableStates(cloud.glue, decisions, decisions)
+        self._states = TableStates(cloud.glue, crawled_tables(pipelines))
         self._emptied: set[str] = set()
         self._compared = 0
         self._found = 0

@@ -5,7 +5,7 @@ error objects, under a directory of its own, until a crawl has added the columns
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,20 +61,3 @@ def held_record(record: FailedRecord, paths: Sequence[str]) -> FailedRecord:
         error_code=HELD_CODE,
         error_message=f"No column for: {', '.join(paths)}. Held until a crawl adds the columns.",
     )
-
-
-def split_held(
-    records: Sequence[FailedRecord], fields: Fields, named: Callable[[bytes], bytes]
-) -> tuple[list[FailedRecord], list[FailedRecord]]:
-    """The records that are ready to convert, and those to hold.
-
-    ``named`` gives a record's documents the names that columns have.
-    """
-    ready, held = [], []
-    for record in records:
-        paths = paths_without_column(named(record.raw_data), fields)
-        if paths:
-            held.append(held_record(record, paths))
-        else:
-            ready.append(record)
-    return ready, held

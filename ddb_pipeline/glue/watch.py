@@ -1,6 +1,5 @@
 """Watching catalog tables: which versions they have, and which of them need the schema fix."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.client import GlueClient
-
-NO_TABLES: Mapping[TableReference, TypeDecisions] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +62,14 @@ class TableStates:
     def __init__(
         self,
         glue: "GlueClient",
-        references: Iterable[TableReference],
-        decisions: Mapping[TableReference, TypeDecisions] = NO_TABLES,
+        tables: Mapping[TableReference, TypeDecisions],
     ) -> None:
         """
         Args:
-            decisions: what is decided about types, by table.
+            tables: the tables, each with what is decided about its types.
         """
         self._glue = glue
-        self._decisions = decisions
-        self._names: dict[str, set[str]] = defaultdict(set)
-        for reference in references:
-            self._names[reference.database].add(reference.name)
+        self._tables = tables
         self._listed: dict[str, dict[str, TableState]] = {}
 
     def find(self, reference: TableReference) -> TableState | None:
@@ -94,14 +87,11 @@ class TableStates:
         found = {}
         for entry in _tables(self._glue, database):
             name = entry["Name"]
-            if name in self._names[database]:
-                reference = TableReference(database, name)
+            reference = TableReference(database, name)
+            decisions = self._tables.get(reference)
+            if decisions is not None:
                 table = CatalogTable(reference, entry.get("VersionId", ""), table_input(entry))
-                found[name] = table_state(
-                    table,
-                    _epoch(entry.get("CreateTime")),
-                    self._decisions.get(reference, NO_DECISIONS),
-                )
+                found[name] = table_state(table, _epoch(entry.get("CreateTime")), decisions)
         return found
 
 

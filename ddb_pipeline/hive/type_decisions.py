@@ -112,10 +112,14 @@ class TypeDecisions:
         return Decided(None, _branches(self.by_path))
 
     @property
+    def names_by_path(self) -> dict[str, str]:
+        """The names of the decisions by path, as a configuration has them."""
+        return {path_text(path): decision.value for path, decision in self.by_path}
+
+    @property
     def text(self) -> str:
         """The decisions as JSON, which ``parse_decisions`` reads; empty for none."""
-        found = {path_text(path): decision.value for path, decision in self.by_path}
-        return json.dumps(found, separators=(",", ":")) if found else ""
+        return json.dumps(self.names_by_path, separators=(",", ":")) if self.by_path else ""
 
 
 NO_DECISIONS: Final = TypeDecisions()

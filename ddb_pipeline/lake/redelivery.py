@@ -30,7 +30,7 @@ from ddb_pipeline.firehose.error_objects import (
     read_error_object,
     write_error_object,
 )
-from ddb_pipeline.firehose.held import documents, split_held
+from ddb_pipeline.firehose.held import documents, held_record, paths_without_column
 from ddb_pipeline.hive.coverage import covered_fields, map_columns
 from ddb_pipeline.hive.names import EVENT_ID
 from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions, parse_decisions
@@ -219,9 +219,7 @@ def redeliver(
 def convert_object(content: ErrorObject, plan: RedeliveryPlan) -> ConvertedObject:
     """Convert the content of an error object as planned."""
     documents = _Documents(plan.columns, plan.decisions)
-    accepted, refused = documents.accepted(content.records)
-    ready, failed = split_held(accepted, documents.fields, documents.prepared)
-    failed.extend(refused)
+    ready, failed = documents.sorted(content.records)
     hours = tuple(_by_hour(ready, plan, documents))
     failed.extend(record for hour in hours for record in hour.failed)
     corrupt = b"".join(line.content + b"\n" for line in content.corrupt_lines)
@@ -235,34 +233,41 @@ class _Documents:
     """Gives documents the names that the columns have, and values the form of their columns."""
 
     def __init__(self, columns: Sequence[Column], decisions: TypeDecisions) -> None:
-        self.fields = covered_fields(columns)
-        self._maps = map_columns(self.fields)
+        self._fields = covered_fields(columns)
+        self._maps = map_columns(self._fields)
         self._decided = DecidedItems(decisions, columns) if decisions else None
+        self._prepared: dict[bytes, bytes] = {}
 
     def prepared(self, record: bytes) -> bytes:
-        """A record's documents as they are to be converted.
+        """A record's documents as they are to be converted; prepared once for equal records.
 
         Raises:
             RefusedValueError: a decision refuses a value.
         """
-        named = with_column_names(record, self._maps)
-        return named if self._decided is None else decided_documents(named, self._decided)
+        found = self._prepared.get(record)
+        if found is None:
+            found = with_column_names(record, self._maps)
+            if self._decided is not None:
+                found = decided_documents(found, self._decided)
+            self._prepared[record] = found
+        return found
 
-    def accepted(
+    def sorted(
         self, records: Sequence[FailedRecord]
-    ) -> tuple[Sequence[FailedRecord], list[FailedRecord]]:
-        """The records that no decision refuses, and the others with the reason."""
-        if self._decided is None:
-            return records, []
-        accepted, refused = [], []
+    ) -> tuple[list[FailedRecord], list[FailedRecord]]:
+        """The records that are ready to convert, and those that stay, each with its reason."""
+        ready, failed = [], []
         for record in records:
             try:
-                self.prepared(record.raw_data)
+                paths = paths_without_column(self.prepared(record.raw_data), self._fields)
             except UndecodableValueError as error:
-                refused.append(replace(record, error_code=REFUSED_CODE, error_message=str(error)))
+                failed.append(replace(record, error_code=REFUSED_CODE, error_message=str(error)))
+                continue
+            if paths:
+                failed.append(held_record(record, paths))
             else:
-                accepted.append(record)
-        return accepted, refused
+                ready.append(record)
+        return ready, failed
 
 
 def _stored_plan(

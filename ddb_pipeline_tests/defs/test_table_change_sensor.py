@@ -12,6 +12,7 @@ from ddb_pipeline.defs import table_change_sensor as module
 from ddb_pipeline.defs.table_change_sensor import glue_table_change_sensor, schema_version
 from ddb_pipeline.defs.turns import MAX_RUNS_PER_TICK
 from ddb_pipeline.glue.watch import TableStates
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS
 from ddb_pipeline.queues import QueueMissingError
 from ddb_pipeline_tests.support.sensor_ticks import (
     FAILURE,
@@ -205,7 +206,7 @@ def test_a_former_cursor_reads_as_empty(account: MockAccount, ticks: Ticks) -> N
 def test_a_schema_version_names_table_and_schema(account: MockAccount, ticks: Ticks) -> None:
     account.write_table("logs", "set<string>")
     table = crawled_table(account.pipeline)
-    state = TableStates(account.cloud.glue, [table]).find(table)
+    state = TableStates(account.cloud.glue, {table: NO_DECISIONS}).find(table)
     assert state is not None
     version = schema_version(state, None)
     assert version == f"{state.version_key}-{state.repaired_fingerprint}"

@@ -7,6 +7,7 @@ from moto import mock_aws
 
 from ddb_pipeline.glue.catalog import CatalogTable, TableReference
 from ddb_pipeline.glue.watch import TableState, TableStates, table_state
+from ddb_pipeline.hive.type_decisions import NO_DECISIONS
 
 
 def state(version: str, type_text: str, created_at: int = 7) -> TableState:
@@ -43,7 +44,7 @@ def test_tables_that_do_not_exist_have_no_state() -> None:
         glue.create_table(DatabaseName="logs", TableInput=table)
     events = TableReference("logs", "events")
     others = [TableReference("logs", "missing"), TableReference("no_database", "events")]
-    watched = TableStates(glue, [events, *others])
+    watched = TableStates(glue, dict.fromkeys([events, *others], NO_DECISIONS))
     found = {reference: watched.find(reference) for reference in [events, *others]}
     states = {reference: state for reference, state in found.items() if state}
     assert list(states) == [events]
