@@ -1,6 +1,7 @@
 """A decision about types gives the same columns and values on every path into the lake."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,24 @@ def test_a_decision_that_comes_after_the_column(
             for each in rows.table.to_pylist()
         ]
         assert found == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize("kind", ["array<bigint>", "struct<b:bigint>", "map<string,bigint>"])
+@pytest.mark.parametrize(
+    ("path", "decision"),
+    [
+        *product(("a", "a[]", "a{}", "a.b"), ("text", "wider", "refuse")),
+        *product(("a", "a.b"), ("split",)),
+    ],
+)
+@pytest.mark.parametrize(
+    "value",
+    [{"L": 5}, {"L": None}, {"M": 5}, {"M": []}, {"M": {"b": {"L": 1}}}, {"SS": None}, {"NS": 5}],
+)
+def test_a_value_that_is_none_of_dynamodbs_is_rejected(
+    value: Any, path: str, kind: str, decision: str
+) -> None:
+    columns = [("a", kind), ("a__s", "string"), ("a__n", "bigint")]
+    reader = ExportReader(columns, decisions=read_decisions({path: decision}))
+    rows = reader.rows(json.dumps({"Item": {"a": value, "a__s": 5}}).encode())
+    assert [line.reason for line in rows.rejected] != []

@@ -7,8 +7,8 @@ form: whatever writes or reads items does the same with it, on every path into t
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ddb_pipeline.dynamodb.scalars import binary_text, boolean_text, number_text
-from ddb_pipeline.dynamodb.values import TOO_DEEP, AttributeValue, Item, json_text
+from ddb_pipeline.dynamodb.scalars import binary_text, boolean_text, kind_of, number_text
+from ddb_pipeline.dynamodb.values import ARRAYS, TOO_DEEP, AttributeValue, Item, json_text
 from ddb_pipeline.hive.fitting import SET_ELEMENTS, check_fits
 from ddb_pipeline.hive.names import column_names
 from ddb_pipeline.hive.type_decisions import (
@@ -132,7 +132,8 @@ def _check_free(
     parts: tuple[str, str], columns: Mapping[str, str], members: Mapping[str, Any]
 ) -> None:
     for attribute, column in columns.items():
-        if column in parts and "NULL" not in members[attribute]:
+        value = members[attribute]
+        if column in parts and isinstance(value, Mapping) and "NULL" not in value:
             raise RefusedValueError(
                 f"it cannot be split, because there is an attribute {attribute!r}, too; decide "
                 "otherwise about one of them"
@@ -221,6 +222,10 @@ def _tagged(value: AttributeValue) -> tuple[str, Any]:
     if not isinstance(value, Mapping) or len(value) != 1:
         raise UndecodableValueError("expected an object with one type tag")
     [(tag, content)] = value.items()
+    if tag == "M" and not isinstance(content, Mapping):
+        raise UndecodableValueError(f"M holds {kind_of(content)}, not an object")
+    if (tag == "L" or tag in SET_ELEMENTS) and not isinstance(content, ARRAYS):
+        raise UndecodableValueError(f"{tag} holds {kind_of(content)}, not a list")
     return tag, content
 
 

@@ -1,6 +1,6 @@
 """Whether a value of DynamoDB is one of a column's type, and held by it exactly."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from ddb_pipeline.hive.undecodable import UndecodableValueError
 
 INTEGER_BITS: Final = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 SET_ELEMENTS: Final = {"SS": "S", "NS": "N", "BS": "B"}
+CONTAINERS: Final = {"M": Mapping, **dict.fromkeys(("L", *SET_ELEMENTS), Collection)}
 
 _TAGS: Final = {
     "string": ("S", "B"),
@@ -34,6 +35,7 @@ _TAGS: Final = {
 def check_fits(kind: HiveType, tag: str, content: Any) -> None:
     """Check that a column of type ``kind`` holds a value as what it is.
 
+    A list, set or map has to be one; whoever writes its contents finds what is malformed in them.
     Text is not what a number is, although a column of text could hold its digits; inside arrays,
     structs and maps it may.
 
@@ -67,9 +69,10 @@ def _require(fits: bool, tag: str, kind: HiveType) -> None:
 def _check_inside(kind: HiveType | None, value: Any) -> None:
     is_text = isinstance(kind, PrimitiveType) and kind.name == "string"
     if kind is None or is_text or not isinstance(value, Mapping) or len(value) != 1:
-        # Whoever writes the value finds what is malformed.
         return
     [(tag, content)] = value.items()
+    if tag in CONTAINERS and not isinstance(content, CONTAINERS[tag]):
+        return
     check_fits(kind, tag, content)
 
 

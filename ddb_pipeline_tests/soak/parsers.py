@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from ddb_pipeline.config.settings import ConfigError, load_settings
 from ddb_pipeline.conversion.convert import convert
+from ddb_pipeline.dynamodb.decided_items import DecidedItems
+from ddb_pipeline.dynamodb.values import item_json
 from ddb_pipeline.embedded.services.firehose.prefix import (
     PrefixError,
     evaluate_prefix,
@@ -32,10 +34,18 @@ from ddb_pipeline.export.rows.changes import ChangeInference, ChangeReader
 from ddb_pipeline.export.rows.inference import ExportInference
 from ddb_pipeline.export.rows.reader import ExportReader
 from ddb_pipeline.firehose.error_objects import FailedRecord, read_error_object
+from ddb_pipeline.hive.decided_columns import decided_columns
 from ddb_pipeline.hive.dialects import read_type
 from ddb_pipeline.hive.infer import inferred_schema
 from ddb_pipeline.hive.normalize import normalize_columns
+from ddb_pipeline.hive.type_decisions import (
+    Decision,
+    TypeDecisionError,
+    TypeDecisions,
+    read_decisions,
+)
 from ddb_pipeline.hive.types import HiveTypeError, parse_crawled_type, parse_type
+from ddb_pipeline.hive.undecodable import UndecodableValueError
 from ddb_pipeline.parquet.partition_by import (
     PartitionError,
     parse_partition_by,
@@ -75,10 +85,34 @@ ITEM = {
     "f": {"N": "0.5"},
     "inner": {"M": {"a": {"NULL": True}, "l": {"L": [{"M": {"b": {"N": "1"}}}]}}},
 }
+CHANGE = {
+    "Metadata": {"WriteTimestampMicros": {"N": "1700000000000000"}},
+    "Keys": {"id": ITEM["id"], "n": ITEM["n"]},
+    "OldImage": ITEM,
+    "NewImage": ITEM,
+}
 ION_LINE = (
     b'$ion_1_0 {Item:{id:"k\\u00e9\\n1",n:42.,x:2.5d-1,total:12.50,tags:$dynamodb_SS::["a","b"],'
     b"m:{'2024-01-01':1.,'User-1':2d0},ok:true,at:\"2024-05-01T10:00:00.5Z\",raw:{{AAE=}},"
     b"none:null,inner:{a:null,l:[{b:1.},[],$dynamodb_NS::[1.,2.]]}}}"
+)
+DECISIONS = read_decisions(
+    {
+        "id": "text",
+        "n": "refuse",
+        "x": "wider",
+        "tags[]": "text",
+        "m{}": "wider",
+        "ok": "refuse",
+        "f": "split",
+        "inner.a": "text",
+        "inner.l.b": "split",
+    }
+)
+DECIDED_COLUMNS = (
+    *(column for column in COLUMNS if column[0] not in ("f", "inner")),
+    *(("f__n", "double"), ("f__s", "string")),
+    ("inner", "struct<a:string,l:array<struct<b__n:bigint,b__s:string>>>"),
 )
 FIREHOSE_COLUMNS = [(name, kind) for name, kind in COLUMNS if name not in ("raw", "total")]
 DOCUMENT = {
@@ -102,18 +136,37 @@ TYPES = (
 )
 CONFIGURATION = b"""home = ".state"
 region = "eu-central-1"
+sensors = "group"
+[lake]
+name = "estate"
+bucket = "some-bucket"
+prefix = "tables"
+tags = { owner = "search" }
+[lake.alarms]
+freshness_seconds = 900
 [[pipelines]]
 name = "search_logs"
-table = "search-logs"
-bucket = "some-bucket"
+dynamodb_table = "search-logs"
 start = 2026-01-01T00:00:00Z
 export_prefix = "exports"
 crawl_schedule = "0 * * * *"
 buffer_seconds = 60
-redact = { customer = "hash" }
+current = "exports"
+current_every = "2h"
+shapes = { "orders[].lines" = "json" }
+[pipelines.function_settings]
+DROP_ATTRIBUTES = "email,meta.ip"
+ATTRIBUTE_FILTER = '{"kind": ["click", "view"]}'
+[pipelines.type_conflicts]
+"meta.score" = "split"
+"lines[]" = "text"
+[pipelines.compaction]
+file_mb = 64
+[pipelines.retention]
+schedule = "30 4 * * 1-5"
 [pipelines.relevance]
 [pipelines.spark]
-driver_memory = "1g"
+emr_serverless = false
 """
 PREFIX = "data/!{timestamp:yyyy/MM/dd}/x=!{timestamp:'hour='HH}/!{firehose:random-string}/"
 ERROR_PREFIX = "errors/!{firehose:error-output-type}/!{timestamp:yyyy-MM-dd'T'HH}/"
@@ -187,17 +240,38 @@ def _read_export_block(block: bytes) -> None:
         )
 
 
+def _read_decided_block(block: bytes) -> None:
+    lines = sum(bool(line.strip()) for line in block.split(b"\n"))
+    rows = ExportReader(DECIDED_COLUMNS, decisions=DECISIONS).rows(block)
+    rows.table.validate(full=True)
+    assert rows.lines == lines, (rows.lines, lines)
+
+
+def _decided_item(rng: random.Random) -> tuple[Any, TypeDecisions]:
+    """A mutated item, and random decisions about its attributes and what is in them."""
+    paths = ("id", "n", "x", "tags", "tags[]", "m", "m{}", "f", "inner.a", "inner.l", "inner.l.b")
+    chosen = {path: rng.choice(tuple(Decision)).value for path in rng.sample(paths, 3)}
+    try:
+        return mutated_document(rng, ITEM), read_decisions(chosen)
+    except TypeDecisionError:
+        return mutated_document(rng, ITEM), DECISIONS
+
+
+def _decide(decided: tuple[Any, TypeDecisions]) -> None:
+    """Decide about an item for its columns: the decided ones are the same if decided again."""
+    item, decisions = decided
+    columns, _ = decided_columns(COLUMNS, decisions)
+    items = DecidedItems(decisions, columns)
+    found = items.item(item)
+    item_json(found)
+    assert items.item(found) == found
+
+
 def _changes_block(rng: random.Random) -> bytes:
     """Lines of an incremental export, most of them mutated."""
-    change = {
-        "Metadata": {"WriteTimestampMicros": {"N": "1700000000000000"}},
-        "Keys": {"id": ITEM["id"], "n": ITEM["n"]},
-        "OldImage": ITEM,
-        "NewImage": ITEM,
-    }
     lines = []
     for _ in range(LINES_OF_BLOCK):
-        document = change if rng.random() < 0.5 else mutated_document(rng, change)
+        document = CHANGE if rng.random() < 0.5 else mutated_document(rng, CHANGE)
         line = json.dumps(document, separators=(",", ":")).encode()
         lines.append(line if rng.random() < 0.5 else mutated_bytes(rng, line))
     return b"\n".join(lines)
@@ -340,6 +414,8 @@ def _stream_record(rng: random.Random) -> Any:
 PARSERS: dict[str, Parser] = {
     "hive-types": Parser(_hive_type, _parse_types, (HiveTypeError,)),
     "export-json": Parser(_export_block, _read_export_block, inputs=LINES_OF_BLOCK),
+    "export-decisions": Parser(_export_block, _read_decided_block, inputs=LINES_OF_BLOCK),
+    "type-decisions": Parser(_decided_item, _decide, (UndecodableValueError,)),
     "export-changes": Parser(_changes_block, _read_changes, inputs=LINES_OF_BLOCK),
     "export-ion": Parser(
         lambda rng: b"\n".join(mutated_bytes(rng, ION_LINE) for _ in range(LINES_OF_BLOCK)),
