@@ -9,6 +9,7 @@ from typing import Any
 
 from ddb_pipeline.adoption.tables import READERS_OF_A_STREAM, LookedAt, TableFacts
 from ddb_pipeline.config.names import CATALOG_SUFFIXES, default_names, resource_stem
+from ddb_pipeline.config.type_conflicts import suggested_line
 from ddb_pipeline.glue.crawled_table import catalog_table_name
 from ddb_pipeline.hive.infer import (
     InferenceOptions,
@@ -28,6 +29,7 @@ WEEKLY_CRAWL = "30 2 * * 0"
 READ_UNIT_BYTES = 8192
 """An eventually consistent read of 8 KB consumes one unit (DynamoDB developer guide)."""
 SHOWN_PATHS = 5
+SHOWN_CONFLICTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,15 +306,17 @@ def _sample_notes(looked_at: LookedAt) -> Iterable[Note]:
 
 
 def _type_notes(schema: InferredSchema) -> Iterable[Note]:
-    for conflict in schema.conflicts[:SHOWN_PATHS]:
-        seen = ", ".join(f"{count:,} {tag}" for tag, count in conflict.counts)
+    if schema.conflicts:
+        lines = (printable(suggested_line(each)) for each in schema.conflicts[:SHOWN_CONFLICTS])
+        rest = len(schema.conflicts) - SHOWN_CONFLICTS
+        more = f" {rest:,} more have, which the check type_conflicts lists." if rest > 0 else ""
         yield Note(
-            f"{printable(conflict.path)} has values of several types ({seen}) and becomes text.",
+            "These attributes have values of several types (numbers of values in the sample), and "
+            f"become text.{more} To decide otherwise, about some or all, remove the # before the "
+            "lines; besides split there are text, wider and refuse (README, Attributes of several "
+            "types):\n" + "\n".join(("[pipelines.type_conflicts]", *lines)),
             decide=True,
         )
-    rest = len(schema.conflicts) - SHOWN_PATHS
-    if rest > 0:
-        yield Note(f"So have {rest:,} other attributes.", decide=True)
     if schema.data_key_paths:
         paths = ", ".join(map(printable, schema.data_key_paths[:SHOWN_PATHS]))
         yield Note(f"The keys of these maps look like data, so that they become maps: {paths}")

@@ -4,11 +4,15 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final
 
+from ddb_pipeline.hive.infer import TypeConflict
 from ddb_pipeline.hive.names import column_name
 from ddb_pipeline.hive.type_decisions import (
+    ELEMENTS,
+    VALUES,
     Decision,
     TypeDecisionError,
     TypeDecisions,
+    configuration_line,
     read_decisions,
 )
 
@@ -37,6 +41,15 @@ def _decisions_of(type_conflicts: tuple[tuple[str, Decision], ...]) -> TypeDecis
             "attributes, or give attributes of new items other names"
         )
     return found
+
+
+def suggested_line(conflict: TypeConflict) -> str:
+    """The line of ``[pipelines.type_conflicts]`` that decides about one attribute: it is split
+    where that is possible. A comment has the numbers of values by type."""
+    splits = not conflict.path.endswith((ELEMENTS, VALUES))
+    decision = Decision.SPLIT if splits else Decision.TEXT
+    seen = ", ".join(f"{number:,} {tag}" for tag, number in conflict.counts)
+    return f"{configuration_line(conflict.path, decision)}  # {seen}"
 
 
 def check_keys(decisions: TypeDecisions, keys: Collection[str]) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 from ddb_pipeline.config.choices import DeliverySchema
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
+from ddb_pipeline.config.type_conflicts import suggested_line
 from ddb_pipeline.defs.asset_keys import (
     CRAWLED_CATALOG_TABLE,
     PARQUET_STREAM,
@@ -26,11 +27,9 @@ from ddb_pipeline.glue.crawled_table import CrawlTarget, key_attributes, observe
 from ddb_pipeline.hive.infer import (
     InferenceOptions,
     InferredSchema,
-    TypeConflict,
     inferred_schema,
 )
 from ddb_pipeline.hive.names import EVENT_ID, column_name
-from ddb_pipeline.hive.type_decisions import ELEMENTS, VALUES, Decision, configuration_line
 from ddb_pipeline.lake.gaps import Span, report_gap
 from ddb_pipeline.lake.reconcile import OnGap, Reconciliation, Source, reconcile
 from ddb_pipeline.resources.cloud import CloudResource
@@ -178,14 +177,6 @@ def decisions_to_add(pipeline: PipelineConfig, schema: InferredSchema) -> str:
             "```",
         ]
     )
-
-
-def suggested_line(conflict: TypeConflict) -> str:
-    """The line that decides about one attribute: it is split where that is possible."""
-    splits = not conflict.path.endswith((ELEMENTS, VALUES))
-    decision = Decision.SPLIT if splits else Decision.TEXT
-    seen = ", ".join(f"{number} {tag}" for tag, number in conflict.counts)
-    return f"{configuration_line(conflict.path, decision)}  # {seen}"
 
 
 def configured_redaction(pipeline: PipelineConfig) -> Redaction:

@@ -115,16 +115,28 @@ def test_a_table_without_whole_images_is_a_comment(changed: dict[str, Any], said
 
 def test_types_without_a_common_type_are_a_decision() -> None:
     items: list[dict[str, Any]] = [
-        {"customer": {"N": "1"}, "total": {"N": "1"}, "x\x1b[31m": {"NULL": True}},
+        {
+            "customer": {"N": "1"},
+            "total": {"N": "1"},
+            "x\x1b[31m": {"NULL": True},
+            "lines": {"L": [{"N": "1"}, {"S": "secret"}]},
+        },
         {"customer": {"N": "2"}, "total": {"S": "secret"}},
     ]
     looked_at = LookedAt(FACTS, infer_items(items, ("customer", "at")))
     text = written(looked_at)
-    assert "# DECIDE: total has values of several types (1 N, 1 S) and becomes text." in text
-    assert "A sample of 2 items has 2 columns." in text
+    assert "# DECIDE: These attributes have values of several types" in text
+    assert "A sample of 2 items has 3 columns." in text
     assert "secret" not in text
     assert "\x1b" not in text
-    assert parsed_settings(text, "file")
+    assert not parsed_settings(text, "file").pipelines[0].type_conflicts
+    [lines] = re.findall(r"^#   \[pipelines.type_conflicts\]\n(?:^#   .*\n)+", text, re.MULTILINE)
+    assert '#   total = "split"  # 1 N, 1 S\n' in lines
+    decided = text.replace(lines, re.sub("^#", "", lines, flags=re.MULTILINE))
+    assert parsed_settings(decided, "file").pipelines[0].type_decisions.names_by_path == {
+        "lines[]": "text",
+        "total": "split",
+    }
 
 
 def test_tables_whose_names_lead_to_one_name_stay_apart() -> None:

@@ -136,7 +136,7 @@ def test_each_action_is_used(used: set[Use], statements: list[Statement]) -> Non
         for action in each["Action"]
         if not any(allows({**each, "Action": [action]}, use) for use in used)
     }
-    assert unused <= set(NOT_USED_HERE)
+    assert unused == set(NOT_USED_HERE)
 
 
 def test_without_any_statement_something_is_denied(

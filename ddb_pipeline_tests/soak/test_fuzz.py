@@ -52,7 +52,8 @@ def test_what_is_mutated_is_valid() -> None:
     assert not ion_as_json(Lines(ION_LINE)).rejected
     assert not convert([json.dumps(DOCUMENT).encode()], FIREHOSE_COLUMNS).failures
     assert parsed_settings(CONFIGURATION.decode(), "fuzz").pipelines[0].type_decisions
-    assert parse_expression(EXPRESSION, ["year", "month", "day", "name"])
+    matches = parse_expression(EXPRESSION, ["year", "month", "day", "name"])
+    assert matches({"year": "2024", "month": "5", "day": "2", "name": "b"})
     validate_prefixes(PREFIX, ERROR_PREFIX)
     assert all(read_type(text) for text in TYPES)
 
