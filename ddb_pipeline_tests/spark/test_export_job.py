@@ -10,18 +10,21 @@ import pytest
 
 from ddb_pipeline.embedded.process import Endpoint
 from ddb_pipeline.export import convert as convert_export_module
-from ddb_pipeline.export.columns_file import write_columns_file
+from ddb_pipeline.export.columns_file import read_columns_file, write_columns_file
 from ddb_pipeline.export.convert import convert_export
 from ddb_pipeline.export.manifest import ExportError
 from ddb_pipeline.export.tasks import Task, plan_tasks
+from ddb_pipeline.hive.normalize import normalize_columns
 from ddb_pipeline.parquet.partition_by import PartitionBy
 from ddb_pipeline.parquet.parts import PartOptions
 from ddb_pipeline.parquet.publish import Destination
 from ddb_pipeline.spark.executors import last_line
 from ddb_pipeline.spark.export_arguments import ExportArguments, ExportJobError, parse
 from ddb_pipeline.spark.export_job import located, run
+from ddb_pipeline_tests.support import type_conflicts
 from ddb_pipeline_tests.support.exports import LOCAL, opened, order, write_local_export
 from ddb_pipeline_tests.support.recording_reporter import RecordingReporter
+from ddb_pipeline_tests.support.type_conflicts import without_nulls
 
 
 @pytest.fixture
@@ -90,6 +93,29 @@ def test_columns_are_inferred_from_all_items(session: Any, source: Path, tmp_pat
         ["total", "double"],
     ]
     assert reporter.lines[-1].startswith("Wrote 6 columns, inferred from 501 items, to ")
+
+
+def test_values_of_several_types_are_as_decided(session: Any, tmp_path: Path) -> None:
+    """The executors follow the decisions for the columns and for the values."""
+    items = list(type_conflicts.items())
+    source = write_local_export(tmp_path, [item for item, _ in items]).as_uri()
+    columns, target = tmp_path / "columns.json", tmp_path / "spark"
+    decided = type_conflicts.decisions().text
+    reporter = RecordingReporter()
+    inference = ExportArguments(source, infer_to=columns.as_uri(), type_conflicts=decided)
+    run(session, parse(inference.command_line()), reporter)
+    found = read_columns_file(*located(columns.as_uri()))
+    repaired, _ = normalize_columns(found)
+    assert dict(repaired) == type_conflicts.expected_columns()
+    write_columns_file(*located(columns.as_uri()), repaired)
+    conversion = ExportArguments(source, target.as_uri(), columns.as_uri(), type_conflicts=decided)
+    run(session, parse(conversion.command_line()), reporter)
+    rows = [
+        row for file in target.rglob("part-*.parquet") for row in pq.read_table(file).to_pylist()
+    ]
+    accepted = [row for _, row in items if row is not None]
+    assert without_nulls(rows) == without_nulls(accepted)
+    assert reporter.lines[-1].endswith(f"; {len(items) - len(accepted)} line(s) were rejected.")
 
 
 def test_a_damaged_file_fails_the_job_with_the_reason(
