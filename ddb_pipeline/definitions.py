@@ -109,7 +109,8 @@ def _definitions(settings: Settings, whole_location: bool) -> dg.Definitions:
         resources={
             "cloud": cloud,
             PARQUET_IO_MANAGER: ParquetIOManager(
-                root=asset_location(settings.pipelines[0]), cloud=cloud
+                root=asset_location(settings.pipelines[0]),
+                cloud=cloud.for_pipeline(settings.pipelines[0]),
             ),
         },
         # Runs are short: a process for each step would cost more time than it saves.

@@ -99,11 +99,14 @@ def dagster_statements(
 
     Args:
         pipelines: the pipelines.
-        region: the region of their resources.
+        region: the region of the resources of pipelines that name none.
         account: the account's id.
     """
-    arns = Arns(region, account)
-    return merged(each for pipeline in pipelines for each in _statements(pipeline, arns))
+    return merged(
+        statement
+        for each in pipelines
+        for statement in _statements(each, Arns(each.region or region, account))
+    )
 
 
 def _statements(pipeline: PipelineConfig, arns: Arns) -> Iterable[Statement]:

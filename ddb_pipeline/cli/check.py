@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -88,15 +89,22 @@ def check(
     chosen = [settings.pipeline(pipeline)] if pipeline else list(settings.pipelines)
     cloud = CloudResource.of(settings, deploys=False)
     caller = cloud.client("sts").get_caller_identity()
-    inspector = Inspector(cloud.client, settings.region, settings.lake)
-    inspected = [inspector.inspect(each) for each in chosen]
-    new = sum(not each.deployed for each in inspected)
+    inspectors = {
+        each.region: Inspector(cloud.for_pipeline(each).client, each.region, settings.lake)
+        for each in chosen
+    }
+    inspected = [inspectors[each.region].inspect(each) for each in chosen]
+    new = Counter(each.pipeline.region for each in inspected if not each.deployed)
+    permissions = inspectors[chosen[0].region].permissions
     findings = [
-        *inspector.permissions(chosen, caller["Account"], role or caller["Arn"]),
-        *inspector.account(new),
+        *permissions(chosen, caller["Account"], role or caller["Arn"]),
+        *(found for region, each in inspectors.items() for found in each.account(new[region])),
         *(finding for each in inspected for finding in each.findings),
     ]
-    costs = [cost_of(inspector, each, items_per_day, item_bytes) for each in inspected]
+    costs = [
+        cost_of(inspectors[each.pipeline.region], each, items_per_day, item_bytes)
+        for each in inspected
+    ]
     if as_json:
         click.echo(report_json(findings, costs))
     else:

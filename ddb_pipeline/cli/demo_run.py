@@ -132,7 +132,7 @@ class Demo:
     ) -> None:
         self.settings = settings
         self.pipeline: PipelineConfig = settings.pipelines[0]
-        self.cloud = CloudResource.of(settings)
+        self.cloud = CloudResource.of(settings).for_pipeline(self.pipeline)
         self.seed = seed
         self.on_stage = on_stage
         self.seconds: dict[str, float] = {}

@@ -1,7 +1,8 @@
 """``ddb-pipeline package``, ``deploy`` and ``remove``: the functions' code, and the stacks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from ddb_pipeline.deploy.estate import (
     waves,
 )
 from ddb_pipeline.deploy.existing_bucket import existing_buckets, prepare_bucket
+from ddb_pipeline.deploy.parameters import REGION_MARK, regional_bucket
 from ddb_pipeline.deploy.spark_libraries import ARCHITECTURES, write_spark_libraries
 from ddb_pipeline.deploy.stack import DeployError, find_stack, template_body, upload_code
-from ddb_pipeline.embedded.stacks import CODE_BUCKET
+from ddb_pipeline.embedded.stacks import code_bucket as embedded_code_bucket
 from ddb_pipeline.resources.cloud import CloudResource
 
 PARALLEL = 8
@@ -69,7 +71,8 @@ def package(directory: Path, spark_libraries: bool, architecture: str) -> None:
 @click.option(
     "--code-bucket",
     default="",
-    help="S3 bucket for the functions' zips and the template; required on AWS.",
+    help="S3 bucket for the functions' zips and the template; required on AWS. {region} in it "
+    "stands for the region of a stack, which reads its code in its own region only.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option(
@@ -95,7 +98,10 @@ def deploy(
     chosen = chosen_pipelines(settings, pipelines)
     bundles = build_bundles()
     planned = waves(settings.lake, chosen, settings.pipelines, bucket, bundles)
-    account = account_of(cloud, uploaded(cloud, bucket))
+    regions = clouds(cloud, chosen)
+    require_code_bucket_in_each(bucket, regions)
+    urls = {name: uploaded(each, regional_bucket(bucket, name)) for name, each in regions.items()}
+    account = account_in_regions(cloud, regions, urls)
     count = sum(map(len, planned))
     in_full = dry_run or count <= SHOWN_IN_FULL
     with progress_bar(count, hidden=as_json) as advance:
@@ -130,9 +136,10 @@ def remove(pipelines: tuple[str, ...], yes: bool, parallel: int) -> None:
     stream and the snapshots stay. Deploy a pipeline again to continue with them.
     """
     settings = load_settings()
-    account = account_of(CloudResource.of(settings, deploys=False), "")
+    cloud = CloudResource.of(settings, deploys=False)
     named = chosen_pipelines(settings, pipelines)
-    chosen = [each for each in named if find_stack(account.cloudformation, each.stack)]
+    account = account_in_regions(cloud, clouds(cloud, named))
+    chosen = [each for each in named if found_stack(account, each)]
     for each in named:
         click.echo(removal_text(each) if each in chosen else f"{each.stack}: is not deployed.")
     if not chosen:
@@ -142,7 +149,7 @@ def remove(pipelines: tuple[str, ...], yes: bool, parallel: int) -> None:
     with progress_bar(len(chosen)) as advance:
         results = remove_stacks(
             account,
-            [each.stack for each in chosen],
+            [(each.region, each.stack) for each in chosen],
             parallel=parallel,
             on_result=lambda result: advance(result_text(result)),
         )
@@ -158,6 +165,44 @@ def chosen_pipelines(settings: Settings, names: Sequence[str]) -> list[PipelineC
     """
     chosen = [settings.pipeline(name) for name in dict.fromkeys(names)]
     return chosen or list(settings.pipelines)
+
+
+def clouds(cloud: CloudResource, pipelines: Sequence[PipelineConfig]) -> dict[str, CloudResource]:
+    """This AWS in each region that has one of the pipelines."""
+    return {each.region: cloud.in_region(each.region) for each in pipelines}
+
+
+def require_code_bucket_in_each(bucket: str, regions: Iterable[str]) -> None:
+    """Check that stacks of several regions do not share a bucket for code.
+
+    Raises:
+        click.UsageError: they do.
+    """
+    names = sorted(regions)
+    if len(names) > 1 and REGION_MARK not in bucket:
+        buckets = ", ".join(f"{bucket}-{name}" for name in names)
+        raise click.UsageError(
+            f"The pipelines are in {', '.join(names)}, and Lambda reads a function's code in its "
+            f"own region. Give --code-bucket '{bucket}-{REGION_MARK}', with the buckets {buckets}, "
+            "or deploy the pipelines of one region at a time."
+        )
+
+
+def account_in_regions(
+    cloud: CloudResource,
+    regions: Mapping[str, CloudResource],
+    template_urls: Mapping[str, str] | None = None,
+) -> Account:
+    """The account in which stacks are deployed, with its part in each of these regions."""
+    urls = template_urls or {}
+    found = {name: account_of(each, urls.get(name, "")) for name, each in regions.items()}
+    return replace(account_of(cloud, ""), regions=found)
+
+
+def found_stack(account: Account, pipeline: PipelineConfig) -> bool:
+    """Whether a pipeline's stack exists."""
+    there = account.in_region(pipeline.region)
+    return find_stack(there.cloudformation, pipeline.stack) is not None
 
 
 def account_of(cloud: CloudResource, template_url: str) -> Account:
@@ -200,7 +245,7 @@ def bucket_notes(
     failed = {each.stack for each in results if each.outcome in (Outcome.FAILED, Outcome.NOT_BEGUN)}
     deployed = [each for each in pipelines if each.stack not in failed]
     notes = {
-        name: prepare_bucket(cloud.s3, name, users, dry_run=dry_run)
+        name: prepare_bucket(cloud.for_pipeline(users[0]).s3, name, users, dry_run=dry_run)
         for name, users in existing_buckets(deployed).items()
     }
     return {name: lines for name, lines in notes.items() if lines}
@@ -249,4 +294,4 @@ def default_code_bucket(settings: Settings) -> str:
     """
     if settings.target is Target.AWS:
         raise click.UsageError("On AWS, give --code-bucket: a bucket for the functions' zips.")
-    return CODE_BUCKET
+    return embedded_code_bucket({each.region for each in settings.pipelines}, settings.region)

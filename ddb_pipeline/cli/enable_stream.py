@@ -14,14 +14,17 @@ from ddb_pipeline.resources.cloud import CloudResource
 @click.option(
     "--replace", is_flag=True, help="Also turn a stream with other images off and on again."
 )
+@click.option("--region", default="", help="The tables' region. Default: the configuration's.")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
-def enable_stream(tables: tuple[str, ...], yes: bool, replace: bool, dry_run: bool) -> None:
+def enable_stream(
+    tables: tuple[str, ...], yes: bool, replace: bool, region: str, dry_run: bool
+) -> None:
     """Turn on the streams of DynamoDB tables that exist.
 
     A stream gets new and old images. Prints what changes, and asks. A stream with other images is
     only replaced with --replace: its readers would get no later changes.
     """
-    cloud = CloudResource.of(account_settings(), deploys=False)
+    cloud = CloudResource.of(account_settings(), deploys=False).in_region(region)
     plans = [stream_plan(describe_table(cloud.dynamodb, name)) for name in tables]
     for plan in plans:
         click.echo(plan.text)

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ddb_pipeline.cli.locations import S3
+from ddb_pipeline.cli.regions import cloud_of_table
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.export.layout import DYNAMODB_JSON, ION, NEW_AND_OLD_IMAGES, VIEWS
 from ddb_pipeline.export.request import ExportState, start_export, wait_for_export
@@ -108,7 +109,7 @@ def export_command(
     if not destination.startswith(S3):
         raise click.UsageError(f"{destination} is not an s3:// URL.")
     bucket, _, prefix = destination[len(S3) :].strip("/").partition("/")
-    cloud = CloudResource.of(load_settings())
+    cloud = cloud_of_table(load_settings(), table)
     started = time.monotonic()
     with Console(stderr=True).status(f"Exporting {table}") as status:
         try:

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from ddb_pipeline.cli.decide_option import decide_option
 from ddb_pipeline.cli.locations import S3, filesystem_and_path
+from ddb_pipeline.cli.regions import cloud_of_catalog_table, cloud_of_table
 from ddb_pipeline.cli.schema_file import read_schema_file
 from ddb_pipeline.config.pipeline import DYNAMODB_NAME
 from ddb_pipeline.config.settings import Settings, load_settings
@@ -45,7 +46,6 @@ from ddb_pipeline.hive.names import DELIVERY_NAMES
 from ddb_pipeline.hive.type_decisions import NO_DECISIONS, TypeDecisions
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.hive.undecodable import UndecodableValueError
-from ddb_pipeline.resources.cloud import CloudResource
 
 DEFAULT_SAMPLE = 10_000
 STANDARD_INPUT = "-"
@@ -161,8 +161,8 @@ def schema_columns(catalog_table: str | None, schema: Path | None) -> tuple[Colu
     database, _, name = (catalog_table or "").partition(".")
     if not database or not name:
         raise click.UsageError(f"{catalog_table!r} is not database.table.")
-    cloud = CloudResource.of(load_settings())
-    return read_table(cloud.glue, TableReference(database, name)).columns
+    reference = TableReference(database, name)
+    return read_table(cloud_of_catalog_table(load_settings(), reference).glue, reference).columns
 
 
 def document_writer(columns: Sequence[Column]) -> Callable[[Item], bytes]:
@@ -264,7 +264,7 @@ def table_items(table: str, limit: int | None) -> Iterator[Sample]:
         )
     settings = load_settings()
     redaction = table_redaction(settings, table)
-    dynamodb = CloudResource.of(settings).dynamodb
+    dynamodb = cloud_of_table(settings, table).dynamodb
     try:
         description: Any = dynamodb.describe_table(TableName=table)["Table"]
         plan = plan_scan(description, scan_all=limit is None, scan_rate=None)

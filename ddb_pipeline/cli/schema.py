@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ddb_pipeline.cli.regions import cloud_of_catalog_table, cloud_of_table
 from ddb_pipeline.config.names import crawled_tables
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
@@ -11,7 +12,6 @@ from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.repair import Repair, fix_table
 from ddb_pipeline.hive.type_decisions import NO_DECISIONS
-from ddb_pipeline.resources.cloud import CloudResource
 
 
 @click.command()
@@ -30,7 +30,7 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
     settings, reference = load_settings(), TableReference(database, table)
     decisions = crawled_tables(settings.pipelines)
     repair = fix_table(
-        CloudResource.of(settings).glue,
+        cloud_of_catalog_table(settings, reference).glue,
         reference,
         decisions.get(reference, NO_DECISIONS),
         dry_run=dry_run,
@@ -113,7 +113,7 @@ def crawl(
     The items of DYNAMODB_TABLE are scanned, and the catalog table in DATABASE gets the columns that
     a Glue crawler would write. No Glue crawler is needed.
     """
-    cloud = CloudResource.of(load_settings())
+    cloud = cloud_of_table(load_settings(), dynamodb_table)
     target = CrawlTarget(dynamodb_table, scan_all=scan_all, scan_rate=scan_rate)
     result = run_crawl(
         cloud.dynamodb, cloud.glue, target, database=database, table_prefix=table_prefix
@@ -137,6 +137,6 @@ def crawl(
 @click.option("--location", default="", help="Location of the data, if not the table's.")
 def ddl(database: str, table: str, dialect: str, location: str) -> None:
     """Print the CREATE TABLE statement of a Parquet table."""
-    cloud = CloudResource.of(load_settings())
-    found = read_table(cloud.glue, TableReference(database, table))
+    reference = TableReference(database, table)
+    found = read_table(cloud_of_catalog_table(load_settings(), reference).glue, reference)
     click.echo(create_statement(found, Dialect(dialect), location=location) + ";")

@@ -11,6 +11,7 @@ KMS_KEY_ARN = r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/\S+)?$"
 TOPIC_ARN = r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:\S+)?$"
 SUBNET = r"subnet-[0-9a-f]+"
 SECURITY_GROUP = r"sg-[0-9a-f]+"
+REGION = r"^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$"
 MAX_TAGS = 50
 """Tags of a stack (AWS CloudFormation API reference, CreateChangeSet)."""
 

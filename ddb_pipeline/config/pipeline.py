@@ -21,7 +21,7 @@ from ddb_pipeline.config.choices import (
     StreamReader,
 )
 from ddb_pipeline.config.cron import checked_cron
-from ddb_pipeline.config.deployment import DeploymentConfig
+from ddb_pipeline.config.deployment import REGION, DeploymentConfig
 from ddb_pipeline.config.durations import seconds_of
 from ddb_pipeline.config.lake import CompactionConfig, RetentionConfig, TableFormat
 from ddb_pipeline.config.names import default_names
@@ -66,6 +66,11 @@ class PipelineConfig(DeploymentConfig):
         default="",
         pattern=r"^[A-Za-z0-9_]*$",
         description="Group of the assets; the pipeline's name if empty.",
+    )
+    region: str = Field(
+        default="",
+        pattern=f"^$|{REGION}",
+        description="AWS region of the table and of all else; by default that of the settings.",
     )
     dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
     database: str = Field(default="", description="The Glue database.")

@@ -9,8 +9,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from ddb_pipeline.config.deployment import REGION
 from ddb_pipeline.config.lake_stack import LakeConfig, joined
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.sharing import sharing_problems
@@ -25,7 +34,6 @@ TARGET_VARIABLE = "DDB_PIPELINE_TARGET"
 CONFIG_VARIABLE = "DDB_PIPELINE_CONFIG"
 HOME_VARIABLE = "DDB_PIPELINE_HOME"
 CONFIG_FILE = ".ddb_pipeline.toml"
-REGION = r"^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$"
 
 
 class ConfigError(DdbPipelineError):
@@ -72,10 +80,18 @@ class Settings(BaseModel):
             return data
         return {**data, "pipelines": joined(lake, pipelines)}
 
+    @field_validator("pipelines")
+    @classmethod
+    def _each_in_a_region(
+        cls, value: tuple[PipelineConfig, ...], info: ValidationInfo
+    ) -> tuple[PipelineConfig, ...]:
+        here = {"region": info.data.get("region", "")}
+        return tuple(each if each.region else each.model_copy(update=here) for each in value)
+
     @model_validator(mode="after")
     def _pipelines_do_not_mix(self) -> "Settings":
         """Two pipelines with one table, queue or part of a bucket would mix their data."""
-        for problem in sharing_problems(self.pipelines, self.lake):
+        for problem in sharing_problems(self.pipelines, self.lake, self.region):
             raise ValueError(f"pipelines: {problem}")
         return self
 

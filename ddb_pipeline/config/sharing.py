@@ -17,36 +17,59 @@ UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], Iterable[str]]] = {
     "delivery_stream": lambda pipeline: [pipeline.delivery_stream],
     "catalog table": lambda pipeline: map(str, catalog_tables(pipeline)),
 }
-"""What no two pipelines may share, by how an error names it."""
+"""What no two pipelines may share, by how an error names it; all but the name within a region."""
 
 
 def sharing_problems(
-    pipelines: Sequence[PipelineConfig], lake: LakeConfig | None = None
+    pipelines: Sequence[PipelineConfig], lake: LakeConfig | None = None, region: str = ""
 ) -> Iterator[str]:
-    """Why these pipelines cannot run side by side, a sentence each; none where they can."""
+    """Why these pipelines cannot run side by side, a sentence each; none where they can.
+
+    Args:
+        pipelines: all pipelines.
+        lake: the stack that some of them share.
+        region: the lake's region.
+    """
     if lake is not None:
         yield from (
             f"{each.name} has the name of the lake or of its stack; give one of them another"
             for each in pipelines
             if lake.name == each.name or lake.stack == each.stack
         )
+        yield from _outside_of_the_lake(pipelines, lake, region)
     yield from _repeated_names(pipelines)
     yield from _repeated_creations(pipelines)
     yield from _mixed_lakes(pipelines)
 
 
+def _outside_of_the_lake(
+    pipelines: Sequence[PipelineConfig], lake: LakeConfig, region: str
+) -> Iterator[str]:
+    """Pipelines that cannot use the lake's stack."""
+    for each in pipelines:
+        if each.lake_name == lake.name and each.region != region:
+            yield (
+                f"{each.name} is in {each.region}, and lake {lake.name!r}, whose stack it uses, in "
+                f"{region}; give it a bucket of its own, with which it has a stack of its own, or "
+                "configure a lake for each region, in a file and a code location of its own"
+            )
+
+
 def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
     for what, names_of in UNIQUE_NAMES.items():
-        owners: dict[str, str] = {}
-        for name, owner in ((n, each.name) for each in pipelines for n in names_of(each)):
-            if name in owners and what == "name":
-                yield f"the name {name!r} is given twice"
-            elif name in owners:
-                yield (
-                    f"{owners[name]} and {owner} have the same {what}, {name!r}; give each "
-                    "pipeline its own"
-                )
-            owners[name] = owner
+        owners: dict[tuple[str, str], str] = {}
+        for each in pipelines:
+            region = "" if what == "name" else each.region
+            for name in names_of(each):
+                former = owners.get((region, name))
+                if former and what == "name":
+                    yield f"the name {name!r} is given twice"
+                elif former:
+                    yield (
+                        f"{former} and {each.name} have the same {what}, {name!r}; give each "
+                        "pipeline its own"
+                    )
+                owners[region, name] = each.name
 
 
 def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
@@ -56,15 +79,17 @@ def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
         "database": lambda each: "" if each.existing_database else each.database,
     }
     for what, name_of in created.items():
-        owners: dict[str, str] = {}
+        owners: dict[tuple[str, str], str] = {}
         for pipeline in pipelines:
             name = name_of(pipeline)
-            if name and name in owners:
+            region = "" if what == "bucket" else pipeline.region
+            if name and (region, name) in owners:
                 yield (
-                    f"{owners[name]} and {pipeline.name} have the same {what}, {name!r}, and the "
-                    f"stack of each would create it; set existing_{what} = true for all but one"
+                    f"{owners[region, name]} and {pipeline.name} have the same {what}, {name!r}, "
+                    f"and the stack of each would create it; set existing_{what} = true for all "
+                    "but one"
                 )
-            owners[name] = pipeline.name
+            owners[region, name] = pipeline.name
 
 
 def _mixed_lakes(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:

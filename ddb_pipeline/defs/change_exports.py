@@ -77,7 +77,7 @@ def change_exports_job(settings: Settings) -> dg.JobDefinition:
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
         try:
-            done = export_changes(context, cloud, pipeline)
+            done = export_changes(context, cloud.for_pipeline(pipeline), pipeline)
         except (ExportRequestError, WindowRefusedError, ChangeChainError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         context.add_output_metadata(
@@ -240,7 +240,7 @@ def change_exports_sensor(settings: Settings) -> dg.SensorDefinition:
         requests = RunRequests(context, STAGE, change_exported(settings))
 
         def request(pipeline: PipelineConfig) -> None:
-            version = due_version(cloud, pipeline, requests.now)
+            version = due_version(cloud.for_pipeline(pipeline), pipeline, requests.now)
             if version:
                 requests.request_job(
                     pipeline,

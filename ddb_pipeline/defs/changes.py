@@ -49,6 +49,7 @@ def changes_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         table = ExportTable(
             changes_table(pipeline), changes_location(pipeline), CHANGE_COLUMNS, incremental=True
         )
-        yield make_partition(context, cloud, settings, pipeline, config, table)
+        here = cloud.for_pipeline(pipeline)
+        yield make_partition(context, here, settings, pipeline, config, table)
 
     return parquet_changes

@@ -54,6 +54,7 @@ def nothing_lost_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
         ),
     )
     def nothing_lost(cloud: CloudResource) -> dg.AssetCheckResult:
+        cloud = cloud.for_pipeline(pipeline)
         found = reconcile(source(cloud, pipeline), time.time, gap_reports(cloud, pipeline))
         return dg.AssetCheckResult(
             passed=found.balanced,
@@ -140,7 +141,7 @@ def type_conflicts_check(pipeline: PipelineConfig) -> dg.AssetChecksDefinition:
     )
     def type_conflicts(cloud: CloudResource) -> dg.AssetCheckResult:
         target = CrawlTarget(pipeline.dynamodb_table, scan_all=False)
-        observed = observe_table(cloud.dynamodb, target)
+        observed = observe_table(cloud.for_pipeline(pipeline).dynamodb, target)
         options = InferenceOptions(
             key_attributes(observed.description), pipeline.shapes, pipeline.type_decisions
         )

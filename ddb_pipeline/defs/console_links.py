@@ -9,7 +9,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.lake.root import LakeRoot
-from ddb_pipeline.resources.table_metadata import TABLE_NAME
+from ddb_pipeline.resources.table_metadata import TABLE_NAME, TABLE_REGION
 
 HOSTS = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 """The consoles of the partitions other than ``aws``, by what their regions begin with."""
@@ -17,6 +17,7 @@ HOSTS = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com
 
 def console_links(
     settings: Settings,
+    pipeline: PipelineConfig,
     *,
     dynamodb_table: str = "",
     catalog_table: TableReference | None = None,
@@ -27,6 +28,7 @@ def console_links(
 
     Args:
         settings: where the pipelines run.
+        pipeline: the one whose resources these are.
         dynamodb_table: the name of a table.
         catalog_table: a table of the Glue catalog.
         lake: where objects lie.
@@ -34,20 +36,19 @@ def console_links(
     """
     if settings.target is not Target.AWS:
         return {}
-    links = {}
+    links, region = {}, pipeline.region
     if dynamodb_table:
-        path = f"dynamodbv2/home?region={settings.region}#table?name={quote(dynamodb_table)}"
+        path = f"dynamodbv2/home?region={region}#table?name={quote(dynamodb_table)}"
         links["dynamodb_console"] = path
     if catalog_table is not None:
         name, database = quote(catalog_table.name), quote(catalog_table.database)
         links["glue_console"] = (
-            f"glue/home?region={settings.region}#/v2/data-catalog/tables/view/{name}"
-            f"?database={database}"
+            f"glue/home?region={region}#/v2/data-catalog/tables/view/{name}?database={database}"
         )
     if lake is not None:
         key = quote(lake.object_key(prefix))
-        links["s3_console"] = f"s3/buckets/{lake.bucket}?region={settings.region}&prefix={key}"
-    host = f"https://{settings.region}.{console_host(settings.region)}"
+        links["s3_console"] = f"s3/buckets/{lake.bucket}?region={region}&prefix={key}"
+    host = f"https://{region}.{console_host(region)}"
     return {name: dg.MetadataValue.url(f"{host}/{path}") for name, path in links.items()}
 
 
@@ -55,8 +56,12 @@ def dataset_metadata(
     settings: Settings, pipeline: PipelineConfig, table: TableReference, prefix: str
 ) -> dict[str, Any]:
     """The metadata of an asset that is a catalog table over objects in the lake."""
-    links = console_links(settings, catalog_table=table, lake=pipeline.lake, prefix=prefix)
-    return {TABLE_NAME: str(table), **links}
+    lake = pipeline.lake
+    links = console_links(settings, pipeline, catalog_table=table, lake=lake, prefix=prefix)
+    # The IO manager is in the first pipeline's region.
+    elsewhere = pipeline.region != settings.pipelines[0].region
+    region = {TABLE_REGION: pipeline.region} if elsewhere else {}
+    return {TABLE_NAME: str(table), **region, **links}
 
 
 def console_host(region: str) -> str:

@@ -61,6 +61,7 @@ def consume_job(settings: Settings) -> dg.JobDefinition:
         context: dg.OpExecutionContext, cloud: CloudResource, config: ConsumeConfig
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
+        cloud = cloud.for_pipeline(pipeline)
         arn = describe_table(cloud.dynamodb, pipeline.dynamodb_table).stream_arn
         delivery = StreamDelivery(context, cloud, pipeline)
 

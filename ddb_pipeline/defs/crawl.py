@@ -79,12 +79,13 @@ def crawled_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         ),
         pipeline=pipeline,
         kinds={"glue"},
-        metadata=console_links(settings, catalog_table=crawled_table(pipeline)),
+        metadata=console_links(settings, pipeline, catalog_table=crawled_table(pipeline)),
         pool=f"glue_{pipeline.name}",
     )
     def crawled_catalog_table(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
+        cloud = cloud.for_pipeline(pipeline)
         started_at = time.time()
         before = find_table(cloud.glue, crawled_table(pipeline))
         table = crawl(cloud, pipeline, context.log)
@@ -145,7 +146,7 @@ def crawl_sensor(settings: Settings) -> dg.SensorDefinition:
             if pipeline.name in crawling:
                 requests.skip(pipeline, "a crawl is in progress")
                 return
-            need = crawl_need(context.instance, cloud, pipeline)
+            need = crawl_need(context.instance, cloud.for_pipeline(pipeline), pipeline)
             if need is not None:
                 context.log.info("%s: %s", pipeline.name, need.reason)
                 requests.request(pipeline, need.version, CRAWLED_CATALOG_TABLE, pause_seconds=pause)

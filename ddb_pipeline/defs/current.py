@@ -94,7 +94,8 @@ def current_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefi
         context: dg.AssetExecutionContext, cloud: CloudResource, config: CurrentConfig
     ) -> dg.MaterializeResult[None]:
         try:
-            return make_current(context, cloud, settings, pipeline, config)
+            here = cloud.for_pipeline(pipeline)
+            return make_current(context, here, settings, pipeline, config)
         except DdbPipelineError as error:
             raise dg.Failure(str(error)) from error
 

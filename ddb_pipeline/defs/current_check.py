@@ -62,6 +62,7 @@ def current_equals_source_check(pipeline: PipelineConfig) -> dg.AssetChecksDefin
         ),
     )
     def current_equals_source(cloud: CloudResource) -> dg.AssetCheckResult:
+        cloud = cloud.for_pipeline(pipeline)
         manifest = store_of(cloud, pipeline).read().manifest
         if not manifest.version:
             return dg.AssetCheckResult(passed=True, metadata={"rows": 0})

@@ -55,7 +55,8 @@ def current_sensor(settings: Settings) -> dg.SensorDefinition:
         requests = RunRequests(context, STAGE, pipelines)
 
         def compare(pipeline: PipelineConfig) -> None:
-            version = inputs_version(context.instance, cloud, pipeline, requests.now)
+            here = cloud.for_pipeline(pipeline)
+            version = inputs_version(context.instance, here, pipeline, requests.now)
             if version:
                 requests.request(pipeline, version, PARQUET_CURRENT, pause_seconds=pause)
             else:

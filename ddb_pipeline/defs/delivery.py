@@ -78,6 +78,7 @@ def stream_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefin
     def parquet_stream(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
+        cloud = cloud.for_pipeline(pipeline)
         hour = DeliveryHour.from_partition_key(context.partition_key)
         table = find_table(cloud.glue, lake_table(pipeline))
         if table is None or not is_closed(pipeline, hour, time.time()):

@@ -43,7 +43,8 @@ def demo_traffic_sensor(settings: Settings, pipeline: PipelineConfig) -> dg.Sens
             demo_pseudonym_key(settings.home),
             with_refinements=now > started_at + REFINEMENTS_AFTER_SECONDS,
         )
-        written = write_items(cloud.dynamodb, pipeline.dynamodb_table, logs.items(count, now))
+        dynamodb = cloud.for_pipeline(pipeline).dynamodb
+        written = write_items(dynamodb, pipeline.dynamodb_table, logs.items(count, now))
         return dg.SensorResult(
             cursor=json.dumps({"started_at": started_at, "ticks": ticks + 1}),
             skip_reason=f"Wrote {written} items.",

@@ -67,7 +67,9 @@ def export_sensor(settings: Settings) -> dg.SensorDefinition:
         changes = {each.pipeline.name: each for each in incremental.pipelines}
 
         def compare(snapshots: PipelinePartitions) -> None:
-            found = Exports(context.instance, cloud, snapshots, changes[snapshots.pipeline.name])
+            pipeline = snapshots.pipeline
+            here = cloud.for_pipeline(pipeline)
+            found = Exports(context.instance, here, snapshots, changes[pipeline.name])
             found.compare(full.now)
 
         full.visit(compare)

@@ -36,7 +36,7 @@ def export_job(settings: Settings) -> dg.JobDefinition:
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
         try:
-            folder, items = export(context, cloud, pipeline)
+            folder, items = export(context, cloud.for_pipeline(pipeline), pipeline)
         except ExportRequestError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         context.add_output_metadata({"dagster/uri": f"s3://{folder}", "items": items})

@@ -147,7 +147,7 @@ def failed_batches_sensor(settings: Settings) -> dg.SensorDefinition:
         ]
         turns.visit(
             {each.pipeline.name: each for each in batches},
-            lambda each: handle(cloud, each),
+            lambda each: handle(cloud.for_pipeline(each.pipeline), each),
             context.log,
             is_full=lambda: sum(len(each.runs) for each in batches) >= MAX_RUNS_PER_TICK,
         )

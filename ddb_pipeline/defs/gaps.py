@@ -73,7 +73,7 @@ def healed_gaps_asset(settings: Settings, pipeline: PipelineConfig) -> dg.Assets
         ),
         pipeline=pipeline,
         kinds={"dynamodb", "s3"},
-        metadata=console_links(settings, lake=pipeline.lake, prefix=CHANGES_PREFIX),
+        metadata=console_links(settings, pipeline, lake=pipeline.lake, prefix=CHANGES_PREFIX),
         pool=f"gaps_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(
@@ -86,7 +86,7 @@ def healed_gaps_asset(settings: Settings, pipeline: PipelineConfig) -> dg.Assets
     def healed_gaps(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        found = heal(context, cloud, pipeline)
+        found = heal(context, cloud.for_pipeline(pipeline), pipeline)
         yield dg.MaterializeResult(
             metadata={
                 "open": sum(gap.open for gap in found),
@@ -259,14 +259,15 @@ def gap_sensor(settings: Settings) -> dg.SensorDefinition:
         requests = RunRequests(context, STAGE, settings.pipelines)
 
         def compare(pipeline: PipelineConfig) -> None:
-            found = read_gaps(cloud.s3, pipeline.lake)
+            here = cloud.for_pipeline(pipeline)
+            found = read_gaps(here.s3, pipeline.lake)
             rechecks = requests.now >= requests.compared_at(pipeline) + RECHECK_SECONDS
             if rechecks:
                 requests.compared(pipeline)
-            if rechecks and is_stale(cloud, pipeline, requests.now):
+            if rechecks and is_stale(here, pipeline, requests.now):
                 requests.request(pipeline, "stale", HEALED_GAPS, unresolved=True)
             elif any(gap.open for gap in found):
-                due, reason = due_now(cloud, pipeline, found)
+                due, reason = due_now(here, pipeline, found)
                 if reason:
                     requests.skip(pipeline, reason)
                 version = version_of(found, due)

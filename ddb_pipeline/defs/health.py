@@ -134,6 +134,7 @@ def health_check(pipeline: PipelineConfig, dataset: Dataset) -> dg.AssetChecksDe
         ),
     )
     def healthy(cloud: CloudResource, config: HealthConfig) -> dg.AssetCheckResult:
+        cloud = cloud.for_pipeline(pipeline)
         table = find_table(cloud.glue, dataset.table)
         if table is None:
             return dg.AssetCheckResult(

@@ -71,7 +71,12 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
             limit=MAX_REQUESTS_PER_TICK,
             pause_seconds=pause,
         )
-        requests.visit(lambda each: compare_hours(cloud, each, requests.now, context.log))
+
+        def compare(partitions: PipelinePartitions) -> None:
+            here = cloud.for_pipeline(partitions.pipeline)
+            compare_hours(here, partitions, requests.now, context.log)
+
+        requests.visit(compare)
         return requests.result("No hour of the stream has changed.")
 
     return sensor

@@ -78,7 +78,7 @@ def overview_asset(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
         def state(pipeline: PipelineConfig) -> PipelineState:
-            return state_of(context.instance, cloud, pipeline)
+            return state_of(context.instance, cloud.for_pipeline(pipeline), pipeline)
 
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="overview") as pool:
             states = list(pool.map(state, settings.pipelines))

@@ -11,11 +11,11 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import LAKE_TABLE, REDELIVERED_RECORDS, asset_key, selection
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.catalog_states import CatalogStates
 from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
-from ddb_pipeline.glue.watch import TableStates
 from ddb_pipeline.lake.error_folders import error_folders
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
 from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
@@ -42,12 +42,13 @@ def redelivered_asset(settings: Settings, pipeline: PipelineConfig) -> dg.Assets
         ),
         pipeline=pipeline,
         kinds={"parquet", "s3"},
-        metadata=console_links(settings, lake=pipeline.lake, prefix=ERROR_PREFIX),
+        metadata=console_links(settings, pipeline, lake=pipeline.lake, prefix=ERROR_PREFIX),
         pool=f"redelivery_{pipeline.name}",
     )
     def redelivered_records(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
+        cloud = cloud.for_pipeline(pipeline)
         table = read_table(cloud.glue, delivery_table(pipeline))
         result = run_redelivery(context, cloud, pipeline, table)
         metadata = redelivery_metadata(result)
@@ -145,14 +146,14 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, cloud: CloudResource) -> dg.SensorResult:
         requests = RunRequests(context, STAGE, settings.pipelines)
-        tables = {delivery_table(each): each.type_decisions for each in settings.pipelines}
-        states = TableStates(cloud.glue, tables)
+        states = CatalogStates(cloud, settings.pipelines, delivery_table)
 
         def compare(pipeline: PipelineConfig) -> None:
             table = delivery_table(pipeline)
-            state = states.find(table)
+            state = states.find(pipeline)
+            s3 = cloud.for_pipeline(pipeline).s3
             if state is None or state.pending:
-                if not error_folders(cloud.s3, pipeline.lake):
+                if not error_folders(s3, pipeline.lake):
                     requests.skip(pipeline, "no failed records")
                 elif state is None:
                     requests.skip(pipeline, f"there are error objects, but no table {table} yet")
@@ -160,7 +161,7 @@ def failed_records_sensor(settings: Settings) -> dg.SensorDefinition:
                     requests.skip(pipeline, "the error objects wait for the schema fix")
                 return
             schema = schema_key(state.table, pipeline)
-            found = untried(cloud.s3, pipeline.lake, schema, requests.now)
+            found = untried(s3, pipeline.lake, schema, requests.now)
             if found:
                 tags = {FOLDERS_TAG: " ".join(found.rechecked)} if found.rechecked else None
                 version = f"{schema}-{found.version}"

@@ -67,7 +67,8 @@ def relevance_asset(
     def relevance_scores(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> dg.MaterializeResult[None]:
-        return compute_scores(context, cloud, settings, pipeline, relevance)
+        here = cloud.for_pipeline(pipeline)
+        return compute_scores(context, here, settings, pipeline, relevance)
 
     return relevance_scores
 

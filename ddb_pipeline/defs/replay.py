@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from ddb_pipeline.config.names import crawled_tables
+from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.failures import readable_failures
@@ -98,12 +98,19 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
-        known = crawled_tables(settings.pipelines)
+        region = config.event.get("region")
+        known = {
+            crawled_table(each): each
+            for each in settings.pipelines
+            if region in (None, "", each.region)
+        }
         tables = watched(changed_tables(config.event), tuple(known))
         if not tables:
             context.log.info("The event names no table of these pipelines.")
         for table in tables:
-            repair = fix_table(cloud.glue, table, known[table])
+            pipeline = known[table]
+            glue = cloud.for_pipeline(pipeline).glue
+            repair = fix_table(glue, table, pipeline.type_decisions)
             context.log.info("%s: %d change(s).", table, len(repair.changes))
 
     @dg.job(
@@ -123,7 +130,8 @@ def replay_event_job(settings: Settings) -> dg.JobDefinition:
     def deliver_event(
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamEventConfig
     ) -> None:
-        delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
+        pipeline = settings.pipeline(config.pipeline)
+        delivery = StreamDelivery(context, cloud.for_pipeline(pipeline), pipeline)
         delivery.deliver(config.event)
         context.add_output_metadata(delivery.totals)
 
@@ -146,6 +154,7 @@ def replay_stream_job(settings: Settings) -> dg.JobDefinition:
         context: dg.OpExecutionContext, cloud: CloudResource, config: StreamWindowConfig
     ) -> None:
         pipeline = settings.pipeline(config.pipeline)
+        cloud = cloud.for_pipeline(pipeline)
         delivery = StreamDelivery(context, cloud, pipeline)
         try:
             for event in requested_events(cloud, pipeline, config):
@@ -198,8 +207,10 @@ def replay_dead_letters_job(settings: Settings) -> dg.JobDefinition:
     def deliver_dead_letters(
         context: dg.OpExecutionContext, cloud: CloudResource, config: DeadLettersConfig
     ) -> None:
-        delivery = StreamDelivery(context, cloud, settings.pipeline(config.pipeline))
-        lake = letters_lake(delivery.settings, settings.pipeline(config.pipeline))
+        pipeline = settings.pipeline(config.pipeline)
+        cloud = cloud.for_pipeline(pipeline)
+        delivery = StreamDelivery(context, cloud, pipeline)
+        lake = letters_lake(delivery.settings, pipeline)
         prefix = config.prefix or lake.key_of(delivery.settings.dead_letter_prefix) or ""
         # Listed page by page: objects whose letters cannot be delivered yet hide no others.
         removed = sum(

@@ -47,7 +47,7 @@ def normalized_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsD
         ),
         pipeline=pipeline,
         kinds={"glue"},
-        metadata=console_links(settings, catalog_table=crawled_table(pipeline)),
+        metadata=console_links(settings, pipeline, catalog_table=crawled_table(pipeline)),
         pool=f"glue_{pipeline.name}",
         check_specs=[
             dg.AssetCheckSpec(
@@ -65,7 +65,7 @@ def normalized_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsD
     def normalized_schema(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        yield normalize(cloud, pipeline, context.log)
+        yield normalize(cloud.for_pipeline(pipeline), pipeline, context.log)
 
     return normalized_schema
 
@@ -160,7 +160,7 @@ def lake_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinit
         ),
         pipeline=pipeline,
         kinds={"glue", "parquet"},
-        metadata=console_links(settings, catalog_table=lake_table(pipeline)),
+        metadata=console_links(settings, pipeline, catalog_table=lake_table(pipeline)),
         pool=f"glue_{pipeline.name}_lake",
         check_specs=[
             dg.AssetCheckSpec(
@@ -181,7 +181,8 @@ def lake_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDefinit
     def lake_table_asset(
         context: dg.AssetExecutionContext, cloud: CloudResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        yield widen(cloud, pipeline, materialized_columns(context.instance, key))
+        columns = materialized_columns(context.instance, key)
+        yield widen(cloud.for_pipeline(pipeline), pipeline, columns)
 
     return lake_table_asset
 

@@ -76,7 +76,8 @@ def snapshot_asset(settings: Settings, pipeline: PipelineConfig) -> dg.AssetsDef
         context: dg.AssetExecutionContext, cloud: CloudResource, config: SnapshotConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
         snapshots = ExportTable(snapshot_table(pipeline), snapshot_location(pipeline))
-        yield make_partition(context, cloud, settings, pipeline, config, snapshots)
+        here = cloud.for_pipeline(pipeline)
+        yield make_partition(context, here, settings, pipeline, config, snapshots)
 
     return parquet_snapshot
 

@@ -29,7 +29,7 @@ def source_specs(settings: Settings) -> list[dg.AssetSpec]:
             owners=pipeline.assets.owners,
             tags=pipeline.assets.tags,
             kinds={"dynamodb"},
-            metadata=console_links(settings, dynamodb_table=pipeline.dynamodb_table),
+            metadata=console_links(settings, pipeline, dynamodb_table=pipeline.dynamodb_table),
         )
         for pipeline in settings.pipelines
     ]
@@ -73,7 +73,7 @@ def source_sensor(settings: Settings) -> dg.SensorDefinition:
         changed: list[dg.AssetObservation] = []
 
         def observe(pipeline: PipelineConfig) -> None:
-            now = observed(cloud, pipeline)
+            now = observed(cloud.for_pipeline(pipeline), pipeline)
             if now != known.get(pipeline.name):
                 known[pipeline.name] = now
                 changed.append(

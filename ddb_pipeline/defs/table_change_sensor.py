@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from ddb_pipeline.config.names import crawled_table, crawled_tables
+from ddb_pipeline.config.names import crawled_table
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.defs.asset_keys import (
@@ -16,10 +16,11 @@ from ddb_pipeline.defs.asset_keys import (
     selection,
 )
 from ddb_pipeline.defs.automation import sensor_interval, sensor_name, sensor_status
+from ddb_pipeline.defs.catalog_states import CatalogStates
 from ddb_pipeline.defs.metadata import schema_metadata
 from ddb_pipeline.defs.run_requests import Requested, RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable
-from ddb_pipeline.glue.watch import TableState, TableStates
+from ddb_pipeline.glue.watch import TableState
 from ddb_pipeline.queues import Queue
 from ddb_pipeline.resources.cloud import CloudResource
 
@@ -79,8 +80,8 @@ class Comparison:
         self._pipelines = pipelines
         self._requests = requests
         self._interval = interval
-        self._states = TableStates(cloud.glue, crawled_tables(pipelines))
-        self._emptied: set[str] = set()
+        self._states = CatalogStates(cloud, pipelines, crawled_table)
+        self._emptied: set[tuple[str, str]] = set()
         self._compared = 0
         self._found = 0
         self.crawled: dict[dg.AssetKey, CatalogTable] = {}
@@ -88,11 +89,11 @@ class Comparison:
     def visit(self, pipeline: PipelineConfig) -> None:
         """Compare a pipeline's table if it is time, and request what is missing."""
         requests = self._requests
-        self._take_events(pipeline.change_queue)
+        self._take_events(pipeline)
         is_time = requests.now >= requests.compared_at(pipeline) + self._interval
         if not is_time and requests.succeeded(pipeline):
             return
-        state = self._states.find(crawled_table(pipeline))
+        state = self._states.find(pipeline)
         requests.compared(pipeline)
         self._compared += 1
         if state is None:
@@ -109,17 +110,18 @@ class Comparison:
         if requested and state.pending:
             self.crawled[asset_key(pipeline, CRAWLED_CATALOG_TABLE)] = state.table
 
-    def _take_events(self, queue: str) -> None:
-        """Empty a queue; where it had events, it is time for each pipeline that uses it.
+    def _take_events(self, pipeline: PipelineConfig) -> None:
+        """Empty a pipeline's queue; where it had events, it is time for each that uses it.
 
         Events are not read: the tables show what is to be done.
         """
+        queue = queue_of(pipeline)
         if queue in self._emptied:
             return
-        if Queue(self._cloud.sqs, queue).take():
-            for pipeline in self._pipelines:
-                if pipeline.change_queue == queue:
-                    self._requests.compare_soon(pipeline)
+        if Queue(self._cloud.for_pipeline(pipeline).sqs, pipeline.change_queue).take():
+            for each in self._pipelines:
+                if queue_of(each) == queue:
+                    self._requests.compare_soon(each)
         self._emptied.add(queue)
 
     def summary(self) -> str:
@@ -127,6 +129,11 @@ class Comparison:
         if not self._compared:
             return "No table-change event since the last comparison."
         return f"Compared {self._found} table(s): no schema has changed."
+
+
+def queue_of(pipeline: PipelineConfig) -> tuple[str, str]:
+    """Region and name of the queue with events about a pipeline's table."""
+    return pipeline.region, pipeline.change_queue
 
 
 def schema_version(state: TableState, last: Requested | None) -> str:

@@ -95,7 +95,7 @@ def vacuum_pipeline(
         VacuumError: objects cannot be removed.
         CatalogError: the catalog cannot be read or written.
     """
-    now = time.time()
+    cloud, now = cloud.for_pipeline(pipeline), time.time()
     target = VacuumTarget(
         cloud.s3,
         cloud.glue,

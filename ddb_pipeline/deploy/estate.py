@@ -8,7 +8,7 @@ what others use; the next one begins when it has succeeded.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from ddb_pipeline.deploy.parameters import (
     flag,
     lake_stack,
     pipeline_stack,
+    regional_bucket,
 )
 from ddb_pipeline.deploy.stack import (
     NEVER_CREATED,
@@ -97,6 +98,7 @@ class Account:
         delay_seconds: time between two looks at a stack that is being changed.
         embedded: whether it is the embedded AWS, in which a kill may leave anything and nobody
             else deploys: nothing is waited for, and what is there is used.
+        regions: the same account in the regions of pipelines, by region.
     """
 
     cloudformation: "CloudFormationClient"
@@ -106,14 +108,20 @@ class Account:
     template_url: str
     delay_seconds: int = 5
     embedded: bool = False
+    regions: Mapping[str, "Account"] = field(default_factory=dict)
+
+    def in_region(self, region: str) -> "Account":
+        """The account in a region."""
+        return self.regions.get(region, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A stack to deploy, and the pipeline that it is for; None for a lake's."""
+    """A stack to deploy, the pipeline that it is for (None for a lake's), and its region."""
 
     stack: Stack
     pipeline: PipelineConfig | None = None
+    region: str = ""
 
 
 Waves = Sequence[Sequence[Planned]]
@@ -133,17 +141,21 @@ def waves(
         lake: the lake, whose stack is deployed with its pipelines.
         pipelines: the pipelines to deploy.
         configured: all pipelines; the lake's stack is about those of the lake.
-        code_bucket: the bucket of the functions' zips.
+        code_bucket: the bucket of the functions' zips; ``{region}`` stands for a stack's region.
         bundles: the functions' zips by name.
 
     Raises:
         LakeConfigError: the lake's stack cannot be deployed as it is configured.
     """
     found: list[list[Planned]] = [[], [], []]
-    if lake is not None and any(each.lake_name == lake.name for each in pipelines):
-        found[0].append(Planned(lake_stack(lake, configured, code_bucket, bundles)))
+    members = [each for each in pipelines if lake is not None and each.lake_name == lake.name]
+    if lake is not None and members:
+        region = members[0].region
+        stack = lake_stack(lake, configured, regional_bucket(code_bucket, region), bundles)
+        found[0].append(Planned(stack, region=region))
     for each in pipelines:
-        planned = Planned(pipeline_stack(each, code_bucket, bundles), each)
+        bucket = regional_bucket(code_bucket, each.region)
+        planned = Planned(pipeline_stack(each, bucket, bundles), each, each.region)
         found[1 if _creates_for_others(each, configured) else 2].append(planned)
     return [wave for wave in found if wave]
 
@@ -154,7 +166,7 @@ def _creates_for_others(pipeline: PipelineConfig, pipelines: Sequence[PipelineCo
         or (
             other.existing_database
             and not pipeline.existing_database
-            and other.database == pipeline.database
+            and (other.region, other.database) == (pipeline.region, pipeline.database)
         )
         for other in pipelines
     )
@@ -206,7 +218,7 @@ def _wave(
 
 def deploy_one(account: Account, planned: Planned, *, dry_run: bool = False) -> StackResult:
     """Deploy a stack; the result says so where it fails."""
-    name = planned.stack.name
+    name, account = planned.stack.name, account.in_region(planned.region)
     try:
         found = usable_stack(account, name, dry_run=dry_run)
         stack = settled(account, planned, found)
@@ -228,6 +240,7 @@ def is_deployed(account: Account, planned: Planned) -> bool:
     Raises:
         DeployError: it cannot be described.
     """
+    account = account.in_region(planned.region)
     found = find_stack(account.cloudformation, planned.stack.name)
     return found is not None and found.has(settled(account, planned, found))
 
@@ -340,15 +353,19 @@ def _exists(request: Callable[[], object]) -> bool:
 
 def remove_stacks(
     account: Account,
-    stacks: Sequence[str],
+    stacks: Sequence[tuple[str, str]],
     *,
     parallel: int,
     on_result: OnResult = lambda result: None,
 ) -> list[StackResult]:
-    """Delete stacks, ``parallel`` at a time; what their template retains stays."""
+    """Delete stacks, each a region and a name, ``parallel`` at a time.
+
+    What their template retains stays.
+    """
     results = []
     with ThreadPoolExecutor(parallel, thread_name_prefix="remove") as pool:
-        for result in pool.map(lambda stack: remove_one(account, stack), stacks):
+        placed = [(account.in_region(region), name) for region, name in stacks]
+        for result in pool.map(lambda each: remove_one(*each), placed):
             on_result(result)
             results.append(result)
     return results

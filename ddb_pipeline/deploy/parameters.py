@@ -22,6 +22,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 
 CODE_PREFIX = "ddb-pipeline/"
+REGION_MARK = "{region}"
 ALL_TABLES = "*"
 EXISTING_CATALOG_TABLES = "ExistingCatalogTables"
 """The parameter that is decided when a stack is created, and then stays."""
@@ -119,6 +120,11 @@ def stack_parameters(
         "StreamFunctionKey": code_key(bundles["stream_to_firehose"]),
         "FixFunctionKey": code_key(bundles["fix_schema"]),
     }
+
+
+def regional_bucket(code_bucket: str, region: str) -> str:
+    """The bucket of the functions' zips in a region: Lambda reads them in its own region only."""
+    return code_bucket.replace(REGION_MARK, region)
 
 
 def option_parameters(config: DeploymentConfig) -> dict[str, str]:

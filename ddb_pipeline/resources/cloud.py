@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError
 from pydantic import Field, PrivateAttr
 
 from ddb_pipeline.client_errors import access_error
+from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.resources.filesystem import s3_filesystem
@@ -81,6 +82,7 @@ class CloudResource(BotoOptions):
         default=True, description="Whether the embedded AWS deploys the pipelines' stacks."
     )
     _clients: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _elsewhere: dict[str, "CloudResource"] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings, *, deploys: bool = True) -> "CloudResource":
@@ -102,11 +104,23 @@ class CloudResource(BotoOptions):
         """Whether the clients connect to the embedded AWS."""
         return bool(self.settings)
 
+    def for_pipeline(self, pipeline: PipelineConfig) -> "CloudResource":
+        """This AWS as a pipeline uses it: in its region."""
+        return self.in_region(pipeline.region)
+
+    def in_region(self, region: str) -> "CloudResource":
+        """This AWS in a region: this resource itself, or the one that it has for that region."""
+        if region in ("", self.region_name):
+            return self
+        if region not in self._elsewhere:
+            options = {name: getattr(self, name) for name in type(self).model_fields}
+            self._elsewhere[region] = CloudResource(**{**options, "region_name": region})
+        return self._elsewhere[region]
+
     def client_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for ``boto3.client``."""
         if self.embedded:
-            with _CLIENT_LOCK:
-                return _embedded_arguments(json.dumps(self.settings), self.deploys)
+            return self._arguments_of_the_embedded_aws()
         return {
             "region_name": self.region_name,
             "endpoint_url": self.endpoint_url,
@@ -117,6 +131,14 @@ class CloudResource(BotoOptions):
             "aws_session_token": self.aws_session_token,
             "config": Config(retries={"mode": "standard", "max_attempts": self.max_attempts}),
         }
+
+    def _arguments_of_the_embedded_aws(self) -> dict[str, Any]:
+        from ddb_pipeline.embedded.regions import embedded_region
+
+        with _CLIENT_LOCK:
+            arguments = _embedded_arguments(json.dumps(self.settings), self.deploys)
+        region = embedded_region(self.region_name or "", self.settings["region"])
+        return {**arguments, "region_name": region}
 
     def client(self, service: str) -> Any:
         """A boto3 client of this AWS for a service; the same one for each use of this resource.

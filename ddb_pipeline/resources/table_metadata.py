@@ -11,6 +11,8 @@ from ddb_pipeline.hive.types import Column
 COLUMN_SCHEMA: Final = "dagster/column_schema"
 """The metadata key under which Dagster's UI finds an asset's columns."""
 TABLE_NAME: Final = "dagster/table_name"
+TABLE_REGION: Final = "ddb_pipeline/region"
+"""The region of a catalog table, where it is not that of the IO manager."""
 URI: Final = "dagster/uri"
 ROW_COUNT: Final = "dagster/row_count"
 PARTITION_ROW_COUNT: Final = "dagster/partition_row_count"

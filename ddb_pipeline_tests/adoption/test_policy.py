@@ -87,6 +87,13 @@ def statements(*pipelines: PipelineConfig) -> list[Statement]:
     return dagster_statements(pipelines, "us-east-1", ACCOUNT)
 
 
+def test_the_resources_of_a_pipeline_are_in_its_region() -> None:
+    found = statements(pipeline(), pipeline("logs", region="eu-west-1", bucket="logs-lake"))
+    arns = [arn for each in found for arn in each.resources if not arn.startswith("arn:aws:s3:::")]
+    assert {arn.split(":")[3] for arn in arns if "logs" in arn} == {"eu-west-1"}
+    assert {arn.split(":")[3] for arn in arns if "orders" in arn} == {"us-east-1"}
+
+
 def actions(*pipelines: PipelineConfig) -> set[str]:
     return {action for each in statements(*pipelines) for action in each.actions}
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.config.sharing import lake_folders, sharing_problems
 
 USES = {"bucket": "lake-of-all", "existing_bucket": True}
@@ -48,6 +49,77 @@ def pipelines(*options: dict[str, Any]) -> list[PipelineConfig]:
 def test_two_pipelines(first: dict[str, Any], second: dict[str, Any], problem: str) -> None:
     found = list(sharing_problems(pipelines(first, second)))
     assert any(problem in each for each in found) if problem else not found
+
+
+SAME = {
+    "stack": "all",
+    "crawler": "all",
+    "change_queue": "all",
+    "delivery_stream": "all",
+    "database": "all",
+    "dynamodb_table": "all",
+}
+"""The names of resources that each region has for itself."""
+HERE, THERE = {"region": "eu-west-1"}, {"region": "us-east-1"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "problem"),
+    [
+        ({**SAME, **HERE}, {**SAME, **THERE}, ""),
+        ({**SAME, **HERE}, {**SAME, **HERE}, "have the same stack"),
+        ({**USES, **HERE}, {**USES, **THERE}, "would both use"),
+        (
+            {"bucket": "lake-of-all", "lake_prefix": "a", **HERE},
+            {"bucket": "lake-of-all", "lake_prefix": "b", **THERE},
+            "set existing_bucket = true for all but one",
+        ),
+        ({"name": "logs", **HERE}, {"name": "logs", **THERE}, "'logs' is given twice"),
+    ],
+)
+def test_two_pipelines_in_regions(
+    first: dict[str, Any], second: dict[str, Any], problem: str
+) -> None:
+    found = list(sharing_problems(pipelines(first, second)))
+    assert any(problem in each for each in found) if problem else not found
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "problem"),
+    [
+        ({}, ""),
+        ({"region": "eu-west-1"}, ""),
+        ({"region": "us-east-1"}, "logs is in us-east-1, and lake 'company', whose stack it uses"),
+        ({"region": "us-east-1", "bucket": "logs-lake"}, ""),
+    ],
+)
+def test_the_pipelines_of_a_lake_are_in_its_region(pipeline: dict[str, Any], problem: str) -> None:
+    data = {
+        "region": "eu-west-1",
+        "lake": {"name": "company", "bucket": "company-data"},
+        "pipelines": [{"name": "logs", **pipeline}],
+    }
+    if problem:
+        with pytest.raises(ValueError, match=problem):
+            Settings.model_validate(data)
+    else:
+        assert Settings.model_validate(data).pipelines[0].region
+
+
+@pytest.mark.parametrize(
+    ("given", "region"), [({}, "eu-west-1"), ({"region": "ap-south-1"}, "ap-south-1")]
+)
+def test_a_pipelines_region_is_by_default_that_of_the_settings(
+    given: dict[str, Any], region: str
+) -> None:
+    data = {"region": "eu-west-1", "pipelines": [{"name": "logs", **given}]}
+    (pipeline,) = Settings.model_validate(data).pipelines
+    assert pipeline.region == region
+
+
+def test_what_is_no_region_is_refused() -> None:
+    with pytest.raises(ValueError, match="region"):
+        pipelines({"region": "eu central"})
 
 
 FOLDERS = st.lists(st.sampled_from(["a", "b", "stream", "exports", "errors"]), max_size=3)

@@ -7,7 +7,7 @@ import pytest
 
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.definitions import build_defs
-from ddb_pipeline.defs.console_links import console_links
+from ddb_pipeline.defs.console_links import console_links, dataset_metadata
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.lake.root import LakeRoot
 
@@ -41,7 +41,9 @@ def settings(region: str = "eu-west-1", target: str = "aws") -> Settings:
     ],
 )
 def test_where_a_link_leads(resource: dict[str, Any], name: str, url: str) -> None:
-    assert {k: v.url for k, v in console_links(settings(), **resource).items()} == {name: url}
+    assert {
+        k: v.url for k, v in console_links(settings(), settings().pipelines[0], **resource).items()
+    } == {name: url}
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,24 @@ def test_where_a_link_leads(resource: dict[str, Any], name: str, url: str) -> No
     ],
 )
 def test_the_console_of_a_partition(region: str, host: str) -> None:
-    found = console_links(settings(region), dynamodb_table="orders")
+    given = settings(region)
+    found = console_links(given, given.pipelines[0], dynamodb_table="orders")
     assert str(found["dynamodb_console"].url).startswith(f"https://{host}/")
+
+
+def test_the_console_of_a_pipelines_own_region() -> None:
+    elsewhere = {"name": "logs", "bucket": "logs-data", "region": "us-east-1"}
+    given = Settings.model_validate(
+        {"target": "aws", "region": "eu-west-1", "pipelines": [{"name": "orders"}, elsewhere]}
+    )
+    first, second = (
+        dataset_metadata(given, each, TableReference("lake", "t"), "stream/")
+        for each in given.pipelines
+    )
+    assert "eu-west-1" in first["s3_console"].url
+    assert "us-east-1" in second["s3_console"].url
+    assert "ddb_pipeline/region" not in first
+    assert second["ddb_pipeline/region"] == "us-east-1"
 
 
 def test_each_asset_of_a_real_account_has_its_links() -> None:

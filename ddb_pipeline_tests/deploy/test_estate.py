@@ -1,10 +1,14 @@
 """Many stacks: their order, their parameters, and a deployment that was interrupted."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 from botocore.exceptions import ClientError
 
+from ddb_pipeline.cli.deploy import require_code_bucket_in_each
 from ddb_pipeline.config.settings import Settings
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.deploy.estate import (
@@ -104,6 +108,55 @@ def test_a_stack_of_a_lake_has_its_part_of_the_template() -> None:
     assert topics == ["company-alarms", "company-alarms", "logs-alarms"]
 
 
+def test_each_stack_has_its_region_and_the_bucket_for_code_there() -> None:
+    settings = Settings.model_validate(
+        {
+            "region": "eu-west-1",
+            "lake": {"name": "company", "bucket": "company-data"},
+            "pipelines": [
+                {"name": "orders"},
+                {"name": "logs", "bucket": "logs-data", "region": "us-east-1"},
+            ],
+        }
+    )
+    [lake], [orders, logs] = waves(
+        settings.lake, settings.pipelines, settings.pipelines, "code-{region}", CODES
+    )
+    found = [(each.region, each.stack.parameters["CodeBucket"]) for each in (lake, orders, logs)]
+    assert found == [
+        ("eu-west-1", "code-eu-west-1"),
+        ("eu-west-1", "code-eu-west-1"),
+        ("us-east-1", "code-us-east-1"),
+    ]
+
+
+def test_a_stack_is_deployed_and_removed_in_its_region() -> None:
+    here, there = Answers({}), Answers({})
+    both = replace(account(here), regions={"us-east-1": account(there)})
+    planned = Planned(Stack("logs", {"Part": "table"}, {}), region="us-east-1")
+    deploy_stacks(both, [[planned]], parallel=1)
+    there.states["logs"] = ["CREATE_COMPLETE"]
+    remove_stacks(both, [("us-east-1", "logs")], parallel=1)
+    assert here.calls == []
+    assert there.calls == [("change set", "logs"), ("execute", "logs"), ("delete", "logs")]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "regions", "refused"),
+    [
+        ("code", ["eu-west-1"], False),
+        ("code", ["us-east-1", "eu-west-1"], True),
+        ("code-{region}", ["us-east-1", "eu-west-1"], False),
+    ],
+)
+def test_lambda_needs_a_bucket_for_code_in_each_region(
+    bucket: str, regions: list[str], refused: bool
+) -> None:
+    message = r"code-\{region\}.*code-eu-west-1, code-us-east-1"
+    with pytest.raises(click.UsageError, match=message) if refused else nullcontext():
+        require_code_bucket_in_each(bucket, regions)
+
+
 def test_a_failed_stack_stops_no_other_of_its_wave() -> None:
     answers = Answers({}, refused="b")
     results = deploy_stacks(account(answers), [plan("a", "b", "c"), plan("d")], parallel=2)
@@ -134,7 +187,7 @@ def test_errors_of_aws_are_one_line_with_what_to_do() -> None:
         "a. Grant this permission to the caller's role."
     )
     [deployed] = deploy_stacks(account(Denied({})), [plan("a")], parallel=1)
-    [removed] = remove_stacks(account(Denied({})), ["a"], parallel=1)
+    [removed] = remove_stacks(account(Denied({})), [("", "a")], parallel=1)
     assert (deployed.reason, removed.reason) == (expected, expected)
 
 

@@ -201,7 +201,7 @@ def test_a_lake_has_what_its_pipelines_share_and_a_removed_one_comes_back(
 
     glue, dynamodb = estate.client("glue"), estate.client("dynamodb")
     account = Account(cloudformation, glue, dynamodb, estate.client("s3"), "", delay_seconds=1)
-    [removed] = remove_stacks(account, [pipeline.stack], parallel=1)
+    [removed] = remove_stacks(account, [(pipeline.region, pipeline.stack)], parallel=1)
     assert removed.outcome is Outcome.REMOVED
     estate.client("s3").head_bucket(Bucket=name)
     assert find_table(glue, lake_table(pipeline)) is not None

@@ -121,6 +121,14 @@ def request_scope(account: str, region: str) -> Iterator[None]:
         responses._request_region.reset(region_token)
 
 
+def current_region() -> str:
+    """Return the region of the current request."""
+    from ministack.core import responses
+
+    region: str = responses.get_region()
+    return region
+
+
 def run_in_background(work: Callable[..., None], *arguments: Any) -> None:
     """Run ``work`` in a thread, with the account and region of the current request."""
     context = contextvars.copy_context()

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ddb_pipeline.embedded.clients import shared_client
@@ -18,6 +19,7 @@ from ddb_pipeline.embedded.services.ministack import (
     GlueModule,
     Operation,
     ServiceError,
+    current_region,
     run_in_background,
 )
 from ddb_pipeline.glue.catalog import TABLE_INPUT_MEMBERS, CatalogError
@@ -241,12 +243,13 @@ class Glue:
     def _crawl(self, crawler: Document) -> None:
         """Crawl each DynamoDB table as the project's own crawls do, as a client of this server."""
         started = time.time()
+        endpoint = replace(self._endpoint, region=current_region())
         outcome = {"Status": "FAILED", "ErrorMessage": "Internal service exception"}
         try:
             for target in crawler["Targets"]["DynamoDBTargets"]:
                 run_crawl(
-                    shared_client(self._endpoint, "dynamodb"),
-                    shared_client(self._endpoint, "glue"),
+                    shared_client(endpoint, "dynamodb"),
+                    shared_client(endpoint, "glue"),
                     _crawl_target(target),
                     database=crawler["DatabaseName"],
                     table_prefix=crawler.get("TablePrefix") or "",
