@@ -162,6 +162,8 @@ def database_findings(
         yield _error(pipeline, "database", text, "existing_database = true")
     elif not exists and pipeline.existing_database:
         fix = f"aws glue create-database --database-input Name={name}"
+        if pipeline.catalog_id:
+            fix = f"In account {pipeline.catalog_id}: {fix}, and ddb-pipeline policy --owners"
         yield _error(pipeline, "database", f"{name} does not exist.", fix)
     else:
         text = f"{name} exists." if exists else f"{name} does not exist; the stack creates it."

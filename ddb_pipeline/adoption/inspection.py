@@ -72,9 +72,7 @@ class Inspector:
         shared, shared_deployed = self._shared(pipeline, deployed)
         table = table_or_none(clients, pipeline.dynamodb_table)
         bucket = self._once("bucket", pipeline.bucket, partial(bucket_facts, clients("s3")))
-        grants = self._once(
-            "grants", pipeline.database, partial(database_grants, clients("lakeformation"))
-        )
+        grants = self._grants(pipeline)
         exists = self._once("database", pipeline.database, self._database_exists)
         findings = [
             *checks.table_findings(pipeline, table, deployed=deployed),
@@ -140,6 +138,12 @@ class Inspector:
             "existing_database": lake.existing_database,
         }
         return pipeline.model_copy(update=made), self._has_stack(lake.stack)
+
+    def _grants(self, pipeline: PipelineConfig) -> Any:
+        if pipeline.catalog_id:
+            return NotReadable(f"It is that of account {pipeline.catalog_id}")
+        call = partial(database_grants, self._clients("lakeformation"))
+        return self._once("grants", pipeline.database, call)
 
     def _once(self, kind: str, name: str, call: Callable[[str], Any]) -> Any:
         if (kind, name) not in self._read:

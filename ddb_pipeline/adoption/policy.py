@@ -5,7 +5,7 @@ The roles of the functions, of Firehose and of the crawler are in the pipelines'
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -26,6 +26,7 @@ from ddb_pipeline.config.names import (
     failure_queue,
     iceberg_database,
     object_change_queue,
+    partition,
     resource_stem,
     stream_function,
 )
@@ -74,10 +75,7 @@ class Arns:
     @property
     def partition(self) -> str:
         """The partition of the region."""
-        for prefix, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
-            if self.region.startswith(prefix):
-                return partition
-        return "aws"
+        return partition(self.region)
 
     def of(self, service: str, resource: str) -> str:
         """The ARN of a service's resource."""
@@ -112,7 +110,7 @@ def dagster_statements(
 def _statements(pipeline: PipelineConfig, arns: Arns) -> Iterable[Statement]:
     yield from _source(pipeline, arns)
     yield from _functions(pipeline, arns)
-    yield from _catalog(pipeline, arns)
+    yield from _catalog(pipeline, replace(arns, account=pipeline.catalog_id or arns.account))
     yield from _lake(pipeline, arns)
     yield from _keys(pipeline)
     if pipeline.spark.emr_serverless:
@@ -129,7 +127,8 @@ def requests_exports(pipeline: PipelineConfig) -> bool:
 
 
 def _source(pipeline: PipelineConfig, arns: Arns) -> Iterable[Statement]:
-    table = arns.of("dynamodb", f"table/{pipeline.dynamodb_table}")
+    table_arns = replace(arns, account=pipeline.table_account or arns.account)
+    table = table_arns.of("dynamodb", f"table/{pipeline.dynamodb_table}")
     compares = pipeline.current is not CurrentView.OFF
     reads = ("dynamodb:BatchGetItem",) if compares else ()
     yield Statement(

@@ -20,7 +20,8 @@ from ddb_pipeline.adoption.costs import (
 from ddb_pipeline.adoption.findings import Finding, Level, has_errors
 from ddb_pipeline.adoption.inspection import Inspected, Inspector, problems
 from ddb_pipeline.config.cron import runs_a_day
-from ddb_pipeline.config.settings import load_settings
+from ddb_pipeline.config.pipeline import PipelineConfig
+from ddb_pipeline.config.settings import Settings, load_settings
 from ddb_pipeline.resources.cloud import CloudResource
 
 MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -89,20 +90,18 @@ def check(
     chosen = [settings.pipeline(pipeline)] if pipeline else list(settings.pipelines)
     cloud = CloudResource.of(settings, deploys=False)
     caller = cloud.client("sts").get_caller_identity()
-    inspectors = {
-        each.region: Inspector(cloud.for_pipeline(each).client, each.region, settings.lake)
-        for each in chosen
-    }
-    inspected = [inspectors[each.region].inspect(each) for each in chosen]
+    inspectors = inspectors_of(cloud, settings, chosen)
+    inspected = [inspectors[each.name].inspect(each) for each in chosen]
     new = Counter(each.pipeline.region for each in inspected if not each.deployed)
-    permissions = inspectors[chosen[0].region].permissions
+    regional = {each.region: inspectors[each.name] for each in chosen}
+    permissions = inspectors[chosen[0].name].permissions
     findings = [
         *permissions(chosen, caller["Account"], role or caller["Arn"]),
-        *(found for region, each in inspectors.items() for found in each.account(new[region])),
+        *(found for region, each in regional.items() for found in each.account(new[region])),
         *(finding for each in inspected for finding in each.findings),
     ]
     costs = [
-        cost_of(inspectors[each.pipeline.region], each, items_per_day, item_bytes)
+        cost_of(inspectors[each.pipeline.name], each, items_per_day, item_bytes)
         for each in inspected
     ]
     if as_json:
@@ -111,6 +110,20 @@ def check(
         click.echo(report_text(findings, costs, everything=everything))
     if has_errors(findings):
         sys.exit(1)
+
+
+def inspectors_of(
+    cloud: CloudResource, settings: Settings, pipelines: Sequence[PipelineConfig]
+) -> dict[str, Inspector]:
+    """The inspector of each pipeline by name: one for all that use the same clients."""
+    found: dict[int, Inspector] = {}
+    by_name = {}
+    for each in pipelines:
+        there = cloud.for_pipeline(each)
+        if id(there) not in found:
+            found[id(there)] = Inspector(there.client, each.region, settings.lake)
+        by_name[each.name] = found[id(there)]
+    return by_name
 
 
 def cost_of(

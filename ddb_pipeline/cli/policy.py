@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ddb_pipeline.adoption.owners import owner_policies
 from ddb_pipeline.adoption.policy import (
     LONGEST_POLICY,
     POLICIES_OF_A_ROLE,
@@ -31,7 +32,14 @@ from ddb_pipeline.resources.cloud import CloudResource
     help="Print a CloudFormation template that makes the policy; its outputs are the ARNs.",
 )
 @click.option("--account", default="", help="The account's id. Default: the caller's.")
-def policy(pipeline: str | None, is_compact: bool, as_template: bool, account: str) -> None:
+@click.option(
+    "--owners",
+    is_flag=True,
+    help="Print what the owners of catalogs and tables of other accounts allow, by ARN.",
+)
+def policy(
+    pipeline: str | None, is_compact: bool, as_template: bool, account: str, owners: bool
+) -> None:
     """Print the IAM policy that Dagster's role needs.
 
     It follows from the configuration: all that assets, sensors and jobs of the pipelines call, or
@@ -41,6 +49,9 @@ def policy(pipeline: str | None, is_compact: bool, as_template: bool, account: s
     settings = load_settings()
     chosen = [settings.pipeline(pipeline)] if pipeline else list(settings.pipelines)
     account = account or caller_account(CloudResource.of(settings, deploys=False))
+    if owners:
+        click.echo(json.dumps(owner_policies(chosen, settings.region, account), indent=2))
+        return
     statements = dagster_statements(chosen, settings.region, account)
     found = documents(compact(statements) if is_compact else statements)
     if len(found) > POLICIES_OF_A_ROLE and not is_compact:

@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ddb_pipeline.config.accounts import ACCOUNT, lake_catalog_problems
 from ddb_pipeline.config.choices import SchemaFix
 from ddb_pipeline.config.deployment import DeploymentConfig
 from ddb_pipeline.config.names import crawled_table, crawled_tables, default_names, resource_stem
@@ -37,8 +38,21 @@ class LakeConfig(DeploymentConfig):
     )
     database: str = Field(default="", description="The Glue database; by default the name.")
     existing_database: bool = Field(default=False, description="The database exists already.")
+    catalog_id: str = Field(
+        default="",
+        pattern=ACCOUNT,
+        description="The account whose Glue Data Catalog has the database; by default the own.",
+    )
     table_prefix: str = Field(default="", description="The crawlers' table prefix.")
     schema_fix: SchemaFix = SchemaFix.BOTH
+
+    @model_validator(mode="after")
+    def _catalog(self) -> "LakeConfig":
+        for problem in lake_catalog_problems(
+            self.catalog_id, existing_database=self.existing_database, schema_fix=self.schema_fix
+        ):
+            raise ValueError(problem)
+        return self
 
     def model_post_init(self, context: Any) -> None:
         """Check what a pattern cannot say."""
@@ -65,7 +79,7 @@ def _is_of(lake: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
 def _joined(lake: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[str, Any]:
     name = str(lake.get("name", ""))
     folders = (str(lake.get("prefix", "")).strip("/"), str(pipeline.get("name", "")))
-    passed_on = {*DeploymentConfig.model_fields, "table_prefix", "schema_fix"}
+    passed_on = {*DeploymentConfig.model_fields, "table_prefix", "schema_fix", "catalog_id"}
     return {
         **{key: lake[key] for key in passed_on if key in lake},
         "lake_name": name,

@@ -35,6 +35,23 @@ def resource_stem(pipeline_name: str) -> str:
     return pipeline_name.replace("_", "-")
 
 
+def partition(region: str) -> str:
+    """The partition of AWS that has a region."""
+    for prefix, name in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
+        if region.startswith(prefix):
+            return name
+    return "aws"
+
+
+def shared_table_arn(pipeline: "PipelineConfig") -> str:
+    """The ARN of a DynamoDB table that belongs to another account; empty for one of the own."""
+    if not pipeline.table_account:
+        return ""
+    region, account = pipeline.region, pipeline.table_account
+    place = f"arn:{partition(region)}:dynamodb:{region}:{account}"
+    return f"{place}:table/{pipeline.dynamodb_table}"
+
+
 def default_names(pipeline_name: str) -> dict[str, str]:
     """The names of a pipeline's resources where its configuration gives none, by config key."""
     stem = resource_stem(pipeline_name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from ddb_pipeline.config.accounts import ACCOUNT, account_problems
 from ddb_pipeline.config.assets import AssetsConfig
 from ddb_pipeline.config.choices import (
     CHANGES_WHAT_IS_DELIVERED,
@@ -73,7 +74,15 @@ class PipelineConfig(DeploymentConfig):
         description="AWS region of the table and of all else; by default that of the settings.",
     )
     dynamodb_table: str = Field(default="", description="The DynamoDB table's name.")
+    table_account: str = Field(
+        default="", pattern=ACCOUNT, description="The table's account, if another one shares it."
+    )
     database: str = Field(default="", description="The Glue database.")
+    catalog_id: str = Field(
+        default="",
+        pattern=ACCOUNT,
+        description="The account whose Glue Data Catalog has the database; by default the own.",
+    )
     existing_database: bool = Field(
         default=False, description="The database exists already; the stack does not create it."
     )
@@ -311,6 +320,12 @@ class PipelineConfig(DeploymentConfig):
             raise ValueError(
                 f"stream_arn is of the table {table!r}, dynamodb_table is {self.dynamodb_table!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _accounts(self) -> "PipelineConfig":
+        for problem in account_problems(self):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

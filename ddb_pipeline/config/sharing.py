@@ -17,7 +17,9 @@ UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], Iterable[str]]] = {
     "delivery_stream": lambda pipeline: [pipeline.delivery_stream],
     "catalog table": lambda pipeline: map(str, catalog_tables(pipeline)),
 }
-"""What no two pipelines may share, by how an error names it; all but the name within a region."""
+"""What no two pipelines may share, by how an error names it; all but the name within a region.
+
+Tables are those of a catalog, of which each account has one in each region."""
 
 
 def sharing_problems(
@@ -59,9 +61,11 @@ def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
     for what, names_of in UNIQUE_NAMES.items():
         owners: dict[tuple[str, str], str] = {}
         for each in pipelines:
-            region = "" if what == "name" else each.region
+            place = "" if what == "name" else each.region
+            if what == "catalog table":
+                place = f"{each.region} {each.catalog_id}"
             for name in names_of(each):
-                former = owners.get((region, name))
+                former = owners.get((place, name))
                 if former and what == "name":
                     yield f"the name {name!r} is given twice"
                 elif former:
@@ -69,7 +73,7 @@ def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
                         f"{former} and {each.name} have the same {what}, {name!r}; give each "
                         "pipeline its own"
                     )
-                owners[region, name] = each.name
+                owners[place, name] = each.name
 
 
 def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:

@@ -9,9 +9,12 @@ from ddb_pipeline.glue.watch import TableState, TableStates
 from ddb_pipeline.hive.type_decisions import TypeDecisions
 from ddb_pipeline.resources.cloud import CloudResource
 
+Catalog = tuple[str, str]
+"""Region and account; the account is empty for the own."""
+
 
 class CatalogStates:
-    """The states of tables, by one listing of each database in each region's catalog."""
+    """The states of tables, by one listing of each database in each catalog."""
 
     def __init__(
         self,
@@ -21,10 +24,10 @@ class CatalogStates:
     ) -> None:
         self._cloud = cloud
         self._table_of = table_of
-        self._decisions: dict[str, dict[TableReference, TypeDecisions]] = defaultdict(dict)
+        self._decisions: dict[Catalog, dict[TableReference, TypeDecisions]] = defaultdict(dict)
         for each in pipelines:
-            self._decisions[each.region][table_of(each)] = each.type_decisions
-        self._states: dict[str, TableStates] = {}
+            self._decisions[catalog_of(each)][table_of(each)] = each.type_decisions
+        self._states: dict[Catalog, TableStates] = {}
 
     def find(self, pipeline: PipelineConfig) -> TableState | None:
         """The state of a pipeline's table; None where it does not exist.
@@ -32,8 +35,13 @@ class CatalogStates:
         Raises:
             CatalogError: ``glue:GetTables`` is denied or fails.
         """
-        place = pipeline.region
+        place = catalog_of(pipeline)
         if place not in self._states:
             glue, decisions = self._cloud.for_pipeline(pipeline).glue, self._decisions[place]
             self._states[place] = TableStates(glue, decisions)
         return self._states[place].find(self._table_of(pipeline))
+
+
+def catalog_of(pipeline: PipelineConfig) -> Catalog:
+    """The region and the account of a pipeline's catalog, of which each has one."""
+    return pipeline.region, pipeline.catalog_id

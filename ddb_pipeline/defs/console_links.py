@@ -9,7 +9,7 @@ from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.lake.root import LakeRoot
-from ddb_pipeline.resources.table_metadata import TABLE_NAME, TABLE_REGION
+from ddb_pipeline.resources.table_metadata import TABLE_CATALOG, TABLE_NAME, TABLE_REGION
 
 HOSTS = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 """The consoles of the partitions other than ``aws``, by what their regions begin with."""
@@ -37,10 +37,11 @@ def console_links(
     if settings.target is not Target.AWS:
         return {}
     links, region = {}, pipeline.region
-    if dynamodb_table:
+    # A console shows what is of its own account.
+    if dynamodb_table and not pipeline.table_account:
         path = f"dynamodbv2/home?region={region}#table?name={quote(dynamodb_table)}"
         links["dynamodb_console"] = path
-    if catalog_table is not None:
+    if catalog_table is not None and not pipeline.catalog_id:
         name, database = quote(catalog_table.name), quote(catalog_table.database)
         links["glue_console"] = (
             f"glue/home?region={region}#/v2/data-catalog/tables/view/{name}?database={database}"
@@ -58,10 +59,11 @@ def dataset_metadata(
     """The metadata of an asset that is a catalog table over objects in the lake."""
     lake = pipeline.lake
     links = console_links(settings, pipeline, catalog_table=table, lake=lake, prefix=prefix)
-    # The IO manager is in the first pipeline's region.
-    elsewhere = pipeline.region != settings.pipelines[0].region
-    region = {TABLE_REGION: pipeline.region} if elsewhere else {}
-    return {TABLE_NAME: str(table), **region, **links}
+    # The IO manager has the first pipeline's region and catalog.
+    first = settings.pipelines[0]
+    region = {TABLE_REGION: pipeline.region} if pipeline.region != first.region else {}
+    catalog = {TABLE_CATALOG: pipeline.catalog_id} if pipeline.catalog_id else {}
+    return {TABLE_NAME: str(table), **region, **catalog, **links}
 
 
 def console_host(region: str) -> str:

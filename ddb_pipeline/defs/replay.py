@@ -98,11 +98,10 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
     def fix_schema(
         context: dg.OpExecutionContext, cloud: CloudResource, config: FixEventConfig
     ) -> None:
-        region = config.event.get("region")
         known = {
             crawled_table(each): each
             for each in settings.pipelines
-            if region in (None, "", each.region)
+            if is_of_its_catalog(config.event, each)
         }
         tables = watched(changed_tables(config.event), tuple(known))
         if not tables:
@@ -120,6 +119,14 @@ def fix_schema_job(settings: Settings) -> dg.JobDefinition:
         fix_schema()
 
     return fix_schema_on_event
+
+
+def is_of_its_catalog(event: Mapping[str, Any], pipeline: PipelineConfig) -> bool:
+    """Whether an event may be of a pipeline's catalog, by the region and the account in it."""
+    region, account = str(event.get("region", "")), str(event.get("account", ""))
+    if pipeline.catalog_id and account != pipeline.catalog_id:
+        return False
+    return region in ("", pipeline.region)
 
 
 def replay_event_job(settings: Settings) -> dg.JobDefinition:

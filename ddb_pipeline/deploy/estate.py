@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_pipeline.client_errors import access_error
 from ddb_pipeline.config.lake_stack import LakeConfig
-from ddb_pipeline.config.names import lake_table
+from ddb_pipeline.config.names import lake_table, shared_table_arn
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.deploy.bundle import Bundle
 from ddb_pipeline.deploy.parameters import (
@@ -299,12 +299,14 @@ def settled(account: Account, planned: Planned, found: FoundStack | None) -> Sta
     if pipeline is None:
         return planned.stack
     if found is None:
-        exists = find_table(account.glue, lake_table(pipeline)) is not None
+        exists = find_table(account.glue, lake_table(pipeline), pipeline.catalog_id) is not None
     else:
         exists = found.parameters.get(EXISTING_CATALOG_TABLES) == "true"
     parameters = {**planned.stack.parameters, EXISTING_CATALOG_TABLES: flag(exists)}
     if pipeline.existing_table and not pipeline.stream_arn:
-        parameters[EXISTING_STREAM_ARN] = found_stream(account.dynamodb, pipeline.dynamodb_table)
+        arn = "" if account.embedded else shared_table_arn(pipeline)
+        table = arn or pipeline.dynamodb_table
+        parameters[EXISTING_STREAM_ARN] = found_stream(account.dynamodb, table)
     return replace(planned.stack, parameters=parameters)
 
 

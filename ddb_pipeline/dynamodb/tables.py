@@ -1,7 +1,7 @@
 """DynamoDB tables as DescribeTable shows them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb_pipeline.errors import DdbPipelineError
 
@@ -77,6 +77,30 @@ def key_types(dynamodb: "DynamoDBClient", name: str) -> dict[str, str]:
     table = dynamodb.describe_table(TableName=name)["Table"]
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
+
+
+def name_by_arn(dynamodb: "DynamoDBClient", table: str, arn: str) -> None:
+    """Let a client name a table by its ARN, as DynamoDB takes it for one of another account.
+
+    (Amazon DynamoDB developer guide, "API operations supported by resource-based policies".) What
+    its callers give and get has the table's name.
+    """
+
+    def to_arn(params: dict[str, Any], **_: Any) -> None:
+        if params.get("TableName") == table:
+            params["TableName"] = arn
+        if table in (params.get("RequestItems") or {}):
+            items = params["RequestItems"]
+            params["RequestItems"] = {arn if n == table else n: v for n, v in items.items()}
+
+    def to_name(parsed: dict[str, Any], **_: Any) -> None:
+        for member in ("Responses", "UnprocessedKeys"):
+            found = parsed.get(member) or {}
+            if arn in found:
+                found[table] = found.pop(arn)
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.*", to_arn)
+    dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", to_name)
 
 
 def has_items(dynamodb: "DynamoDBClient", name: str) -> bool:

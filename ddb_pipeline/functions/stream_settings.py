@@ -20,6 +20,7 @@
 | DEAD_LETTER_BUCKET, DEAD_LETTER_PREFIX | where to store changes that can never be delivered |
 | DELIVERY_TABLE | `database.table` that Firehose converts with: changes with attributes for which |
 | | it has no column are held; without the variable no change is held |
+| CATALOG_ID | account of the catalog with that table; by default the function's |
 | ERROR_PREFIX | where to store held changes in that bucket, `errors/` by default |
 """
 
@@ -88,6 +89,7 @@ class StreamSettings:
     dead_letter_bucket: str
     dead_letter_prefix: str
     delivery_table: TableReference | None
+    catalog_id: str
     error_prefix: str
 
 
@@ -114,6 +116,7 @@ def read_settings(environment: Mapping[str, str]) -> StreamSettings:
         dead_letter_bucket=text_of(environment, "DEAD_LETTER_BUCKET"),
         dead_letter_prefix=_prefix(environment, "DEAD_LETTER_PREFIX", DEFAULT_DEAD_LETTER_PREFIX),
         delivery_table=_delivery_table(environment),
+        catalog_id=text_of(environment, "CATALOG_ID"),
         error_prefix=_prefix(environment, "ERROR_PREFIX", DEFAULT_ERROR_PREFIX),
     )
     if settings.pseudonymised and not settings.pseudonym_key_secret:

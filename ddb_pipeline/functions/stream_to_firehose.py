@@ -22,6 +22,7 @@ from ddb_pipeline.functions.stream_settings import (
     check_pseudonym_key,
     read_settings,
 )
+from ddb_pipeline.glue.catalog import use_catalog
 
 RESERVED_SECONDS = 5.0
 """Time of the invocation not used for sending: a call may still be running, and dead letters and
@@ -57,11 +58,14 @@ def clients() -> Clients:
     """The boto3 clients, created on first use; boto3 itself finds the endpoints."""
     # ``firehose.delivery`` retries, because it knows the time left; botocore does not.
     config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
-    reference = rules().settings.delivery_table
+    glue, settings = boto3.client("glue", config=config), rules().settings
+    reference = settings.delivery_table
+    if settings.catalog_id:
+        use_catalog(glue, settings.catalog_id)
     return Clients(
         firehose=boto3.client("firehose", config=config),
         s3=boto3.client("s3", config=config),
-        table=DeliveryTable(boto3.client("glue", config=config), reference) if reference else None,
+        table=DeliveryTable(glue, reference) if reference else None,
     )
 
 

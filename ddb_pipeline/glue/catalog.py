@@ -13,6 +13,7 @@ from ddb_pipeline.errors import DdbPipelineError
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
+    from botocore.model import OperationModel
     from mypy_boto3_glue.client import GlueClient
     from mypy_boto3_glue.type_defs import (
         ColumnTypeDef,
@@ -166,15 +167,36 @@ def with_columns(definition: "TableInputTypeDef", columns: Sequence[Column]) -> 
     return {**definition, "StorageDescriptor": {**descriptor, "Columns": replaced}}
 
 
-def read_table(glue: "GlueClient", reference: TableReference) -> CatalogTable:
+def use_catalog(glue: "GlueClient", catalog_id: str) -> None:
+    """Let a client add a Data Catalog's id to each of its requests that takes one.
+
+    The catalog of another account has that account's id (AWS Glue developer guide, "Granting
+    cross-account access").
+    """
+
+    def add(params: dict[str, Any], model: "OperationModel", **_: Any) -> None:
+        if model.input_shape is not None and "CatalogId" in model.input_shape.members:
+            params.setdefault("CatalogId", catalog_id)
+
+    glue.meta.events.register("provide-client-params.glue.*", add)
+
+
+def read_table(glue: "GlueClient", reference: TableReference, catalog_id: str = "") -> CatalogTable:
     """Read the newest version of a catalog table.
+
+    Args:
+        glue: the client.
+        reference: the table.
+        catalog_id: its catalog; empty for the client's.
 
     Raises:
         TableNotFoundError: there is no such table or database.
         PermissionMissingError: ``glue:GetTable`` is denied.
     """
     try:
-        table = glue.get_table(DatabaseName=reference.database, Name=reference.name)["Table"]
+        catalog: Any = {"CatalogId": catalog_id} if catalog_id else {}
+        found = glue.get_table(DatabaseName=reference.database, Name=reference.name, **catalog)
+        table = found["Table"]
     except ClientError as error:
         raise catalog_error(error, reference, "glue:GetTable") from error
     return CatalogTable(
@@ -208,10 +230,12 @@ def version_before(glue: "GlueClient", table: CatalogTable) -> CatalogTable | No
     return CatalogTable(reference, version_id, table_input(found))
 
 
-def find_table(glue: "GlueClient", reference: TableReference) -> CatalogTable | None:
+def find_table(
+    glue: "GlueClient", reference: TableReference, catalog_id: str = ""
+) -> CatalogTable | None:
     """Like :func:`read_table`, but returns None for a table that does not exist."""
     try:
-        return read_table(glue, reference)
+        return read_table(glue, reference, catalog_id)
     except TableNotFoundError:
         return None
 

@@ -6,7 +6,7 @@ No other module distinguishes the two.
 import json
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import dagster as dg
@@ -16,9 +16,12 @@ from botocore.exceptions import BotoCoreError
 from pydantic import Field, PrivateAttr
 
 from ddb_pipeline.client_errors import access_error
+from ddb_pipeline.config.names import shared_table_arn
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.config.settings import Settings, Target
+from ddb_pipeline.dynamodb.tables import name_by_arn
 from ddb_pipeline.errors import DdbPipelineError
+from ddb_pipeline.glue.catalog import use_catalog
 from ddb_pipeline.resources.filesystem import s3_filesystem
 
 if TYPE_CHECKING:
@@ -46,6 +49,20 @@ def _embedded_arguments(settings_json: str, deploys: bool) -> dict[str, Any]:
     if deploys:
         return client_arguments(connect_with_stacks(settings))
     return client_arguments(connect(settings.home / "embedded"))
+
+
+class Place(NamedTuple):
+    """What distinguishes the clients of two pipelines of one AWS.
+
+    Attributes:
+        region: their region.
+        catalog_id: the account of the Data Catalog; empty for the credentials'.
+        shared_table: name and ARN of a DynamoDB table that another account shares.
+    """
+
+    region: str
+    catalog_id: str
+    shared_table: tuple[str, str] = ("", "")
 
 
 class BotoOptions(dg.ConfigurableResource[Any]):
@@ -81,8 +98,13 @@ class CloudResource(BotoOptions):
     deploys: bool = Field(
         default=True, description="Whether the embedded AWS deploys the pipelines' stacks."
     )
+    catalog_id: str = Field(
+        default="", description="Account of the Glue Data Catalog; by default the credentials'."
+    )
     _clients: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _elsewhere: dict[str, "CloudResource"] = PrivateAttr(default_factory=dict)
+    _elsewhere: dict["Place", "CloudResource"] = PrivateAttr(default_factory=dict)
+    _home: "CloudResource | None" = PrivateAttr(default=None)
+    _shared_table: tuple[str, str] = PrivateAttr(default=("", ""))
 
     @classmethod
     def of(cls, settings: Settings, *, deploys: bool = True) -> "CloudResource":
@@ -105,17 +127,31 @@ class CloudResource(BotoOptions):
         return bool(self.settings)
 
     def for_pipeline(self, pipeline: PipelineConfig) -> "CloudResource":
-        """This AWS as a pipeline uses it: in its region."""
-        return self.in_region(pipeline.region)
+        """This AWS as a pipeline uses it: its region, its catalog, and its table's account."""
+        home, arn = self._home or self, shared_table_arn(pipeline)
+        place = Place(
+            pipeline.region or home.region_name or "",
+            pipeline.catalog_id or home.catalog_id,
+            (pipeline.dynamodb_table, arn) if arn else ("", ""),
+        )
+        return home._at(place)
 
-    def in_region(self, region: str) -> "CloudResource":
-        """This AWS in a region: this resource itself, or the one that it has for that region."""
-        if region in ("", self.region_name):
+    def in_region(self, region: str, catalog_id: str = "") -> "CloudResource":
+        """This AWS in a region, and with an account's catalog; without them as it is."""
+        place = Place(region or self.region_name or "", catalog_id or self.catalog_id)
+        return (self._home or self)._at(place)
+
+    def _at(self, place: "Place") -> "CloudResource":
+        """This resource itself, or the one that it has for another place."""
+        if place == Place(self.region_name or "", self.catalog_id):
             return self
-        if region not in self._elsewhere:
+        if place not in self._elsewhere:
             options = {name: getattr(self, name) for name in type(self).model_fields}
-            self._elsewhere[region] = CloudResource(**{**options, "region_name": region})
-        return self._elsewhere[region]
+            options |= {"region_name": place.region, "catalog_id": place.catalog_id}
+            there = CloudResource(**options)
+            there._home, there._shared_table = self, place.shared_table
+            self._elsewhere[place] = there
+        return self._elsewhere[place]
 
     def client_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for ``boto3.client``."""
@@ -155,10 +191,23 @@ class CloudResource(BotoOptions):
                 profile = None if self.embedded else self.profile_name
                 try:
                     create: Any = boto3.session.Session(profile_name=profile).client
-                    self._clients[service] = create(service, **arguments)
+                    client = create(service, **arguments)
+                    self._address(service, client)
+                    self._clients[service] = client
                 except (BotoCoreError, ValueError) as error:
                     raise AwsAccessError(access_error(error) or f"AWS: {error}") from error
             return self._clients[service]
+
+    def _address(self, service: str, client: Any) -> None:
+        """Let a new client address what belongs to other accounts.
+
+        The embedded AWS has one account, in which the tables of all are.
+        """
+        table, arn = self._shared_table
+        if service == "glue" and self.catalog_id:
+            use_catalog(client, self.catalog_id)
+        if service == "dynamodb" and arn and not self.embedded:
+            name_by_arn(client, table, arn)
 
     @property
     def glue(self) -> "GlueClient":

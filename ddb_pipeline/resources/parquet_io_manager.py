@@ -31,7 +31,8 @@ Metadata of an input (``dg.AssetIn(metadata=...)``):
   ``[["total", ">", 100]]``;
 - ``allow_missing_partitions``: True to read nothing for partitions that do not exist;
 - ``dagster/table_name``: read this catalog table;
-- ``ddb_pipeline/region``: the table's region, where it is another one than the IO manager's;
+- ``ddb_pipeline/region``, ``ddb_pipeline/catalog_id``: the table's region, and the account whose
+  catalog has it, where they are others than the IO manager's;
 - ``partition_expr``: the table's partition keys.
 
 An input whose asset this IO manager has not written is read from its catalog table. The name of the
@@ -70,6 +71,7 @@ from ddb_pipeline.resources.table_metadata import (
     COLUMN_SCHEMA,
     PARTITION_ROW_COUNT,
     ROW_COUNT,
+    TABLE_CATALOG,
     TABLE_NAME,
     TABLE_REGION,
     URI,
@@ -223,7 +225,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 f"table of it is known. Materialise it, or set {TABLE_NAME} in the metadata of "
                 "the input to DATABASE.TABLE."
             )
-        cloud = self._aws().in_region(declared(context, TABLE_REGION) or "")
+        region = str(declared(context, TABLE_REGION) or "")
+        cloud = self._aws().in_region(region, str(declared(context, TABLE_CATALOG) or ""))
         table = read_table(cloud.glue, table_reference(name))
         if is_iceberg_table(table):
             return catalog_iceberg_dataset(cloud, table)

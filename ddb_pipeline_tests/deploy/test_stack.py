@@ -81,6 +81,45 @@ def test_the_functions_settings_reach_its_environment(template: Any) -> None:
     assert given["Transformer"] == ""
 
 
+def test_another_accounts_catalog_reaches_the_template(template: Any) -> None:
+    given = parameters(
+        catalog_id="222233334444",
+        crawl_with="builtin",
+        existing_database=True,
+        schema_fix="dagster",
+    )
+    assert (given["CatalogId"], parameters()["CatalogId"]) == ("222233334444", "")
+    resources = template["Resources"]
+    catalog = ["HasCatalog", "CatalogId", "AWS::AccountId"]
+    for name in ("LakeTable", "SnapshotTable", "CrawledTable"):
+        assert resources[name]["Properties"]["CatalogId"] == catalog
+    stream = resources["DeliveryStream"]["Properties"]["ExtendedS3DestinationConfiguration"]
+    conversion = stream["DataFormatConversionConfiguration"]["SchemaConfiguration"]
+    assert conversion["CatalogId"] == catalog
+    environment = resources["StreamFunction"]["Properties"]["Environment"]["Variables"]
+    assert environment["CATALOG_ID"] == "CatalogId"
+    for role in ("DeliveryRole", "StreamFunctionRole", "SparkJobRole"):
+        texts = [each for each in every_text(resources[role]) if ":glue:" in each]
+        own = [each for each in texts if "${AWS::AccountId}" in each]
+        assert [each.replace("${AWS::AccountId}", "${CatalogId}") for each in own] == [
+            each for each in texts if each not in own
+        ]
+
+
+def test_a_table_of_another_account_has_no_crawler(template: Any) -> None:
+    given = parameters(
+        table_account="222233334444",
+        existing_table=True,
+        crawl_with="builtin",
+        export_with="scan",
+        gap_policy="report",
+    )
+    assert (given["TableAccountId"], parameters()["TableAccountId"]) == ("222233334444", "")
+    needed = template["Conditions"]["CreateCrawler"]
+    assert needed == ["HasTable", ["HasCatalog"], ["HasTableAccount"]]
+    assert template["Resources"]["Crawler"]["Condition"] == "CreateCrawler"
+
+
 def test_keys_and_an_existing_table_reach_the_template() -> None:
     arn = "arn:aws:dynamodb:eu-west-1:000000000000:table/orders/stream/2026-11-26T00:00:00.000"
     given = parameters(

@@ -1,4 +1,8 @@
-"""Two pipelines with the same names in two regions of the embedded AWS, from items to rows."""
+"""Two pipelines with the same names in two regions of the embedded AWS, from items to rows.
+
+One has its table and its catalog in other accounts. The embedded AWS has one account, and takes the
+requests that name others.
+"""
 
 import time
 from collections.abc import Iterator
@@ -18,6 +22,7 @@ from ddb_pipeline.glue.catalog import find_table, read_table
 from ddb_pipeline.lake.layout import STREAM_PREFIX
 from ddb_pipeline.lake.objects import list_objects
 from ddb_pipeline.resources.cloud import CloudResource
+from ddb_pipeline_tests.support.other_accounts import OF_CATALOG, OF_TABLE
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(240)]
 
@@ -39,7 +44,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             "home": home,
             "region": "eu-west-1",
             "pipelines": [
-                {"name": "here", **SAME, "crawl_with": "builtin"},
+                {"name": "here", **SAME, **OF_TABLE, **OF_CATALOG},
                 # The region that the embedded AWS has by default.
                 {"name": "there", "region": "us-east-1", **SAME},
             ],

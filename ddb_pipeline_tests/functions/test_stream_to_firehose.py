@@ -146,6 +146,24 @@ def test_unknown_delivery_stream(aws: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "no-such-stream" in str(raised.value)
 
 
+@pytest.mark.parametrize("catalog", ["", "222233334444"])
+def test_the_delivery_table_is_read_from_its_catalog(
+    aws: Any, monkeypatch: pytest.MonkeyPatch, catalog: str
+) -> None:
+    monkeypatch.setenv("DELIVERY_TABLE", "logs.search_logs_lake")
+    monkeypatch.setenv("CATALOG_ID", catalog)
+    table = stream_to_firehose.clients().table
+    assert table is not None
+    sent: list[Any] = []
+    events = table._glue.meta.events
+    events.register_last(
+        "provide-client-params.glue.GetTable", lambda params, **_: sent.append(params)
+    )
+    with pytest.raises(ClientError):
+        table._glue.get_table(DatabaseName="logs", Name="search_logs_lake")
+    assert [each.get("CatalogId", "") for each in sent] == [catalog]
+
+
 def test_pseudonym_key_from_secrets_manager(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = boto3.client("secretsmanager")
     secret = secrets.create_secret(Name="key", SecretString="0123456789abcdef")
