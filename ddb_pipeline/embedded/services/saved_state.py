@@ -1,22 +1,22 @@
 """The state of ministack in the journal: what changed is appended, and restored at the start.
 
-Like ``services.ministack`` this module uses ministack's private names. ministack saves all its
-state when it ends, each service's in one document. Here documents are divided into the entries of
-their stores, of which only changed ones are written, and what may be large is not compared at all:
-items and stream records of DynamoDB and buffered records of Firehose are noted as they change.
+Like ``services.ministack`` this module uses ministack's private names. Of the services' documents
+(``saved_documents``) only changed entries are written, and what may be large is not compared at
+all: items and stream records of DynamoDB and buffered records of Firehose are noted as they change.
 
-Log events and the parts of unfinished multipart uploads are in memory only.
+Log events, the log streams of functions' invocations and the parts of unfinished multipart uploads
+are in memory only.
 """
 
 import ast
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ddb_pipeline.embedded.journal import Group, Journal, State, encode
+from ddb_pipeline.embedded.journal import Journal, State, encode
 from ddb_pipeline.embedded.services.history import ChangeHistory
 from ddb_pipeline.embedded.services.ministack import (
     Document,
@@ -25,19 +25,20 @@ from ddb_pipeline.embedded.services.ministack import (
     saved_object_hook,
 )
 from ddb_pipeline.embedded.services.ministack_dynamodb import DynamoDBModule
+from ddb_pipeline.embedded.services.saved_documents import (
+    DOCUMENT,
+    MESSAGES,
+    OF_AN_INVOCATION,
+    STORE_EXISTS,
+    Documents,
+    Entries,
+)
 from ddb_pipeline.embedded.services.saved_records import BufferedRecords, TableRecords
 
-Entries = dict[Group, dict[tuple[str, ...], str]]
-"""By group and key, the values in JSON."""
-
-DOCUMENT = "document"
-MESSAGES = ("sqs", "messages")
-STORE_EXISTS = ("",)
-"""The key that every group of documents has, so that an empty store is restored as one."""
-
-MAX_ATTEMPTS = 20
 MAX_LOG_EVENTS = 1000
 """Log events that are kept in memory for each log stream."""
+MAX_INVOCATIONS = 50
+"""Newest invocations of a function whose log streams are kept."""
 
 
 class SavedState:
@@ -48,6 +49,7 @@ class SavedState:
         self._history = history
         self._tables = TableRecords(dynamodb, history)
         self._buffers = BufferedRecords(FirehoseModule())
+        self._documents = Documents()
         self._written: Entries = {}
         self._saving = threading.RLock()
         self._object_errors: list[OSError] = []
@@ -135,7 +137,7 @@ class SavedState:
         yield from self._history.lines()
 
     def _document_changes(self) -> Iterator[str]:
-        documents = _documents()
+        documents = self._documents.entries()
         for group in [g for g in self._written if g[:2] == MESSAGES and g not in documents]:
             del self._written[group]
             yield encode(group)
@@ -186,123 +188,14 @@ def end_interrupted_stacks() -> None:
             stack["StackStatusReason"] = "The embedded AWS ended meanwhile."
 
 
-def _documents() -> Entries:
-    """Return the state of every service that was used, without what is written as it changes."""
-    import ministack.app
-
-    entries: Entries = {}
-    for service, get_state in ministack.app._build_persistence_save_dict().items():
-        entries |= _service_entries(service, get_state)
-    return entries
-
-
-def _service_entries(service: str, get_state: Callable[[], Document | None]) -> Entries:
-    """Return the state of one service, read again where other threads change it meanwhile."""
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            return _entries_now(service, get_state)
-        except RuntimeError as error:
-            failure = error
-    raise failure
-
-
-def _entries_now(service: str, get_state: Callable[[], Document | None]) -> Entries:
-    from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
-
-    entries: Entries = {}
-    for member, store in (_STATES.get(service, get_state)() or {}).items():
-        scoped: dict[tuple[str, ...], Any] = {(): store}
-        kind = "plain"
-        if isinstance(store, AccountRegionScopedDict):
-            kind = "region"
-            scoped = {(a, r, repr(key)): value for (a, r, key), value in store.all_items()}
-        elif isinstance(store, AccountScopedDict):
-            kind = "account"
-            scoped = {(a, repr(key)): value for (a, key), value in list(store._data.items())}
-        scoped[STORE_EXISTS] = None
-        entries[DOCUMENT, service, member, kind] = {
-            key: json.dumps(value, default=saved_default) for key, value in scoped.items()
-        }
-    return entries | (_message_entries() if service == "sqs" else {})
-
-
-def _message_entries() -> Entries:
-    """Return the messages of each queue by their identifiers."""
-    from ministack.services import sqs
-
-    return {
-        (*MESSAGES, *scoped): {
-            STORE_EXISTS: "null",
-            **{
-                (message["id"],): json.dumps(message, default=saved_default)
-                for message in list(queue["messages"])
-            },
-        }
-        for scoped, queue in sqs._queues.all_items()
-    }
-
-
-def _without(store: Any, *members: str) -> Any:
-    """Return a store whose values lack these members."""
-    copied = type(store)()
-    for scoped, value in list(store._data.items()):
-        copied._data[scoped] = {k: v for k, v in list(value.items()) if k not in members}
-    return copied
-
-
-def _dynamodb_state() -> Document:
-    from ministack.services import dynamodb
-
-    # The numbers of items are computed again when the table is restored.
-    left_out = ("items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS)
-    names = ("tags", "ttl_settings", "pitr_settings", "kinesis_destinations", "backups", "imports")
-    others = ("contributor_insights", "resource_policies", "exports", "closed_streams")
-    stores = {name: getattr(dynamodb, f"_{name}") for name in (*names, *others)}
-    return {"tables": _without(dynamodb._tables, *left_out), **stores}
-
-
-def _firehose_state() -> Document:
-    from ministack.services import firehose
-
-    return {
-        "_streams": _without(firehose._streams, FirehoseModule.BUFFER),
-        "_dest_counter": firehose._dest_counter,
-    }
-
-
-def _sqs_state() -> Document:
-    from ministack.services import sqs
-
-    return {
-        "queues": _without(sqs._queues, "messages"),
-        "queue_name_to_url": sqs._queue_name_to_url,
-    }
-
-
-def _logs_state() -> Document:
-    from ministack.services import cloudwatch_logs as logs
-
-    state: Document = logs.get_state()
-    state["log_records"].clear()
-    for group in state["log_groups"].all_values():
-        for stream in group["streams"].values():
-            stream["events"] = []
-    return state
-
-
-_STATES: Mapping[str, Callable[[], Document]] = {
-    "dynamodb": _dynamodb_state,
-    "firehose": _firehose_state,
-    "sqs": _sqs_state,
-    "cloudwatch_logs": _logs_state,
-}
-
-
 def _trim_logs() -> None:
-    """Drop the oldest log events."""
+    """Drop the log streams of older invocations, and the oldest log events."""
     from ministack.services import cloudwatch_logs as logs
 
     for group in logs._log_groups.all_values():
+        invocations = [name for name in list(group["streams"]) if OF_AN_INVOCATION in name]
+        for name in invocations[:-MAX_INVOCATIONS]:
+            group["streams"].pop(name, None)
         for stream in list(group["streams"].values()):
             del stream["events"][:-MAX_LOG_EVENTS]
     for scoped in list(logs._log_records._data)[:-MAX_LOG_EVENTS]:
