@@ -1,5 +1,6 @@
 """The template and the parameters that a pipeline gives it."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -186,6 +187,53 @@ def test_the_events_of_the_streams_objects_reach_their_queue(template: Any) -> N
     rule = resources["ObjectChangeRule"]["Properties"]
     assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": PREFIX + STREAM_PREFIX}]
     assert [target["Arn"] for target in rule["Targets"]] == ["ObjectChangeQueue.Arn"]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("kind", "detail", "of_a_pipeline", "of_a_lake"),
+    [
+        ("Table", {"tableName": "web_logs", "typeOfChange": "UpdateTable"}, True, True),
+        ("Database", {"changedTables": ["a", "web_logs"]}, True, True),
+        # Tables of others, partitions, and the pipeline's own other tables.
+        ("Table", {"tableName": "orders", "typeOfChange": "UpdateTable"}, False, True),
+        ("Table", {"tableName": "web_logs_lake", "changedPartitions": ["1"]}, False, True),
+        ("Database", {"changedTables": ["orders", "web_logs_lake"]}, False, True),
+        ("Database", {"changedTables": []}, False, True),
+        ("Table", {"tableName": "web_logs", "databaseName": "other"}, False, False),
+        ("Database", {"changedTables": ["web_logs"], "databaseName": "other"}, False, False),
+    ],
+)
+def test_the_changes_that_invoke_the_schema_fix(
+    template: Any,
+    aws_client: Any,
+    kind: str,
+    detail: dict[str, Any],
+    of_a_pipeline: bool,
+    of_a_lake: bool,
+) -> None:
+    event = {
+        "id": "1",
+        "source": "aws.glue",
+        "account": "000000000000",
+        "region": "us-east-1",
+        "time": "2026-01-01T00:00:00Z",
+        "resources": [],
+        "detail-type": f"Glue Data Catalog {kind} State Change",
+        "detail": {"databaseName": "logs", **detail},
+    }
+    pattern = template["Resources"]["TableChangeRule"]["Properties"]["EventPattern"]
+    condition, *patterns = pattern["detail"]
+    assert condition == "HasTable"
+    found = []
+    for each in patterns:
+        text = json.dumps({**pattern, "detail": each})
+        text = text.replace("DatabaseName", "logs").replace("CrawledTableName", "web_logs")
+        response = aws_client("events").test_event_pattern(
+            EventPattern=text, Event=json.dumps(event)
+        )
+        found.append(response["Result"])
+    assert found == [of_a_pipeline, of_a_lake]
 
 
 def test_the_delivery_stream_converts_as_redelivery_and_preflight_do(template: Any) -> None:
