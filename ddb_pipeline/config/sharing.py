@@ -41,6 +41,7 @@ def sharing_problems(
         yield from _outside_of_the_lake(pipelines, lake, region)
     yield from _repeated_names(pipelines)
     yield from _repeated_creations(pipelines)
+    yield from _buckets_of_two_regions(pipelines)
     yield from _mixed_lakes(pipelines)
 
 
@@ -94,6 +95,21 @@ def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
                     "but one"
                 )
             owners[region, name] = pipeline.name
+
+
+def _buckets_of_two_regions(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
+    """Buckets of which one pipeline at least is in another region.
+
+    A bucket's events arise in its region, and pyarrow reads it there only.
+    """
+    owners: dict[str, PipelineConfig] = {}
+    for each in pipelines:
+        owner = owners.setdefault(each.bucket, each)
+        if owner.region != each.region:
+            yield (
+                f"{owner.name} and {each.name} are in {owner.region} and {each.region} and have "
+                f"the same bucket, {each.bucket!r}; give each region a bucket"
+            )
 
 
 def _mixed_lakes(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:

@@ -75,6 +75,11 @@ HERE, THERE = {"region": "eu-west-1"}, {"region": "us-east-1"}
             "set existing_bucket = true for all but one",
         ),
         ({"name": "logs", **HERE}, {"name": "logs", **THERE}, "'logs' is given twice"),
+        (
+            {**USES, "lake_prefix": "a", **HERE},
+            {**USES, "lake_prefix": "b", **THERE},
+            "are in eu-west-1 and us-east-1 and have the same bucket, 'lake-of-all'",
+        ),
     ],
 )
 def test_two_pipelines_in_regions(

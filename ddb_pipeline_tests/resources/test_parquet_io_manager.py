@@ -498,6 +498,24 @@ class TestCatalog:
         register_partitions(cloud.glue, read_table(cloud.glue, reference), partitions)
         return reference
 
+    def test_a_table_of_another_region(
+        self, in_s3: Project, database: str, cloud: CloudResource
+    ) -> None:
+        there, bucket = cloud.in_region("eu-west-1"), f"{database}-far"
+        there.glue.create_database(DatabaseInput={"Name": database})
+        there.s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        rows = pa.table({"n": ["1"]})
+        pq.write_table(rows, f"{bucket}/far/rows.parquet", filesystem=there.filesystem())
+        reference, columns = TableReference(database, "far"), (Column("n", "string"),)
+        definition = parquet_definition("far", f"s3://{bucket}/far/", columns, ())
+        create_table(there.glue, reference, definition)
+        metadata = {"dagster/table_name": str(reference), "ddb_pipeline/region": "eu-west-1"}
+        seen: list[Any] = []
+        in_s3.run(dg.AssetSpec("daily", metadata=metadata), reader_of(pa.Table, seen))
+        assert seen.pop().to_pylist() == [{"n": "1"}]
+
     def test_hours_of_the_lake_as_a_day(
         self, in_s3: Project, database: str, cloud: CloudResource
     ) -> None:
