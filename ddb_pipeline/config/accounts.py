@@ -31,7 +31,6 @@ def account_problems(pipeline: "PipelineConfig") -> Iterator[str]:
         yield from _catalog_problems(pipeline)
     if pipeline.table_account:
         yield from _table_problems(pipeline)
-    yield from _stream_problems(pipeline)
 
 
 def _catalog_problems(pipeline: "PipelineConfig") -> Iterator[str]:
@@ -69,6 +68,9 @@ def _table_problems(pipeline: "PipelineConfig") -> Iterator[str]:
             "table_account needs existing_table = true: the stack cannot create a table in "
             "another account"
         )
+    account = pipeline.stream_arn.split(":")[4] if pipeline.stream_arn else ""
+    if account not in ("", pipeline.table_account):
+        yield f"stream_arn is of account {account}, table_account is {pipeline.table_account!r}"
     if pipeline.crawl_with is not CrawlWith.BUILTIN:
         yield (
             'table_account needs crawl_with = "builtin": a Glue crawler reads tables of its own '
@@ -89,14 +91,3 @@ def _table_problems(pipeline: "PipelineConfig") -> Iterator[str]:
             'table_account cannot be combined with current = "exports", which needs incremental '
             'exports of DynamoDB; use current = "stream"'
         )
-
-
-def _stream_problems(pipeline: "PipelineConfig") -> Iterator[str]:
-    """Whether the table's stream is where the table is."""
-    if not pipeline.stream_arn:
-        return
-    _, _, _, region, account, _ = pipeline.stream_arn.split(":", 5)
-    if pipeline.region and region != pipeline.region:
-        yield f"stream_arn is in {region}, region is {pipeline.region!r}"
-    if pipeline.table_account and account != pipeline.table_account:
-        yield f"stream_arn is of account {account}, table_account is {pipeline.table_account!r}"

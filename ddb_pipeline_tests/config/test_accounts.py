@@ -40,7 +40,6 @@ from ddb_pipeline_tests.support.other_accounts import (
         ({**OF_TABLE, "gap_policy": "heal"}, 'table_account needs gap_policy = "report"'),
         ({**OF_TABLE, "current": "exports"}, 'cannot be combined with current = "exports"'),
         ({**OF_TABLE, "stream_arn": STREAM.replace(TABLE, OWN)}, "stream_arn is of account"),
-        ({"stream_arn": STREAM.replace("eu-west-1", "us-east-1")}, "stream_arn is in us-east-1"),
     ],
 )
 def test_what_a_pipeline_of_several_accounts_needs(config: dict[str, Any], problem: str) -> None:
@@ -49,6 +48,13 @@ def test_what_a_pipeline_of_several_accounts_needs(config: dict[str, Any], probl
             pipeline(**config)
     else:
         assert pipeline(**config).name == "orders"
+
+
+def test_settings_stay_valid_when_the_region_is_filled_in() -> None:
+    # A stream of the embedded AWS is in its own region, whatever the settings' is.
+    given = {"name": "orders", "stream_arn": STREAM}
+    settings = Settings.model_validate({"region": "us-east-1", "pipelines": [given]})
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
 def test_the_pipelines_of_a_lake_have_its_catalog() -> None:
