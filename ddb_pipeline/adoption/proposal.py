@@ -43,6 +43,7 @@ class Place:
         database: the Glue database of all pipelines; empty: each pipeline has its own.
         databases: the databases that exist.
         catalog_tables: names of the tables that exist in ``database``.
+        region: the region, where it is another one than the configuration's.
     """
 
     account: str
@@ -51,6 +52,7 @@ class Place:
     database: str = ""
     databases: frozenset[str] = frozenset()
     catalog_tables: frozenset[str] = frozenset()
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def _proposal(
     facts = looked_at.facts
     settings = (
         Setting("name", name),
+        *([Setting("region", place.region)] if place.region else []),
         Setting("dynamodb_table", facts.name),
         Setting("existing_table", True, "The stack does not create it; deploy finds its stream."),
         *_bucket(facts, place, name),

@@ -121,7 +121,9 @@ def inspectors_of(
     for each in pipelines:
         there = cloud.for_pipeline(each)
         if id(there) not in found:
-            found[id(there)] = Inspector(there.client, each.region, settings.lake)
+            # The embedded AWS has another one than the configuration.
+            region = there.s3.meta.region_name
+            found[id(there)] = Inspector(there.client, region, settings.lake)
         by_name[each.name] = found[id(there)]
     return by_name
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ SAMPLE_ITEMS = 500
 @click.option("--bucket", default="", help="An existing bucket for all; by default one each.")
 @click.option("--prefix", default="", help="What all object keys in --bucket begin with.")
 @click.option("--database", default="", help="An existing Glue database for all.")
+@click.option("--region", default="", help="The tables' region. Default: the configuration's.")
 @click.option(
     "--sample",
     default=SAMPLE_ITEMS,
@@ -48,6 +50,7 @@ def init(
     bucket: str,
     prefix: str,
     database: str,
+    region: str,
     sample: int,
     output: str | None,
     append: bool,
@@ -68,10 +71,13 @@ def init(
     path = output or str(config_path())
     existing = existing_text(path, append=append)
     settings = account_settings()
-    cloud = CloudResource.of(settings, deploys=False)
+    cloud = CloudResource.of(settings, deploys=False).in_region(region)
     configured = configured_pipelines(existing, path)
-    place = place_of(cloud, bucket, prefix, database, configured)
-    found = looked_at(cloud, tables, pattern, sample, {each.dynamodb_table for each in configured})
+    region = region or settings.region
+    there = [each for each in configured if each.region == region]
+    place = place_of(cloud, bucket, prefix, database, there)
+    place = replace(place, region="" if region == settings.region else region)
+    found = looked_at(cloud, tables, pattern, sample, {each.dynamodb_table for each in there})
     start = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     proposals = propose(found, place, start, {each.name for each in configured})
     text = existing + (

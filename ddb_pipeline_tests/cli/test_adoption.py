@@ -84,6 +84,35 @@ def test_the_tables_of_a_pattern(account: tuple[CloudResource, Path], tmp_path: 
     assert "All of these tables are configured already." in none.output
 
 
+def test_a_table_of_another_region(account: tuple[CloudResource, Path], tmp_path: Path) -> None:
+    cloud, home = account
+    file, there = tmp_path / "pipelines.toml", cloud.in_region("eu-west-1")
+    create_table(there.dynamodb, "far-away", stream=None)
+    enabled = run(home, file, "far-away", "--yes", "--region", "eu-west-1", command="enable-stream")
+    assert enabled.exit_code == 0, enabled.output
+    for arguments in (["prod-0"], ["far-away", "--region", "eu-west-1", "--append"]):
+        written = run(home, file, *arguments)
+        assert written.exit_code == 0, written.output
+    settings = load_settings({"DDB_PIPELINE_CONFIG": str(file)}, tmp_path)
+    found = {each.dynamodb_table: each.region for each in settings.pipelines}
+    assert found == {"prod-0": "us-east-1", "far-away": "eu-west-1"}
+    assert file.read_text("utf-8").count('region = "eu-west-1"') == 1
+
+
+def test_a_bucket_of_the_embedded_aws_is_in_the_region_of_its_pipeline(
+    account: tuple[CloudResource, Path], tmp_path: Path
+) -> None:
+    _, home = account
+    file = tmp_path / "pipelines.toml"
+    file.write_text(
+        'region = "eu-west-1"\n[[pipelines]]\nname = "near"\nexisting_bucket = true\n'
+        f'bucket = "{BUCKET}"\nlake_prefix = "near"\n',
+        "utf-8",
+    )
+    checked = run(home, file, command="check")
+    assert "bucket region" not in checked.output
+
+
 def test_tables_are_added_to_a_file(account: tuple[CloudResource, Path], tmp_path: Path) -> None:
     _, home = account
     file = tmp_path / "pipelines.toml"
