@@ -156,7 +156,9 @@ def database_findings(
     """What is to be known of the Glue database."""
     name = pipeline.database
     if isinstance(exists, NotReadable):
-        yield Finding(Level.UNKNOWN, pipeline.name, "database", exists.reason)
+        owner = f"Account {pipeline.catalog_id} adds what ddb-pipeline policy --owners prints."
+        fix = owner if pipeline.catalog_id else ""
+        yield Finding(Level.UNKNOWN, pipeline.name, "database", exists.reason, fix)
     elif exists and not pipeline.existing_database and not deployed:
         text = f"{name} exists already, and the stack would create it."
         yield _error(pipeline, "database", text, "existing_database = true")

@@ -148,7 +148,7 @@ class CloudResource(BotoOptions):
         if place not in self._elsewhere:
             options = {name: getattr(self, name) for name in type(self).model_fields}
             options |= {"region_name": place.region, "catalog_id": place.catalog_id}
-            there = CloudResource(**options)
+            there = type(self)(**options)
             there._home, there._shared_table = self, place.shared_table
             self._elsewhere[place] = there
         return self._elsewhere[place]

@@ -20,6 +20,7 @@ from ddb_pipeline.adoption.permissions import (
 from ddb_pipeline.adoption.policy import Statement
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline_tests.adoption.test_proposal import FACTS
+from ddb_pipeline_tests.support.other_accounts import OF_CATALOG
 
 ORDERS = PipelineConfig(
     name="orders",
@@ -124,6 +125,17 @@ def test_databases(existing: bool, exists: Any, grants: Any, level: Level, said:
     found = worst(checks.database_findings(config, exists=exists, deployed=False, grants=grants))
     assert found[0] is level
     assert said in found[2]
+
+
+@pytest.mark.parametrize(
+    ("exists", "level"), [(NotReadable("denied"), Level.UNKNOWN), (False, Level.ERROR)]
+)
+def test_the_owner_of_a_catalog_is_to_allow_it(exists: Any, level: Level) -> None:
+    config = pipeline(**OF_CATALOG)
+    grants = NotReadable("denied")
+    found, _ = checks.database_findings(config, exists=exists, deployed=False, grants=grants)
+    assert found.level is level
+    assert "ddb-pipeline policy --owners" in found.fix
 
 
 @pytest.mark.parametrize(
