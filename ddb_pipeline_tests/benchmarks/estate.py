@@ -5,9 +5,10 @@
 Printed are, for each number of pipelines: CPU seconds beyond importing Dagster, to import this
 package, to build the definitions and the repository, and to make the snapshot that Dagster's web
 server and daemon load; its size; the process's memory. The seconds of Dagster's own import show how
-fast the machine is. Then, for each sensor, on tables without changes that moto imitates: the ticks
-that visit every pipeline, the CPU seconds and AWS requests of the largest tick, and the delay of
-the pipeline that waits longest, which is the sensor's interval, or the ticks' time if that is more.
+fast the machine is. Then, for each sensor of pipelines that have all parts (consumer, current view,
+relevance scores), on tables without changes that moto imitates: the ticks that visit every
+pipeline, the CPU seconds and AWS requests of the largest tick, and the delay of the pipeline that
+waits longest, which is the sensor's interval, or the ticks' time if that is more.
 """
 
 import argparse
@@ -18,9 +19,15 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 DEFAULT = (1, 200, 500)
+ALL_PARTS: Mapping[str, Any] = {
+    "current": "exports",
+    "relevance": {},
+    "stream_reader": "consumer",
+}
 PROGRAM = "from ddb_pipeline_tests.benchmarks.estate import measure; measure({count}, {ticks})"
 
 
@@ -46,14 +53,7 @@ def measure(count: int, ticks: bool) -> None:
     from ddb_pipeline.definitions import build_defs
 
     moments.append(time.process_time())
-    pipelines = [
-        {"name": f"table_{number:04}", "bucket": f"lake-{number:04}", "export_schedule": "@daily"}
-        for number in range(count)
-    ]
-    settings = Settings.model_validate(
-        {"target": "aws", "region": "eu-west-1", "pipelines": pipelines}
-    )
-    definitions = build_defs(settings)
+    definitions = build_defs(Settings.model_validate(configuration(count)))
     moments.append(time.process_time())
     repository = definitions.get_repository_def()
     moments.append(time.process_time())
@@ -69,8 +69,24 @@ def measure(count: int, ticks: bool) -> None:
         f"snapshot {stored} s, {size / 1e6:.1f} MB; memory {memory():.0f} MB"
     )
     if ticks:
+        settings = Settings.model_validate(configuration(count, **ALL_PARTS))
+        sensors = build_defs(settings).get_repository_def().sensor_defs
         with dg.DagsterInstance.ephemeral() as instance:
-            measure_ticks(settings, instance, repository.sensor_defs)
+            measure_ticks(settings, instance, sensors)
+
+
+def configuration(count: int, **options: Any) -> dict[str, Any]:
+    """The configuration of so many pipelines with these options."""
+    pipelines = [
+        {
+            "name": f"table_{number:04}",
+            "bucket": f"lake-{number:04}",
+            "export_schedule": "@daily",
+            **options,
+        }
+        for number in range(count)
+    ]
+    return {"target": "aws", "region": "eu-west-1", "pipelines": pipelines}
 
 
 def snapshot_size(repository: object) -> int:
