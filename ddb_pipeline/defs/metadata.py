@@ -1,12 +1,14 @@
 """Metadata on the assets' pages: catalog tables, and tables of changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import dagster as dg
 
 from ddb_pipeline.glue.catalog import TableReference
-from ddb_pipeline.glue.history import ColumnEvent
+from ddb_pipeline.glue.history import ColumnEvent, TableVersion
 from ddb_pipeline.hive.normalize import ColumnChange
+from ddb_pipeline.hive.type_changes import TypeChange
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.table_metadata import (
     COLUMN_SCHEMA,
@@ -16,6 +18,7 @@ from ddb_pipeline.resources.table_metadata import (
 )
 
 LONGEST_TYPE = 200
+LONGEST_TYPE_OF_A_LINE = 60
 LONGEST_TIMELINE = 100
 """Changes of columns that a timeline shows."""
 
@@ -53,25 +56,39 @@ def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.Met
     return dg.MetadataValue.md(markdown_table(("column", "before", "after"), rows))
 
 
-def timeline_table(events: Sequence[ColumnEvent]) -> dg.MetadataValue:
-    """Changes of columns as a Markdown table, the newest first."""
+def timeline_text(events: Sequence[ColumnEvent]) -> str:
+    """Changes of columns as Markdown, a list for each version, the newest first."""
     if not events:
-        return dg.MetadataValue.md("No version that is stored has changed a column.")
-    rows = [
-        (
-            f"{event.version.written_at:%Y-%m-%d %H:%M:%S}",
-            event.version.version_id,
-            event.column,
-            _code(event.before) if event.before else "(new)",
-            _code(event.after) if event.after else "(removed)",
-        )
-        for event in events[:LONGEST_TIMELINE]
+        return "No version that is stored has changed a column."
+    shown = events[:LONGEST_TIMELINE]
+    texts = [
+        "\n".join([f"**{_heading(version)}**\n", *_version_lines([each.change for each in found])])
+        for version, found in groupby(shown, key=lambda event: event.version)
     ]
-    table = markdown_table(("written at", "version", "column", "before", "after"), rows)
-    left = len(events) - len(rows)
-    return dg.MetadataValue.md(f"{table}\n\n{left} earlier changes" if left else table)
+    left = len(events) - len(shown)
+    return "\n\n".join([*texts, f"{left:,} earlier changes"] if left else texts)
 
 
-def _code(text: str) -> str:
-    short = text if len(text) <= LONGEST_TYPE else f"{text[:LONGEST_TYPE]}…"
+def _heading(version: TableVersion) -> str:
+    return f"{version.written_at:%Y-%m-%d %H:%M:%S} UTC, version {version.version_id}"
+
+
+def _version_lines(changes: Sequence[TypeChange]) -> Iterator[str]:
+    new = [each for each in changes if not each.before]
+    if new:
+        columns = ", ".join(f"{_code(each.path)} {_short(each.after)}" for each in new)
+        yield f"- new: {columns}"
+    for each in changes:
+        if each.before and each.after:
+            yield f"- {_code(each.path)}: {_short(each.before)} → {_short(each.after)}"
+        elif each.before:
+            yield f"- {_code(each.path)}: removed, was {_short(each.before)}"
+
+
+def _short(text: str) -> str:
+    return _code(text, LONGEST_TYPE_OF_A_LINE)
+
+
+def _code(text: str, longest: int = LONGEST_TYPE) -> str:
+    short = text if len(text) <= longest else f"{text[:longest]}…"
     return f"`{short}`"

@@ -15,7 +15,7 @@ from ddb_pipeline.defs.asset_keys import (
 )
 from ddb_pipeline.defs.console_links import console_links
 from ddb_pipeline.defs.lineage import same_columns
-from ddb_pipeline.defs.metadata import changes_table, schema_metadata, timeline_table
+from ddb_pipeline.defs.metadata import changes_table, schema_metadata, timeline_text
 from ddb_pipeline.defs.pipeline_asset import pipeline_asset
 from ddb_pipeline.glue.catalog import (
     CatalogError,
@@ -113,7 +113,8 @@ def columns_from(
 def timeline(cloud: CloudResource, reference: TableReference) -> dg.MetadataValue:
     """What the newest versions of a catalog table changed; or why that cannot be read."""
     try:
-        return timeline_table(column_events(table_history(cloud.glue, reference)))
+        events = column_events(table_history(cloud.glue, reference))
+        return dg.MetadataValue.md(timeline_text(events))
     except CatalogError as error:
         return dg.MetadataValue.text(str(error))
 

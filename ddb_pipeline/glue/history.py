@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.glue.catalog import TableReference, catalog_error, columns_of, table_input
+from ddb_pipeline.hive.type_changes import TypeChange, type_changes
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -29,12 +30,10 @@ class TableVersion:
 
 @dataclass(frozen=True, slots=True)
 class ColumnEvent:
-    """A column that a version added, removed (``after`` empty) or gave another type."""
+    """A column or field that a version added, removed or gave another type."""
 
     version: TableVersion
-    column: str
-    before: str
-    after: str
+    change: TypeChange
 
 
 def table_history(glue: "GlueClient", reference: TableReference) -> list[TableVersion]:
@@ -69,9 +68,9 @@ def column_events(versions: Sequence[TableVersion]) -> list[ColumnEvent]:
     for newer, older in pairwise(versions):
         before, after = dict(older.columns), dict(newer.columns)
         events += [
-            ColumnEvent(newer, name, before.get(name, ""), after.get(name, ""))
+            ColumnEvent(newer, change)
             for name in {**before, **after}
-            if before.get(name) != after.get(name)
+            for change in type_changes(name, before.get(name, ""), after.get(name, ""))
         ]
     return events
 

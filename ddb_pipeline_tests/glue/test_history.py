@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 
 from ddb_pipeline.glue.history import TableVersion, column_events
+from ddb_pipeline.hive.type_changes import TypeChange
 from ddb_pipeline.hive.types import Column
 
 AT = datetime(2026, 11, 26, tzinfo=timezone.utc)
@@ -18,13 +19,11 @@ def test_columns_added_changed_and_removed() -> None:
         version(2, id="string", tags="set<string>", old="int"),
         version(1, id="string", old="int"),
     ]
-    found = [
-        (e.version.version_id, e.column, e.before, e.after) for e in column_events(newest_first)
-    ]
+    found = [(each.version.version_id, each.change) for each in column_events(newest_first)]
     assert found == [
-        ("3", "tags", "set<string>", "array<string>"),
-        ("3", "old", "int", ""),
-        ("2", "tags", "", "set<string>"),
+        ("3", TypeChange("tags", "set<string>", "array<string>")),
+        ("3", TypeChange("old", "int", "")),
+        ("2", TypeChange("tags", "", "set<string>")),
     ]
 
 
