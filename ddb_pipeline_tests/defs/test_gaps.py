@@ -305,6 +305,8 @@ def test_what_the_function_never_got_is_found_by_the_reconciliation(stopped: Sto
     stopped.materialise("crawled_catalog_table", "normalized_schema", "lake_table")
     stopped.run_function(True)
     wait_until(lambda: len(stopped.rows()) == 3, "rows")
+    # The window of the export that heals begins after the items were created.
+    time.sleep(PAD_BEFORE + 1)
     stopped.export()
     stopped.delivered()
     # Since the reconciliation the pipeline has worked for a while.
