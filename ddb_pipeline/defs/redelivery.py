@@ -18,7 +18,8 @@ from ddb_pipeline.defs.run_requests import RunRequests
 from ddb_pipeline.glue.catalog import CatalogTable, read_table
 from ddb_pipeline.lake.error_folders import error_folders
 from ddb_pipeline.lake.layout import ERROR_PREFIX, REDELIVERED_PREFIX
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE, ObjectRedelivery
+from ddb_pipeline.lake.redelivery import ObjectRedelivery
+from ddb_pipeline.lake.redelivery_plan import CORRUPT_LINE
 from ddb_pipeline.lake.redelivery_run import Redelivery, RedeliveryRun, untried
 from ddb_pipeline.resources.cloud import CloudResource
 from ddb_pipeline.resources.table_metadata import markdown_table

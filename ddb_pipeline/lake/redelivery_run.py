@@ -15,7 +15,6 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit, objects_in
 from ddb_pipeline.lake.objects import StoredObject
 from ddb_pipeline.lake.redelivery import (
-    CORRUPT_LINE,
     ObjectRedelivery,
     RedeliveryConflictError,
     redeliver,
@@ -32,6 +31,7 @@ from ddb_pipeline.lake.redelivery_attempts import (
     write_attempts,
     write_index,
 )
+from ddb_pipeline.lake.redelivery_plan import CORRUPT_LINE
 from ddb_pipeline.lake.root import LakeRoot
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake.compaction import Lake, compact_hour
 from ddb_pipeline.lake.layout import DeliveryHour
 from ddb_pipeline.lake.objects import list_objects
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE, REFUSED_CODE, ObjectRedelivery, redeliver
+from ddb_pipeline.lake.redelivery import ObjectRedelivery, redeliver
+from ddb_pipeline.lake.redelivery_plan import CORRUPT_LINE, REFUSED_CODE
 from ddb_pipeline.lake.root import LakeRoot
 
 pytestmark = pytest.mark.embedded

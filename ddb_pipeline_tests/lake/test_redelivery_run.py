@@ -13,8 +13,9 @@ from ddb_pipeline.firehose.error_objects import FailedRecord, write_error_object
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.lake import redelivery_run
 from ddb_pipeline.lake.error_folders import error_folders, folders_to_visit
-from ddb_pipeline.lake.redelivery import CORRUPT_LINE, redeliver
+from ddb_pipeline.lake.redelivery import redeliver
 from ddb_pipeline.lake.redelivery_attempts import ATTEMPTS_PREFIX
+from ddb_pipeline.lake.redelivery_plan import CORRUPT_LINE
 from ddb_pipeline.lake.redelivery_run import (
     Redelivery,
     RedeliveryError,
