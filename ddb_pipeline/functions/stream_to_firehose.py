@@ -58,15 +58,21 @@ def clients() -> Clients:
     """The boto3 clients, created on first use; boto3 itself finds the endpoints."""
     # ``firehose.delivery`` retries, because it knows the time left; botocore does not.
     config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
-    glue, settings = boto3.client("glue", config=config), rules().settings
-    reference = settings.delivery_table
-    if settings.catalog_id:
-        use_catalog(glue, settings.catalog_id)
+    settings = rules().settings
     return Clients(
         firehose=boto3.client("firehose", config=config),
         s3=boto3.client("s3", config=config),
-        table=DeliveryTable(glue, reference) if reference else None,
+        table=_delivery_table(settings, config),
     )
+
+
+def _delivery_table(settings: StreamSettings, config: Config) -> DeliveryTable | None:
+    if settings.delivery_table is None:
+        return None
+    glue = boto3.client("glue", config=config)
+    if settings.catalog_id:
+        use_catalog(glue, settings.catalog_id)
+    return DeliveryTable(glue, settings.delivery_table)
 
 
 @lru_cache(maxsize=1)
