@@ -110,7 +110,7 @@ def _definitions(settings: Settings, whole_location: bool) -> dg.Definitions:
             "cloud": cloud,
             PARQUET_IO_MANAGER: ParquetIOManager(
                 root=asset_location(settings.pipelines[0]),
-                cloud=cloud.for_pipeline(settings.pipelines[0]),
+                cloud=cloud.in_region(settings.pipelines[0].region),
             ),
         },
         # Runs are short: a process for each step would cost more time than it saves.

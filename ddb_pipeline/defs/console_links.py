@@ -59,7 +59,7 @@ def dataset_metadata(
     """The metadata of an asset that is a catalog table over objects in the lake."""
     lake = pipeline.lake
     links = console_links(settings, pipeline, catalog_table=table, lake=lake, prefix=prefix)
-    # The IO manager has the first pipeline's region and catalog.
+    # The IO manager has the first pipeline's region and the own account's catalog.
     first = settings.pipelines[0]
     region = {TABLE_REGION: pipeline.region} if pipeline.region != first.region else {}
     catalog = {TABLE_CATALOG: pipeline.catalog_id} if pipeline.catalog_id else {}

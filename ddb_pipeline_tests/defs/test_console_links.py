@@ -10,6 +10,7 @@ from ddb_pipeline.definitions import build_defs
 from ddb_pipeline.defs.console_links import console_links, dataset_metadata
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.lake.root import LakeRoot
+from ddb_pipeline.resources.table_metadata import TABLE_CATALOG
 
 
 def settings(region: str = "eu-west-1", target: str = "aws") -> Settings:
@@ -91,3 +92,23 @@ def test_the_embedded_aws_has_no_console() -> None:
 
 def links(spec: dg.AssetSpec) -> set[str]:
     return {name for name in spec.metadata if name.endswith("_console")}
+
+
+def test_the_io_manager_finds_tables_of_two_catalogs() -> None:
+    there = {
+        "catalog_id": "222233334444",
+        "existing_database": True,
+        "crawl_with": "builtin",
+        "schema_fix": "dagster",
+    }
+    pipelines = [
+        {"name": "theirs", "bucket": "theirs", "database": "sales", **there},
+        {"name": "ours", "bucket": "ours", "database": "sales"},
+    ]
+    two = Settings.model_validate({"target": "aws", "pipelines": pipelines})
+    found = [
+        dataset_metadata(two, each, TableReference("sales", "t"), "") for each in two.pipelines
+    ]
+    assert [each.get(TABLE_CATALOG) for each in found] == ["222233334444", None]
+    resources = build_defs(two).resources or {}
+    assert resources["parquet_io_manager"].cloud.catalog_id == ""
