@@ -9,17 +9,37 @@ from ddb_pipeline.config.names import catalog_tables
 from ddb_pipeline.config.pipeline import PipelineConfig
 from ddb_pipeline.lake.layout import RESERVED_PREFIXES
 
-UNIQUE_NAMES: Mapping[str, Callable[[PipelineConfig], Iterable[str]]] = {
-    "name": lambda pipeline: [pipeline.name],
-    "stack": lambda pipeline: [pipeline.stack],
-    "crawler": lambda pipeline: [pipeline.crawler],
-    "change_queue": lambda pipeline: [] if pipeline.lake_name else [pipeline.change_queue],
-    "delivery_stream": lambda pipeline: [pipeline.delivery_stream],
-    "catalog table": lambda pipeline: map(str, catalog_tables(pipeline)),
-}
-"""What no two pipelines may share, by how an error names it; all but the name within a region.
 
-Tables are those of a catalog, of which each account has one in each region."""
+def _anywhere(pipeline: PipelineConfig) -> str:
+    return ""
+
+
+def _region(pipeline: PipelineConfig) -> str:
+    return pipeline.region
+
+
+def _catalog(pipeline: PipelineConfig) -> str:
+    """The catalog, of which each account has one in each region."""
+    return f"{pipeline.region} {pipeline.catalog_id}"
+
+
+Place = Callable[[PipelineConfig], str]
+Names = Callable[[PipelineConfig], Iterable[str]]
+
+UNIQUE_NAMES: Mapping[str, tuple[Place, Names]] = {
+    "name": (_anywhere, lambda each: [each.name]),
+    "stack": (_region, lambda each: [each.stack]),
+    "crawler": (_region, lambda each: [each.crawler]),
+    "change_queue": (_region, lambda each: [] if each.lake_name else [each.change_queue]),
+    "delivery_stream": (_region, lambda each: [each.delivery_stream]),
+    "catalog table": (_catalog, lambda each: map(str, catalog_tables(each))),
+}
+"""What no two pipelines may share, by how an error names it, and where it is unique."""
+CREATED_NAMES: Mapping[str, tuple[Place, Callable[[PipelineConfig], str]]] = {
+    "bucket": (_anywhere, lambda each: "" if each.existing_bucket else each.bucket),
+    "database": (_region, lambda each: "" if each.existing_database else each.database),
+}
+"""What the stack of one pipeline only may create; empty where it creates none."""
 
 
 def sharing_problems(
@@ -59,12 +79,10 @@ def _outside_of_the_lake(
 
 
 def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
-    for what, names_of in UNIQUE_NAMES.items():
+    for what, (place_of, names_of) in UNIQUE_NAMES.items():
         owners: dict[tuple[str, str], str] = {}
         for each in pipelines:
-            place = "" if what == "name" else each.region
-            if what == "catalog table":
-                place = f"{each.region} {each.catalog_id}"
+            place = place_of(each)
             for name in names_of(each):
                 former = owners.get((place, name))
                 if former and what == "name":
@@ -79,22 +97,16 @@ def _repeated_names(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
 
 def _repeated_creations(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
     """Buckets and databases that the stacks of two pipelines would create."""
-    created: Mapping[str, Callable[[PipelineConfig], str]] = {
-        "bucket": lambda each: "" if each.existing_bucket else each.bucket,
-        "database": lambda each: "" if each.existing_database else each.database,
-    }
-    for what, name_of in created.items():
+    for what, (place_of, name_of) in CREATED_NAMES.items():
         owners: dict[tuple[str, str], str] = {}
-        for pipeline in pipelines:
-            name = name_of(pipeline)
-            region = "" if what == "bucket" else pipeline.region
-            if name and (region, name) in owners:
+        for each in pipelines:
+            key = place_of(each), name_of(each)
+            if key[1] and key in owners:
                 yield (
-                    f"{owners[region, name]} and {pipeline.name} have the same {what}, {name!r}, "
-                    f"and the stack of each would create it; set existing_{what} = true for all "
-                    "but one"
+                    f"{owners[key]} and {each.name} have the same {what}, {key[1]!r}, and the "
+                    f"stack of each would create it; set existing_{what} = true for all but one"
                 )
-            owners[region, name] = pipeline.name
+            owners[key] = each.name
 
 
 def _buckets_of_two_regions(pipelines: Sequence[PipelineConfig]) -> Iterator[str]:
