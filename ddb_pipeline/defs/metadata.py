@@ -8,7 +8,7 @@ import dagster as dg
 from ddb_pipeline.glue.catalog import TableReference
 from ddb_pipeline.glue.history import ColumnEvent, TableVersion
 from ddb_pipeline.hive.normalize import ColumnChange
-from ddb_pipeline.hive.type_changes import TypeChange
+from ddb_pipeline.hive.type_changes import TypeChange, column_changes
 from ddb_pipeline.hive.types import Column
 from ddb_pipeline.resources.table_metadata import (
     COLUMN_SCHEMA,
@@ -44,12 +44,9 @@ def changes_table(changes: Sequence[ColumnChange]) -> dg.MetadataValue:
 
 
 def crawled_changes(before: Sequence[Column], after: Sequence[Column]) -> dg.MetadataValue:
-    """A Markdown table of the columns that a crawl added, removed or gave another type."""
-    old, new = dict(before), dict(after)
+    """A Markdown table of the columns and fields that a crawl added, removed or changed."""
     rows = [
-        (name, _code(old[name]) if name in old else "", _code(new[name]) if name in new else "")
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
+        (each.path, _code(each.before), _code(each.after)) for each in column_changes(before, after)
     ]
     if not rows:
         return dg.MetadataValue.md("The crawl changed nothing.")
@@ -91,4 +88,4 @@ def _short(text: str) -> str:
 
 def _code(text: str, longest: int = LONGEST_TYPE) -> str:
     short = text if len(text) <= longest else f"{text[:longest]}…"
-    return f"`{short}`"
+    return f"`{short}`" if short else ""

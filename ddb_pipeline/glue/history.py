@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from ddb_pipeline.glue.catalog import TableReference, catalog_error, columns_of, table_input
-from ddb_pipeline.hive.type_changes import TypeChange, type_changes
+from ddb_pipeline.hive.type_changes import TypeChange, column_changes
 from ddb_pipeline.hive.types import Column
 
 if TYPE_CHECKING:
@@ -64,15 +64,11 @@ def column_events(versions: Sequence[TableVersion]) -> list[ColumnEvent]:
 
     The oldest version is compared with nothing, because what it replaced is not known.
     """
-    events = []
-    for newer, older in pairwise(versions):
-        before, after = dict(older.columns), dict(newer.columns)
-        events += [
-            ColumnEvent(newer, change)
-            for name in {**before, **after}
-            for change in type_changes(name, before.get(name, ""), after.get(name, ""))
-        ]
-    return events
+    return [
+        ColumnEvent(newer, change)
+        for newer, older in pairwise(versions)
+        for change in column_changes(older.columns, newer.columns)
+    ]
 
 
 def _number(version: TableVersion) -> int:

@@ -1,11 +1,12 @@
 """Where two types of a column differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ddb_pipeline.hive.dialects import read_type
 from ddb_pipeline.hive.types import (
     ArrayType,
+    Column,
     HiveType,
     HiveTypeError,
     MapType,
@@ -36,6 +37,15 @@ def type_changes(path: str, before: str, after: str) -> Iterator[TypeChange]:
         yield from _changes(path, read_type(before), read_type(after))
     except HiveTypeError:
         yield TypeChange(path, before, after)
+
+
+def column_changes(
+    before: Iterable[Column | tuple[str, str]], after: Iterable[Column | tuple[str, str]]
+) -> Iterator[TypeChange]:
+    """The differences of two tables' columns, those of the table before first."""
+    old, new = dict(before), dict(after)
+    for name in {**old, **new}:
+        yield from type_changes(name, old.get(name, ""), new.get(name, ""))
 
 
 def _changes(path: str, before: HiveType, after: HiveType) -> Iterator[TypeChange]:

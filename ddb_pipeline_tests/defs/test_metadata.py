@@ -2,9 +2,15 @@
 
 from datetime import datetime, timezone
 
-from ddb_pipeline.defs.metadata import LONGEST_TIMELINE, LONGEST_TYPE_OF_A_LINE, timeline_text
+from ddb_pipeline.defs.metadata import (
+    LONGEST_TIMELINE,
+    LONGEST_TYPE_OF_A_LINE,
+    crawled_changes,
+    timeline_text,
+)
 from ddb_pipeline.glue.history import ColumnEvent, TableVersion
 from ddb_pipeline.hive.type_changes import TypeChange
+from ddb_pipeline.hive.types import Column
 
 
 def version(number: int) -> TableVersion:
@@ -38,3 +44,16 @@ def test_a_long_timeline_says_how_much_is_left() -> None:
     assert text.count("→") == LONGEST_TIMELINE
     assert text.endswith("\n\n1,500 earlier changes")
     assert timeline_text([]) == "No version that is stored has changed a column."
+
+
+def test_a_crawl_shows_the_fields_that_changed() -> None:
+    before = [("id", "string"), ("device", "struct<a:int,b:set<string>>"), ("old", "date")]
+    after = [("id", "string"), ("device", "struct<a:int,b:array<string>>"), ("new", "double")]
+    found = crawled_changes([Column(*each) for each in before], [Column(*each) for each in after])
+    rows = str(found.value).split("\n")[2:]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["device.b", "`set<string>`", "`array<string>`"],
+        ["old", "`date`", ""],
+        ["new", "", "`double`"],
+    ]
+    assert crawled_changes((), ()).value == "The crawl changed nothing."
