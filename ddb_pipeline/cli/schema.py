@@ -4,14 +4,16 @@ import json
 
 import click
 
-from ddb_pipeline.cli.regions import cloud_of_catalog_table, cloud_of_table
-from ddb_pipeline.config.names import crawled_tables
+from ddb_pipeline.cli.regions import (
+    cloud_of_catalog_table,
+    cloud_of_table,
+    decisions_of_catalog_table,
+)
 from ddb_pipeline.config.settings import load_settings
 from ddb_pipeline.glue.catalog import TableReference, read_table
 from ddb_pipeline.glue.crawled_table import CrawlTarget, run_crawl
 from ddb_pipeline.glue.ddl import Dialect, create_statement
 from ddb_pipeline.glue.repair import Repair, fix_table
-from ddb_pipeline.hive.type_decisions import NO_DECISIONS
 
 
 @click.command()
@@ -28,11 +30,10 @@ def fix(database: str, table: str, dry_run: bool, as_json: bool) -> None:
     VersionId, so that it overwrites no concurrent one.
     """
     settings, reference = load_settings(), TableReference(database, table)
-    decisions = crawled_tables(settings.pipelines)
     repair = fix_table(
         cloud_of_catalog_table(settings, reference).glue,
         reference,
-        decisions.get(reference, NO_DECISIONS),
+        decisions_of_catalog_table(settings, reference),
         dry_run=dry_run,
     )
     click.echo(repair_json(repair) if as_json else repair_text(repair, dry_run=dry_run))

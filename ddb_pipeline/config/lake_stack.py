@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ddb_pipeline.config.accounts import ACCOUNT, lake_catalog_problems
 from ddb_pipeline.config.choices import SchemaFix
 from ddb_pipeline.config.deployment import DeploymentConfig
-from ddb_pipeline.config.names import crawled_table, crawled_tables, default_names, resource_stem
+from ddb_pipeline.config.names import crawled_table, default_names, resource_stem
 from ddb_pipeline.config.pipeline import BUCKET_NAME, NAME, PipelineConfig, matching
 from ddb_pipeline.errors import DdbPipelineError
 
@@ -138,8 +138,8 @@ def lake_decisions(lake: LakeConfig, pipelines: Sequence[PipelineConfig]) -> str
 def decisions_by_table(pipelines: Sequence[PipelineConfig]) -> str:
     """The decisions about types as JSON, by crawled table and path; empty for none."""
     found = {
-        str(table): decisions.names_by_path
-        for table, decisions in crawled_tables(pipelines).items()
-        if decisions
+        str(crawled_table(each)): each.type_decisions.names_by_path
+        for each in pipelines
+        if each.type_decisions
     }
     return json.dumps(found, separators=(",", ":")) if found else ""

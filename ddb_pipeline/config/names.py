@@ -20,10 +20,7 @@ from ddb_pipeline.lake.layout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ddb_pipeline.config.pipeline import PipelineConfig
-    from ddb_pipeline.hive.type_decisions import TypeDecisions
 
 
 CATALOG_SUFFIXES = ("", "_lake", "_snapshot", "_changes", "_current", "_relevance")
@@ -69,13 +66,6 @@ def default_names(pipeline_name: str) -> dict[str, str]:
 def crawled_table(pipeline: "PipelineConfig") -> TableReference:
     """The catalog table that the crawler writes."""
     return _catalog_table(pipeline, "")
-
-
-def crawled_tables(
-    pipelines: "Iterable[PipelineConfig]",
-) -> "dict[TableReference, TypeDecisions]":
-    """The catalog tables that crawlers write, each with what is decided about its types."""
-    return {crawled_table(each): each.type_decisions for each in pipelines}
 
 
 def lake_table(pipeline: "PipelineConfig") -> TableReference:
