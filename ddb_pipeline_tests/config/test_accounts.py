@@ -19,6 +19,14 @@ from ddb_pipeline_tests.support.other_accounts import (
     pipeline,
 )
 
+LAKE = {
+    "name": "company",
+    "bucket": "company-data",
+    "catalog_id": CATALOG,
+    "existing_database": True,
+    "schema_fix": "dagster",
+}
+
 
 @pytest.mark.parametrize(
     ("config", "problem"),
@@ -58,31 +66,17 @@ def test_settings_stay_valid_when_the_region_is_filled_in() -> None:
 
 
 def test_the_pipelines_of_a_lake_have_its_catalog() -> None:
-    lake = {
-        "name": "company",
-        "bucket": "company-data",
-        "catalog_id": CATALOG,
-        "existing_database": True,
-        "schema_fix": "dagster",
-    }
     pipelines = [
         {"name": "orders", "crawl_with": "builtin"},
         {"name": "logs", "bucket": "logs-data"},
     ]
-    found = Settings.model_validate({"lake": lake, "pipelines": pipelines}).pipelines
+    found = Settings.model_validate({"lake": LAKE, "pipelines": pipelines}).pipelines
     assert [each.catalog_id for each in found] == [CATALOG, ""]
 
 
 @pytest.mark.parametrize("given", [{"existing_database": False}, {"schema_fix": "both"}])
 def test_what_a_lake_of_another_catalog_needs(given: dict[str, Any]) -> None:
-    lake = {
-        "name": "company",
-        "bucket": "company-data",
-        "catalog_id": CATALOG,
-        "existing_database": True,
-        "schema_fix": "dagster",
-        **given,
-    }
+    lake = {**LAKE, **given}
     with pytest.raises(ValueError, match=f"catalog_id needs {next(iter(given))}"):
         Settings.model_validate({"lake": lake, "pipelines": [{"name": "a", "bucket": "b-lake"}]})
 
